@@ -1,0 +1,60 @@
+"""The kinds of sockets, and their machines, each built once and when first asked for."""
+
+from __future__ import annotations
+
+import socket
+from functools import cache
+from importlib import import_module
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import UsageError
+
+if TYPE_CHECKING:
+    from sockfsm.model.executed import SocketMachine
+    from sockfsm.model.flat import FlatMachine
+    from sockfsm.model.rules import Table
+
+KINDS = ("tcp", "udp", "unix-stream", "unix-dgram")
+OTHER = "other"
+
+_INET = (socket.AF_INET, socket.AF_INET6)
+_UNIX = getattr(socket, "AF_UNIX", None)
+
+
+def kind_of(family: int, type_: int, proto: int) -> str:
+    """The kind of a socket by the three numbers of socket(2); `other` when no machine covers it."""
+    base = type_ & 0xF
+    if family in _INET:
+        if base == socket.SOCK_STREAM and proto in (0, socket.IPPROTO_TCP):
+            return "tcp"
+        if base == socket.SOCK_DGRAM and proto in (0, socket.IPPROTO_UDP):
+            return "udp"
+    elif family == _UNIX:
+        return {socket.SOCK_STREAM: "unix-stream", socket.SOCK_DGRAM: "unix-dgram"}.get(base, OTHER)
+    return OTHER
+
+
+@cache
+def table_of(kind: str) -> Table:
+    """The rules of a kind. UsageError for a kind that does not exist."""
+    if kind not in KINDS:
+        raise UsageError(f"no kind {kind!r}: choose one of {', '.join(KINDS)}")
+    module = import_module(f"sockfsm.model.{kind.replace('-', '_')}")
+    table: Table = module.TABLE
+    return table
+
+
+@cache
+def flat_of(kind: str) -> FlatMachine:
+    """The flat machine of a kind."""
+    from sockfsm.model.flat import FlatMachine
+
+    return FlatMachine(table_of(kind))
+
+
+@cache
+def machine_of(kind: str) -> SocketMachine:
+    """The shared `transitions` machine of a kind, the one that traced sockets run on."""
+    from sockfsm.model.executed import build
+
+    return build(flat_of(kind))

@@ -1,0 +1,184 @@
+"""The form of a machine: ordered rules over orthogonal parts. Pure data, no behaviour of sockets.
+
+A socket's situation is the product of a few independent *parts* (descriptor, name, role, read
+side, write side, ...). A *rule* says what one call does in all situations that fit its `when`:
+
+    rule("bind", "name=yes", "EINVAL", why="...", source="bind(2)")
+
+Rules are ordered and the first that fits wins. Two questions are answered by the same table:
+
+* predicting: the environment is known (`given`), the first fitting rule gives the outcome;
+* watching: the outcome is known, the first fitting rule *with that outcome* gives the next state.
+
+A rule without `given` holds in every environment, so it closes its cell: for the situations that it
+fits, rules of the same call further down are out of reach.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+OK = "ok"
+EOF = "eof"
+WOULD_BLOCK = "EAGAIN"
+# Not a refusal: the call was taken, or has to be repeated later.
+ACCEPTED = frozenset({OK, EOF, WOULD_BLOCK, "EINPROGRESS", "EALREADY"})
+
+Parts = tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One `name=a|b` or `name!=a` of a `when` or `given` string."""
+
+    name: str
+    values: frozenset[str]
+    negated: bool = False
+
+    def holds(self, value: str) -> bool:
+        return (value in self.values) != self.negated
+
+
+def parse_conditions(text: str) -> tuple[Condition, ...]:
+    """Parse `"role=fresh|connecting name!=no"`; ValueError names the word that is none."""
+    conditions = []
+    for word in text.split():
+        name, equals, values = word.partition("=")
+        if not equals or not values:
+            raise ValueError(f"{word!r} is no condition: write part=value, part=a|b or part!=value")
+        negated = name.endswith("!")
+        conditions.append(Condition(name.rstrip("!"), frozenset(values.split("|")), negated))
+    return tuple(conditions)
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """(call, when, given) -> outcome, then; with the reason and where it stands written."""
+
+    call: str
+    when: tuple[Condition, ...]
+    outcome: str
+    then: Mapping[str, str]
+    given: tuple[Condition, ...]
+    why: str
+    source: str
+    lint: str = ""
+    note: str = ""
+
+    @property
+    def refused(self) -> bool:
+        """The kernel rejects the call with an errno that is not `call again later`."""
+        return self.outcome not in ACCEPTED
+
+
+def rule(
+    call: str,
+    when: str,
+    outcome: str,
+    then: str = "",
+    *,
+    given: str = "",
+    why: str,
+    source: str,
+    lint: str = "",
+    note: str = "",
+) -> Rule:
+    """One line of a machine's table, see the module's text.
+
+    `then` lists the parts that change ("role=listening name=yes"). `lint` names the mistake that
+    the call almost always is although the kernel lets it through. `note` tells how POSIX or the
+    BSDs differ.
+    """
+    changes = dict(word.split("=", 1) for word in then.split())
+    return Rule(
+        call, parse_conditions(when), outcome, changes, parse_conditions(given), why, source, lint, note
+    )
+
+
+@dataclass(frozen=True)
+class Table:
+    """A kind's machine as data.
+
+    parts: part name -> its possible values, the first is the initial one.
+    environment: fact name -> its possible values, the first is the reference environment's.
+    names: ordered (conditions, template); the first that fits names a flat state, and `+` as first
+    character appends a suffix to the name so far.
+    """
+
+    kind: str
+    title: str
+    parts: Mapping[str, tuple[str, ...]]
+    environment: Mapping[str, tuple[str, ...]]
+    rules: tuple[Rule, ...]
+    names: tuple[tuple[str, str], ...]
+    words: Mapping[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for entry in self.rules:
+            self._check(entry.when, self.parts, entry)
+            self._check(entry.given, self.environment, entry)
+            for part, value in entry.then.items():
+                if value not in self.parts.get(part, ()):
+                    raise ValueError(f"{self.kind}: {entry.call}: then {part}={value} is unknown")
+
+    def _check(
+        self, conditions: tuple[Condition, ...], known: Mapping[str, tuple[str, ...]], entry: Rule
+    ) -> None:
+        for condition in conditions:
+            unknown = condition.values - set(known.get(condition.name, ()))
+            if unknown:
+                raise ValueError(
+                    f"{self.kind}: {entry.call}: {condition.name}={'|'.join(sorted(unknown))} is unknown"
+                )
+
+    @property
+    def calls(self) -> tuple[str, ...]:
+        """The call words, in the order of their first rule."""
+        return tuple(dict.fromkeys(entry.call for entry in self.rules if entry.call != "*"))
+
+    @property
+    def initial(self) -> Parts:
+        return tuple(values[0] for values in self.parts.values())
+
+    @property
+    def reference(self) -> dict[str, str]:
+        """The reference environment: fact -> value."""
+        return {name: values[0] for name, values in self.environment.items()}
+
+    def fitting(self, call: str, parts: Parts) -> Iterator[Rule]:
+        """The rules within reach for `call` in this situation, in order, the closing one last."""
+        situation = dict(zip(self.parts, parts, strict=True))
+        for entry in self.rules:
+            if entry.call not in (call, "*"):
+                continue
+            if all(condition.holds(situation[condition.name]) for condition in entry.when):
+                yield entry
+                if not entry.given:
+                    return
+
+    def predict(self, call: str, parts: Parts, environment: Mapping[str, str]) -> Rule | None:
+        """The first rule that fits call, parts and environment."""
+        for entry in self.fitting(call, parts):
+            if all(condition.holds(environment[condition.name]) for condition in entry.given):
+                return entry
+        return None
+
+    def after(self, entry: Rule, parts: Parts) -> Parts:
+        """The parts once `entry` has happened."""
+        return tuple(
+            entry.then.get(name, value) for name, value in zip(self.parts, parts, strict=True)
+        )
+
+    def name(self, parts: Parts) -> str:
+        """The flat state's name that a reader expects, derived from the parts."""
+        situation = dict(zip(self.parts, parts, strict=True))
+        name = ""
+        for when, template in self.names:
+            if not all(c.holds(situation[c.name]) for c in parse_conditions(when)):
+                continue
+            if template.startswith("+"):
+                name += template[1:]
+            elif not name:
+                name = template
+        return name
