@@ -1,0 +1,3 @@
+"""sockfsm: see what your sockets really do."""
+
+__version__ = "0.1.0"

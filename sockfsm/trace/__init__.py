@@ -1,0 +1,1 @@
+"""What one run left: its processes, sockets, calls, transitions, waits and packets."""
