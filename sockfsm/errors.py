@@ -13,3 +13,7 @@ class UsageError(SockfsmError):
 
 class TraceError(SockfsmError):
     """A trace that is missing or damaged: says which file and where."""
+
+
+class DrawingError(SockfsmError):
+    """A picture that cannot be drawn or written: says why and what to install or choose."""

@@ -1,0 +1,59 @@
+"""Text for pictures: hostile characters made visible, names safe, times and counts short."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable
+
+TIMES = "\u00d7"
+_LONGEST = 80
+_UNSAFE = re.compile(r"[^A-Za-z0-9_]")
+
+
+def clean(text: str) -> str:
+    """`text` on one line: invisible characters as escapes, its length bounded."""
+    shown = "".join(
+        character
+        if unicodedata.category(character)[0] not in "CZ" or character == " "
+        else _escape(character)
+        for character in text[: _LONGEST + 1]
+    )
+    return shown if len(text) <= _LONGEST else shown[: _LONGEST - 1] + "…"
+
+
+def _escape(character: str) -> str:
+    return (
+        character.encode("unicode_escape").decode("ascii")
+        if character > "~"
+        else f"\\x{ord(character):02x}"
+    )
+
+
+def identifiers(keys: Iterable[str]) -> dict[str, str]:
+    """A safe and unique name for each key: letters, digits and underscores."""
+    names: dict[str, str] = {}
+    taken: set[str] = set()
+    for key in keys:
+        base = _UNSAFE.sub("_", key) or "_"
+        name, number = base, 2
+        while name in taken:
+            name, number = f"{base}_{number}", number + 1
+        taken.add(name)
+        names[key] = name
+    return names
+
+
+def duration(nanoseconds: int) -> str:
+    """`870 ns`, `12 µs`, `3.4 ms`, `2.1 s`: two digits at least, three at most."""
+    value, unit = float(nanoseconds), "ns"
+    for larger in ("µs", "ms", "s"):
+        if value < 999.5:
+            break
+        value, unit = value / 1000, larger
+    return f"{value:.1f} {unit}" if value < 10 and unit != "ns" else f"{value:.0f} {unit}"
+
+
+def times(count: int) -> str:
+    """`x3` with a multiplication sign, and nothing for once."""
+    return f"{TIMES}{count:,}" if count != 1 else ""

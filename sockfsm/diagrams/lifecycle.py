@@ -1,0 +1,191 @@
+"""The lifecycle of one kind of socket: its flat machine as a graph."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from itertools import pairwise
+
+from sockfsm.diagrams.graph import Edge, Graph, Meaning, Node, Word, Words
+from sockfsm.diagrams.stages import can, goes_well, main_states, stages, waits
+from sockfsm.model.flat import Cell, FlatMachine
+from sockfsm.model.rules import ACCEPTED, OK
+
+# Legal everywhere once a descriptor exists: drawn from where a life ends, else told in a note.
+_ENDINGS = frozenset({"close", "exit", "detach"})
+_CALLS_PER_LINE = 3
+
+
+def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) -> Graph:
+    """A kind's lifecycle as a graph.
+
+    refusals: each state also lists the calls that are refused there, by errno, and failed calls
+    that change the state are drawn. full: every flat state, not only the main ones.
+    """
+    shown = tuple(flat.states) if full else main_states(flat)
+    stage = stages(flat)
+    graph = Graph(
+        title=f"{flat.kind}: {flat.table.title}",
+        subtitle=_subtitle(flat, shown, refusals=refusals),
+    )
+    for state in shown:
+        graph.add(state_node(flat, state, stage[state], refusals=refusals))
+    road = main_road(flat, shown, stage)
+    for cells in moves(flat, shown, refusals=refusals).values():
+        kept = cells if full else [c for c in cells if _drawn(c, stage[c.state])]
+        if kept:
+            graph.link(move_edge(flat, kept, road))
+    for state in shown:
+        cells = work(flat, state)
+        if cells:
+            graph.link(work_edge(flat, cells, stage[state]))
+    if not full:
+        graph.notes.append(
+            "close() is legal in every state; it is drawn where a life usually ends."
+        )
+    return graph
+
+
+def _subtitle(flat: FlatMachine, shown: tuple[str, ...], *, refusals: bool) -> str:
+    count = len(flat.states)
+    states = (
+        f"all {count} states" if len(shown) == count else f"{len(shown)} main states of {count}"
+    )
+    return f"{states}, every {'refused ' if refusals else ''}call"
+
+
+def state_node(flat: FlatMachine, state: str, stage: Meaning, *, refusals: bool = False) -> Node:
+    """A state as a node, its parts as the tip."""
+    meanings = {stage} | ({Meaning.INITIAL} if state == flat.initial else set())
+    parts = zip(flat.table.parts, flat.states[state], strict=True)
+    rows = refusal_rows(flat, state) if refusals else ()
+    tip = f"{state}: " + ", ".join(f"{part} {value}" for part, value in parts)
+    return Node(state, state, frozenset(meanings), rows, tip)
+
+
+def refusal_rows(flat: FlatMachine, state: str) -> tuple[Words, ...]:
+    """The refused calls of a state, a line for each errno."""
+    by_errno: dict[str, list[str]] = {}
+    for call in flat.calls:
+        rule = flat.refusal(state, call)
+        if rule is not None:
+            by_errno.setdefault(rule.outcome, []).append(call)
+    rows = []
+    for errno, calls in by_errno.items():
+        for start in range(0, len(calls), _CALLS_PER_LINE):
+            head = f"{errno}  " if start == 0 else "    "
+            line = ", ".join(calls[start : start + _CALLS_PER_LINE])
+            rows.append((Word(head, Meaning.REFUSED), Word(line)))
+    return tuple(rows)
+
+
+def moves(
+    flat: FlatMachine, shown: Iterable[str], *, refusals: bool
+) -> dict[tuple[str, str], list[Cell]]:
+    """(source, target) -> the cells that lead there, parallel ones together.
+
+    refusals: also the failed calls that change the state.
+    """
+    among = set(shown)
+    found: dict[tuple[str, str], list[Cell]] = {}
+    for cell in flat:
+        if cell.state == cell.target or not {cell.state, cell.target} <= among:
+            continue
+        if cell.outcome in ACCEPTED or refusals:
+            found.setdefault((cell.state, cell.target), []).append(cell)
+    return found
+
+
+def main_road(
+    flat: FlatMachine, shown: Iterable[str], stage: Mapping[str, Meaning]
+) -> set[tuple[str, str]]:
+    """The edges of the usual lives: to listening, to open, from both to the end, shortest ways."""
+    good: dict[str, list[str]] = {}
+    among = set(shown)
+    for cell in flat:
+        if goes_well(cell) and cell.state != cell.target and {cell.state, cell.target} <= among:
+            good.setdefault(cell.state, []).append(cell.target)
+    road: set[tuple[str, str]] = set()
+    for middle in (Meaning.LISTENING, Meaning.OPEN):
+        way = _way(good, flat.initial, {state for state in among if stage[state] is middle})
+        if way:
+            end = _way(good, way[-1], {state for state in among if stage[state] is Meaning.FINAL})
+            whole = way + end[1:]
+            road.update(pairwise(whole))
+    return road
+
+
+def _way(good: Mapping[str, list[str]], start: str, goals: set[str]) -> list[str]:
+    """The shortest way from `start` to the first goal, breadth first; [] when there is none."""
+    ways = [[start]]
+    seen = {start}
+    while ways:
+        way = ways.pop(0)
+        if way[-1] in goals:
+            return way
+        for target in good.get(way[-1], ()):
+            if target not in seen:
+                seen.add(target)
+                ways.append([*way, target])
+    return []
+
+
+def move_edge(flat: FlatMachine, cells: list[Cell], road: set[tuple[str, str]]) -> Edge:
+    """Parallel cells as one edge with one label."""
+    source, target = cells[0].state, cells[0].target
+    legal = any(cell.outcome in ACCEPTED for cell in cells)
+    on_road = (source, target) in road
+    meaning = Meaning.LEGAL_PATH if on_road else Meaning.OTHER_PATH
+    return Edge(
+        source,
+        target,
+        tuple(call_rows(flat, cells)),
+        frozenset({meaning if legal else Meaning.REFUSED}),
+        tip="; ".join(
+            dict.fromkeys(f"{cell.call} {cell.outcome}: {cell.rule.why}" for cell in cells)
+        ),
+        weight=8 if on_road else 1,
+    )
+
+
+def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
+    """The calls of parallel cells as label lines: `send / recv`, refused ones with their errno."""
+    pieces = list(dict.fromkeys(_piece(flat, cell) for cell in cells))
+    rows = []
+    for start in range(0, len(pieces), _CALLS_PER_LINE):
+        line = pieces[start : start + _CALLS_PER_LINE]
+        words: list[Word] = []
+        for number, piece in enumerate(line):
+            words += [*([Word(" / ")] if number else []), piece]
+        rows.append(tuple(words))
+    return rows
+
+
+def _piece(flat: FlatMachine, cell: Cell) -> Word:
+    if cell.outcome not in ACCEPTED:
+        return Word(f"{cell.call}: {cell.outcome}", Meaning.REFUSED)
+    text = cell.call if cell.outcome == OK else f"{cell.call}: {cell.outcome}"
+    return Word(text, Meaning.WOULD_BLOCK if waits(flat, cell.state, cell.call) else None)
+
+
+def work(flat: FlatMachine, state: str) -> list[Cell]:
+    """The calls that do the work of a state and leave it alone: they move data, or take clients."""
+    cells = []
+    for call in ("accept", "send", "recv"):
+        if can(flat, state, call):
+            cells += [c for c in flat.cells[state, call] if c.outcome == OK and c.target == state]
+    return cells
+
+
+def work_edge(flat: FlatMachine, cells: list[Cell], stage: Meaning) -> Edge:
+    """The working calls of a state as one loop."""
+    on_road = stage in (Meaning.LISTENING, Meaning.OPEN)
+    meaning = Meaning.LEGAL_PATH if on_road else Meaning.OTHER_PATH
+    state = cells[0].state
+    return Edge(state, state, tuple(call_rows(flat, cells)), frozenset({meaning}))
+
+
+def _drawn(cell: Cell, stage: Meaning) -> bool:
+    """Whether a move belongs in the default picture."""
+    if not goes_well(cell):
+        return False
+    return cell.call not in _ENDINGS or stage is not Meaning.SETUP

@@ -1,0 +1,99 @@
+"""Graph or DOT text to a picture: by `dot` where it is installed, else in-process by pygraphviz."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from sockfsm.diagrams.dot import to_dot
+from sockfsm.diagrams.graph import Graph
+from sockfsm.diagrams.mermaid import to_mermaid
+from sockfsm.diagrams.stamp import stamp
+from sockfsm.errors import DrawingError
+
+FORMATS = ("dot", "gv", "svg", "png", "mmd")
+_MISSING = (
+    "cannot draw: neither `dot` nor pygraphviz is installed; install Graphviz (apt-get install "
+    "graphviz) or run `pip install sockfsm[draw]`, or write the text forms (.dot, .mmd)"
+)
+# Sharp on a display of double density, at a README's width.
+_PNG_DPI = "144"
+
+
+def draw(source: Graph | str, form: str) -> bytes:
+    """`source` (a graph, or DOT text) as dot, gv, svg, png or mmd; the texts are UTF-8.
+
+    Raises DrawingError for an unknown form, Mermaid of DOT text, or when nothing here can draw.
+    """
+    if form not in FORMATS:
+        raise DrawingError(f"no format {form!r}: choose one of {', '.join(FORMATS)}")
+    if form == "mmd":
+        if isinstance(source, str):
+            raise DrawingError("cannot turn DOT text into Mermaid: pass the graph")
+        return to_mermaid(source).encode()
+    dot = source if isinstance(source, str) else to_dot(source)
+    if form in ("dot", "gv"):
+        return dot.encode()
+    picture = _by_dot(dot, form)
+    if picture is None:
+        picture = _by_pygraphviz(dot, form)
+    if picture is None:
+        raise DrawingError(_MISSING)
+    return stamp(picture, form, dot)
+
+
+def save(source: Graph | str, path: Path | str) -> Path:
+    """Draw `source` into the file `path`, in the format of its suffix.
+
+    Raises DrawingError for an unknown suffix, a drawing that fails (the file is then untouched) or
+    a file that cannot be written.
+    """
+    path = Path(path)
+    form = path.suffix[1:].lower()
+    if form not in FORMATS:
+        suffixes = ", ".join(f".{known}" for known in FORMATS)
+        raise DrawingError(f"cannot tell the format of {path}: end its name with one of {suffixes}")
+    data = draw(source, form)
+    try:
+        path.write_bytes(data)
+    except OSError as error:
+        raise DrawingError(f"cannot write {path}: {error.strerror or error}") from error
+    return path
+
+
+def _by_dot(dot: str, form: str) -> bytes | None:
+    """Draw by the `graphviz` package; None when `dot` is not on the PATH."""
+    from subprocess import CalledProcessError
+
+    import graphviz
+
+    if form == "png":
+        dot = _with_dpi(dot)
+    try:
+        return bytes(graphviz.pipe("dot", form, dot.encode(), quiet=True))
+    except graphviz.ExecutableNotFound:
+        return None
+    except CalledProcessError as error:
+        raise DrawingError(f"dot could not draw: {_first_line(error.stderr)}") from error
+
+
+def _by_pygraphviz(dot: str, form: str) -> bytes | None:
+    """Draw by pygraphviz, in this process; None when it is not installed."""
+    try:
+        import pygraphviz
+    except ImportError:
+        return None
+    try:
+        drawing = pygraphviz.AGraph(string=_with_dpi(dot) if form == "png" else dot)
+        return bytes(drawing.draw(format=form, prog="dot"))
+    except (OSError, ValueError, pygraphviz.DotError) as error:
+        raise DrawingError(f"pygraphviz could not draw: {_first_line(str(error))}") from error
+
+
+def _with_dpi(dot: str) -> str:
+    """The resolution belongs to the PNG alone: in an SVG it would scale the text away."""
+    return dot.replace("{", f"{{\n\tgraph [dpi={_PNG_DPI}]", 1)
+
+
+def _first_line(text: bytes | str | None) -> str:
+    shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text or ""
+    return next((line.strip() for line in shown.splitlines() if line.strip()), "it gave no reason")
