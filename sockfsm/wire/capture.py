@@ -1,0 +1,232 @@
+"""Capture of an interface beside a program, by a process of its own (`sockfsm.wire.capturer`).
+
+    capture = Capture.start(Path("trace/packets.pcapng"))   # proved to be running
+    ...
+    summary = capture.stop()
+
+Payload bytes are not stored unless asked for: 128 bytes of each frame hold its headers.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import signal
+import sys
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from sockfsm.errors import SockfsmError
+
+HEADERS = 128
+EVERYTHING = 65535
+
+_READY_SECONDS = 10.0
+_STOP_SECONDS = 60.0
+# Gives the capturer its package without running ours, whose imports would cost milliseconds.
+_STARTER = (
+    "import sys; package = type(sys)('sockfsm'); package.__path__ = [sys.argv[1]]; "
+    "sys.modules['sockfsm'] = package; from sockfsm.wire.capturer import main; main(sys.argv[2:])"
+)
+_PERMIT = (
+    "run as root, give Python the capability (setcap cap_net_raw+ep), use a network namespace of "
+    "your own, or do without packets (--no-capture)"
+)
+
+
+class CaptureError(SockfsmError):
+    """Packets cannot be captured: says why, and how to permit it."""
+
+
+@dataclass(frozen=True)
+class CaptureSummary:
+    """How a capture went.
+
+    packets: written to `path`. dropped: seen by the kernel but lost, by its own count. clock: wall
+    minus monotonic time at the start, ns. clock_error: the most by which a packet's monotonic time
+    is wrong, ns, steps of the wall clock included. problem: '' or one line, such as a full disk.
+    """
+
+    path: Path
+    packets: int
+    dropped: int
+    clock: int
+    clock_error: int
+    problem: str = ""
+
+    def __str__(self) -> str:
+        lost = f", {self.dropped} LOST by the kernel" if self.dropped else ", none lost"
+        problem = f"; {self.problem}" if self.problem else ""
+        return f"{self.packets} packets{lost}, clock error {self.clock_error} ns{problem}"
+
+
+class Capture:
+    """A running capture. Make it with `Capture.start`, end it with `stop` or a `with` block."""
+
+    def __init__(
+        self, path: Path, control: int, status: _Lines, clock: int, clock_error: int
+    ) -> None:
+        self.path = path
+        self.clock = clock
+        self.clock_error = clock_error
+        self._control = control
+        self._status = status
+        self._owner = os.getpid()
+        self._summary: CaptureSummary | None = None
+
+    @classmethod
+    def start(cls, path: Path, *, interface: str = "lo", snap: int = HEADERS) -> Capture:
+        """Capture `interface` into `path` (pcapng); returns when a probe of ours was captured.
+
+        snap: bytes kept of each frame. An interface that is no loopback is not probed: there,
+        the kernel's word that the socket is bound has to do. Raises CaptureError.
+        """
+        if not sys.platform.startswith("linux"):
+            raise CaptureError("packets can be captured on Linux only: go on with --no-capture")
+        if not sys.executable:
+            raise CaptureError("no Python executable known that could capture (sys.executable)")
+        if not 64 <= snap <= EVERYTHING:
+            raise CaptureError(f"snap length {snap}: give 64 to {EVERYTHING} bytes")
+        from sockfsm.wire import ring
+
+        try:
+            descriptor = _high(ring.opened(interface, snap).detach())
+        except ring.RefusedError as refusal:
+            raise CaptureError(_explain(refusal.cause, str(refusal), interface)) from None
+        try:
+            control, status = _spawn(os.path.abspath(path), snap, descriptor)
+            # The other interpreter starts while the kernel makes the ring.
+            os.write(control, b"%d\n" % ring.add_ring(descriptor))
+        except ring.RefusedError as refusal:
+            os.close(control)
+            os.close(status)
+            raise CaptureError(_explain(refusal.cause, str(refusal), interface)) from None
+        finally:
+            os.close(descriptor)
+        lines = _Lines(status)
+        line = lines.next(_READY_SECONDS) or "failed internal the capturing process ended"
+        word, _, rest = line.partition(" ")
+        if word != "ready":
+            os.close(control)
+            lines.close()
+            cause, _, text = rest.partition(" ")
+            raise CaptureError(_explain(cause, text, interface))
+        clock, clock_error = map(int, rest.split())
+        return cls(Path(path), control, lines, clock, clock_error)
+
+    def stop(self) -> CaptureSummary:
+        """End the capture: returns when everything sent before this call is in the file.
+
+        A second call returns the same summary. Raises CaptureError in a process that did not
+        start the capture. A capturing process that was killed is told of in `problem`.
+        """
+        if self._summary is None:
+            if os.getpid() != self._owner:
+                raise CaptureError("the capture belongs to another process: stop it there")
+            os.write(self._control, b"s") if self._alive() else None
+            line = self._status.next(_STOP_SECONDS) or ""
+            os.close(self._control)
+            self._status.close()
+            self._summary = self._read(line)
+        return self._summary
+
+    def _alive(self) -> bool:
+        """Whether anybody still reads what we tell it."""
+        poll = select.poll()
+        poll.register(self._control, 0)
+        return not poll.poll(0)
+
+    def _read(self, line: str) -> CaptureSummary:
+        word, *fields = line.split(" ", 5)
+        if word != "summary":
+            problem = "the capturing process was killed, what it had written is kept"
+            return CaptureSummary(self.path, 0, 0, self.clock, self.clock_error, problem)
+        packets, dropped, clock, error = map(int, fields[:4])
+        return CaptureSummary(self.path, packets, dropped, clock, error, fields[4])
+
+    def __enter__(self) -> Capture:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+
+class _Lines:
+    """Lines from a pipe, each within a time."""
+
+    def __init__(self, descriptor: int) -> None:
+        self.descriptor = descriptor
+        self.buffer = b""
+
+    def next(self, seconds: float) -> str | None:
+        """The next line; None at the end of the pipe or when the time is over."""
+        poll = select.poll()
+        poll.register(self.descriptor, select.POLLIN)
+        deadline = time.monotonic() + seconds
+        while b"\n" not in self.buffer:
+            left = deadline - time.monotonic()
+            if left <= 0 or not poll.poll(left * 1000):
+                return None
+            data = os.read(self.descriptor, 4096)
+            if not data:
+                return None
+            self.buffer += data
+        line, _, self.buffer = self.buffer.partition(b"\n")
+        return line.decode(errors="replace")
+
+    def close(self) -> None:
+        os.close(self.descriptor)
+
+
+def _high(descriptor: int) -> int:
+    """The same, out of the way: the program finds the numbers it would find without us."""
+    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)
+    os.close(descriptor)
+    return moved
+
+
+def _spawn(path: str, snap: int, packets: int) -> tuple[int, int]:
+    """Start the capturing process: (where to tell it to stop, where it reports)."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    listen, control = map(_high, os.pipe())
+    status, report = map(_high, os.pipe())
+    arguments = [sys.executable, "-I", "-S", "-c", _STARTER, package]
+    arguments += [path, str(snap), str(os.getpid())]
+    try:
+        child = os.posix_spawn(
+            sys.executable,
+            arguments,
+            os.environ,
+            file_actions=[
+                (os.POSIX_SPAWN_DUP2, listen, 0),
+                (os.POSIX_SPAWN_DUP2, report, 1),
+                (os.POSIX_SPAWN_DUP2, packets, 3),
+                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
+            ],
+            # Out of the terminal's foreground group: Ctrl-C is the traced program's.
+            setpgroup=0,
+            setsigmask=[signal.SIGINT, signal.SIGQUIT, signal.SIGHUP],
+        )
+    except OSError as error:
+        os.close(control)
+        os.close(status)
+        raise CaptureError(f"the capturing process does not start: {error}") from None
+    finally:
+        os.close(listen)
+        os.close(report)
+    try:
+        os.waitpid(child, 0)
+    except ChildProcessError:
+        # SIGCHLD is ignored, or the program's own wait() was faster.
+        return control, status
+    return control, status
+
+
+def _explain(cause: str, text: str, interface: str) -> str:
+    if cause == "permission":
+        return f"no permission to capture packets on {interface}: {_PERMIT}"
+    if cause == "file":
+        return f"packets cannot be written: {text}"
+    return f"packets cannot be captured on {interface}: {text}"

@@ -1,0 +1,150 @@
+"""A packet socket with a TPACKET_V3 ring, and its blocks as pcapng.
+
+Imported by the capturing process, of which every millisecond of start delays the traced program:
+hence `_socket`, and no `socket`, `ctypes` or `array`. Sources: packet(7), linux/if_packet.h,
+linux/filter.h.
+"""
+
+from __future__ import annotations
+
+import _socket
+import mmap
+import struct
+
+SOL_PACKET = 263
+PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
+TPACKET_V3 = 2
+TP_STATUS_USER = 1
+SO_ATTACH_FILTER, BPF_RET = 26, 0x06
+ETH_P_ALL = 3
+
+BLOCK_SIZE = 1 << 18
+BLOCK_COUNT = 64  # the kernel clears 16 MiB in 5 ms; what does not fit waits in our own memory
+FRAME_SIZE = 2048
+RETIRE_MS = 10  # a block that is not full is handed over after this time
+
+# Link types of pcap by hardware types of linux/if_arp.h; a tun or a tunnel has no MAC header.
+ARPHRD_LOOPBACK = 772
+LINK_ETHERNET, LINK_RAW = 1, 101
+LINKS = dict.fromkeys((65534, 512, 768, 769, 776, 778), LINK_RAW)
+
+_BLOCK = struct.Struct("=IIII")  # status, packets, offset of the first, bytes used
+_HEADER = struct.Struct("=IIIIIIH")  # next, seconds, ns, bytes kept, length, status, MAC header
+_OUT = struct.Struct("<IIIIIII")
+_TAIL = struct.Struct("<I")
+_PADS = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+class RefusedError(Exception):
+    """The kernel does not let us capture; `cause` is permission, system or file."""
+
+    def __init__(self, cause: str, text: str) -> None:
+        super().__init__(text)
+        self.cause = cause
+
+
+def opened(interface: str, snap: int) -> _socket.socket:
+    """A packet socket for `interface` that receives nothing yet, without its ring."""
+    try:
+        packets = _socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW, 0)
+    except OSError as error:
+        cause = "permission" if isinstance(error, PermissionError) else "system"
+        raise RefusedError(cause, str(error)) from None
+    try:
+        packets.bind((interface, 0))
+        packets.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
+        if packets.getsockname()[3] == ARPHRD_LOOPBACK:
+            # lo shows each frame as it leaves and as it arrives: keep the arriving one.
+            packets.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
+        # A filter of one instruction, `return snap`: the kernel copies no more of each frame.
+        program = struct.pack("=HBBI", BPF_RET, 0, 0, snap)
+        # CPython keeps the bytes at the end of the object; ctypes or array would cost milliseconds.
+        address = id(program) + bytes.__basicsize__ - 1
+        packets.setsockopt(_socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", 1, address))
+    except OSError as error:
+        packets.close()
+        raise RefusedError("system", error.strerror or str(error)) from None
+    return packets
+
+
+def add_ring(descriptor: int) -> int:
+    """Give a packet socket its ring, a smaller one where memory is short: its size in bytes."""
+    packets = _socket.socket(fileno=descriptor)
+    count = BLOCK_COUNT
+    while True:
+        frames = BLOCK_SIZE // FRAME_SIZE * count
+        request = struct.pack("=IIIIIII", BLOCK_SIZE, count, FRAME_SIZE, frames, RETIRE_MS, 0, 0)
+        try:
+            packets.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
+            packets.detach()
+            return BLOCK_SIZE * count
+        except OSError as error:
+            if count <= 4:
+                packets.detach()
+                raise RefusedError("system", f"no memory for the ring: {error.strerror}") from None
+            count //= 2
+
+
+class Ring:
+    """The ring of an opened socket, mapped; nothing arrives in it before `start`."""
+
+    def __init__(self, packets: _socket.socket, size: int) -> None:
+        self.socket = packets
+        self.interface, _, _, hardware, _ = packets.getsockname()
+        self.loopback = hardware == ARPHRD_LOOPBACK
+        self.link = LINKS.get(hardware, LINK_ETHERNET)
+        self.memory = mmap.mmap(packets.fileno(), size)
+        self.view = memoryview(self.memory)
+        self.count = size // BLOCK_SIZE
+        self.at = 0
+        self.dropped = 0
+
+    def start(self) -> None:
+        self.socket.bind((self.interface, ETH_P_ALL))
+
+    def holds(self, token: bytes) -> bool:
+        """Whether the block that is being filled already has `token`, retired or not."""
+        start = self.at * BLOCK_SIZE
+        return self.memory.find(token, start, start + BLOCK_SIZE) >= 0
+
+    def count_losses(self) -> None:
+        """Add what the kernel counted since the last time (reading resets its counters)."""
+        reply = self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)
+        self.dropped += struct.unpack("=III", reply)[1]
+
+    def take(self) -> bytes | None:
+        """A copy of the oldest full (or timed out) block, which goes back to the kernel."""
+        base = self.at * BLOCK_SIZE
+        status, _, _, used = _BLOCK.unpack_from(self.view, base + 8)
+        if not status & TP_STATUS_USER:
+            return None
+        data = bytes(self.view[base : base + used])
+        struct.pack_into("=I", self.view, base + 8, 0)
+        self.at = (self.at + 1) % self.count
+        return data
+
+
+def converted(block: bytes, token: bytes) -> tuple[bytes, int, bool]:
+    """A block of the ring as pcapng: (bytes to write, packets in them, whether `token` was seen).
+
+    Frames with the token are ours and left out; an empty token stands for no search.
+    """
+    _, number, place, _ = _BLOCK.unpack_from(block, 8)
+    pieces: list[bytes] = []
+    add = pieces.append
+    header, pack, tail, pads = _HEADER.unpack_from, _OUT.pack, _TAIL.pack, _PADS
+    seen = False
+    for _ in range(number):
+        step, seconds, ns, kept, length, _, mac = header(block, place)
+        start = place + mac
+        data = block[start : start + kept]
+        place += step
+        if token and token in data:
+            seen = True
+            continue
+        wall = seconds * 1_000_000_000 + ns
+        total = (kept + 35) & ~3
+        add(pack(6, total, 0, wall >> 32, wall & 0xFFFFFFFF, kept, length))
+        add(data)
+        add(pads[kept & 3] + tail(total))
+    return b"".join(pieces), len(pieces) // 3, seen
