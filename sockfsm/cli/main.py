@@ -1,0 +1,108 @@
+"""The command line: finds the command's module, runs it, and turns errors into exit statuses.
+
+Each command is a module of its own with `add(subparsers)`, which declares it and sets `func`. Only
+the chosen one is imported, so that `sockfsm --help` is quick.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from importlib import import_module
+from importlib.util import find_spec
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import SockfsmError
+
+if TYPE_CHECKING:
+    Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
+
+COMMANDS = {
+    "demo": ("sockfsm.cli.demo", "trace real servers and clients, and show everything there is"),
+    "run": ("sockfsm.cli.run", "trace a Python program, unmodified, and its children"),
+    "show": ("sockfsm.cli.show", "the timeline of a trace: calls, states, waits and packets"),
+    "blocked": ("sockfsm.cli.blocked", "which calls of a running program are blocked right now"),
+    "handshake": ("sockfsm.cli.handshake", "how each connection opened and closed, by its packets"),
+    "diagram": ("sockfsm.cli.diagram", "draw a kind's machine, or a trace's path over it"),
+    "machine": ("sockfsm.cli.machine", "the states, rules and refusals of a kind, and why"),
+    "check": ("sockfsm.cli.check", "predict how a sequence of calls would end"),
+    "conform": ("sockfsm.cli.conform", "compare the machines with the running kernel"),
+    "learn": ("sockfsm.cli.learn", "learn the machine that the running kernel implements"),
+    "export": ("sockfsm.cli.export", "write a trace for Wireshark, Perfetto, spreadsheets, ..."),
+}
+"""Command -> (module, one line of help), in the order of `--help`."""
+
+_EXAMPLES = """examples:
+  sockfsm demo                          see everything it can do, on real sockets
+  sockfsm run server.py --port 8000     trace a program; --enforce stops illegal calls
+  sockfsm run -m http.server            ... or a module
+  sockfsm show sockfsm-trace            what it did, call by call
+  sockfsm handshake sockfsm-trace       how its connections opened and closed
+  sockfsm diagram tcp -o tcp.svg        the life of a TCP socket as a picture
+  sockfsm COMMAND --help                more about a command
+"""
+
+BAD_INPUT = 2
+_BROKEN_PIPE = 128 + signal.SIGPIPE
+_INTERRUPTED = 128 + signal.SIGINT
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run a command; its exit status, 2 for input that cannot be taken (one line on stderr)."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    try:
+        args = parser_for(arguments).parse_args(arguments)
+        status: int = args.func(args)
+        sys.stdout.flush()
+    except SockfsmError as error:
+        print(f"sockfsm: {error}", file=sys.stderr)
+        return BAD_INPUT
+    except BrokenPipeError:
+        # The reader has gone (head, less): nothing is wrong. Python's own flush at exit must not
+        # complain either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return _BROKEN_PIPE
+    except KeyboardInterrupt:
+        return _INTERRUPTED
+    return status
+
+
+def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
+    """The parser, with the full declaration of the one command that `arguments` name."""
+    parser = argparse.ArgumentParser(
+        prog="sockfsm",
+        description="See what your sockets really do: every call, state, wait and packet.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--version", action=_Version)
+    subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
+    chosen = next((word for word in arguments if not word.startswith("-")), None)
+    for name, (module, line) in COMMANDS.items():
+        if find_spec(module) is None:
+            continue
+        if name == chosen:
+            import_module(module).add(subparsers)
+        else:
+            subparsers.add_parser(name, help=line)
+    return parser
+
+
+class _Version(argparse.Action):
+    """`--version`; the package's metadata are read only when it is asked for."""
+
+    def __init__(self, option_strings: Sequence[str], dest: str, **_: object) -> None:
+        super().__init__(option_strings, dest, nargs=0, help="show the version and exit")
+
+    def __call__(self, parser: argparse.ArgumentParser, *_: object) -> None:
+        from importlib.metadata import version
+
+        print(f"sockfsm {version('sockfsm')}")
+        parser.exit()
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,58 @@
+"""Which calls are blocked right now, or were when the traced program ended."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from sockfsm.trace.events import Process, Thread, Wait
+from sockfsm.views.lanes import Lanes
+from sockfsm.views.text import Paint, address, cut, duration, plain
+
+if TYPE_CHECKING:
+    from sockfsm.trace.trace import Trace
+
+
+def lines(trace: Trace, paint: Paint | None = None) -> Iterator[str]:
+    """A block of two lines per blocked call, the longest wait first."""
+    paint = paint or Paint(False)
+    lanes = Lanes(trace)
+    owners = {
+        id(thread): process for process in trace.processes for thread in process.threads.values()
+    }
+    waits = sorted(trace.blocked(), key=lambda wait: wait.begin)
+    if not waits:
+        yield "no call is blocked"
+        return
+    for wait in waits:
+        process = owners.get(id(wait.thread))
+        where = plain(str(wait.site)) if wait.site is not None else "(unknown place)"
+        text = f"{_span(wait, process)}  {plain(wait.method)}() on {_on(wait, lanes)}"
+        yield paint(cut(text, 100), "yellow")
+        yield cut(f"    {_who(process, wait.thread)} at {where}", 100)
+
+
+def alive(process: Process) -> bool:
+    """Whether the traced process still runs, as far as its process number tells."""
+    return process.ended is None and os.path.exists(f"/proc/{process.pid}")
+
+
+def _span(wait: Wait, process: Process | None) -> str:
+    if process is not None and alive(process):
+        return f"blocked for {duration(max(monotonic_ns() - wait.begin, 0))}"
+    return "was blocked at the end"
+
+
+def _on(wait: Wait, lanes: Lanes) -> str:
+    if wait.socket is None:
+        return "no socket"
+    socket = wait.socket
+    peer = f" -> {address(socket.remote)}" if socket.remote is not None else ""
+    return f"{lanes.socket(socket)} {plain(socket.kind)} {address(socket.local)}{peer}"
+
+
+def _who(process: Process | None, thread: Thread) -> str:
+    pid = f"pid {process.pid} " if process is not None else ""
+    return f"{pid}thread {plain(thread.name)} ({thread.ident})"

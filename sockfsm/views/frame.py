@@ -1,0 +1,121 @@
+"""What stands around a timeline: who ran and with which sockets, and what it amounted to."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from sockfsm.trace.events import Process, Socket
+from sockfsm.views.lanes import Lanes
+from sockfsm.views.phrases import place
+from sockfsm.views.tally import ENDED, Tally
+from sockfsm.views.text import Paint, address, count, cut, cut_front, duration, pad, plain
+
+if TYPE_CHECKING:
+    from sockfsm.trace.trace import Trace
+
+COLUMNS = 100
+_LISTED = 30
+_TITLE = 10
+
+
+def header(trace: Trace, lanes: Lanes, paint: Paint) -> Iterator[str]:
+    """The trace, its processes and its sockets; long lists are cut and say so."""
+    yield paint(cut(_titled("trace", plain(str(trace.path or "in memory"))), COLUMNS), "bold")
+    processes = list(trace.processes)
+    for number, process in enumerate(processes[:_LISTED]):
+        yield _titled("" if number else "program", _program(process, lanes))
+    if len(processes) > _LISTED:
+        yield _titled("", f"and {count(len(processes) - _LISTED, 'process', 'processes')} more")
+    sockets = list(trace.sockets.values())
+    if sockets:
+        title = f"{'':4} {'kind':11} {'made by':14} {'own name':28} peer"
+        yield paint(_titled("sockets", title), "dim")
+    for socket in sockets[:_LISTED]:
+        yield _titled("", _socket(socket, trace, lanes)).rstrip()
+    if len(sockets) > _LISTED:
+        yield _titled("", f"and {count(len(sockets) - _LISTED, 'socket')} more")
+    yield ""
+
+
+def _titled(title: str, text: str) -> str:
+    return f"{title:{_TITLE}}{text}"
+
+
+def _program(process: Process, lanes: Lanes) -> str:
+    if process.ended is None:
+        about = f"pid {process.pid}, end not seen"
+    else:
+        about = f"pid {process.pid}, ran {duration(process.ended - process.started)}"
+    if len(process.threads) > 1:
+        about += f", {count(len(process.threads), 'thread')}"
+    lane = "" if lanes.lonely else lanes.process(process) + " "
+    command = plain(" ".join(process.command)) or "(unknown)"
+    room = COLUMNS - _TITLE - len(lane) - len(about) - 3
+    return f"{lane}{cut(command, room)} ({about})"
+
+
+def _socket(socket: Socket, trace: Trace, lanes: Lanes) -> str:
+    made = socket.made_by
+    if socket.parent is not None and socket.parent in trace.sockets:
+        made += f" by {lanes.socket(trace.sockets[socket.parent])}"
+    made = pad(cut(plain(made), 14), 14)
+    name = pad(cut_front(address(socket.local), 28), 28)
+    peer = cut_front(address(socket.remote), 27)
+    return f"{lanes.socket(socket):4} {plain(socket.kind):11} {made} {name} {peer}"
+
+
+def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) -> Iterator[str]:
+    """Counts, refusals, how the sockets ended, what is blocked, what could not be read.
+
+    zero: the monotonic ns from which the timeline counts.
+    """
+    yield ""
+    total = f"{count(tally.calls, 'call')}, {count(tally.packets, 'packet')}"
+    if tally.waits:
+        total += f", {count(tally.waits, 'wait')} of {duration(tally.blocked)} together"
+    yield _titled("total", f"{total}, {tally.sent:,} B sent, {tally.received:,} B received")
+    yield from (paint(line, "red") for line in _refusals(tally))
+    if tally.unexplained:
+        text = f"{count(tally.unexplained, 'call')} that no rule of the model explains"
+        yield paint(_titled("doubtful", text), "magenta")
+    yield from _endings(trace, lanes, tally)
+    for wait in list(trace.blocked())[:_LISTED]:
+        since = (wait.begin - zero) / 1_000_000_000
+        text = f"{lanes.socket(wait.socket)} {plain(wait.method)}() since {since:.6f}"
+        yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
+    for problem in list(trace.problems)[:_LISTED]:
+        yield from (paint(line, "magenta") for line in wrapped("note", plain(problem)))
+
+
+def _refusals(tally: Tally) -> Iterator[str]:
+    ranked = sorted(tally.refusals.items(), key=lambda entry: -entry[1])
+    for number, ((method, state, outcome), times) in enumerate(ranked[:_LISTED]):
+        often = f" ({times:,} times)" if times > 1 else ""
+        in_state = f" in {plain(state)}" if state else ""
+        yield _titled("" if number else "refused", f"{plain(method)}{in_state}: {outcome}{often}")
+    if len(ranked) > _LISTED:
+        yield _titled("", f"and {len(ranked) - _LISTED:,} other kinds of refusal")
+
+
+def _endings(trace: Trace, lanes: Lanes, tally: Tally) -> Iterator[str]:
+    closed = sum(state in ENDED for state in tally.states.values())
+    if closed:
+        yield _titled("closed", count(closed, "socket"))
+    left = [identity for identity, state in tally.states.items() if state not in ENDED]
+    shown = [
+        f"{lanes.socket(trace.sockets[identity])} {tally.states[identity]}"
+        for identity in left[:_LISTED]
+        if identity in trace.sockets
+    ]
+    if len(left) > _LISTED:
+        shown.append(f"and {len(left) - _LISTED:,} more")
+    if shown:
+        yield from wrapped("left", ", ".join(shown))
+
+
+def wrapped(title: str, text: str) -> Iterator[str]:
+    """`text` behind its title, over as many lines as it needs."""
+    for number, line in enumerate(wrap(text, COLUMNS - _TITLE) or [""]):
+        yield _titled("" if number else title, line)

@@ -1,0 +1,130 @@
+"""A trace as JSON lines: one object per process, socket, event, and one total. Streamed."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from sockfsm.trace.events import Address, Call, Packet, Site
+from sockfsm.views.lanes import Lanes
+from sockfsm.views.order import ordered
+from sockfsm.views.selection import Selection
+from sockfsm.views.tally import Tally
+from sockfsm.views.timeline import zero_of
+
+if TYPE_CHECKING:
+    from sockfsm.trace.trace import Trace
+
+
+def lines(trace: Trace, selection: Selection | None = None) -> Iterator[str]:
+    """The lines, without their ends. Times are ns: `at` since the trace's start, `wall` since 1970.
+
+    The first key of each object is `type`: trace, process, socket, call, packet or total.
+    """
+    for item in objects(trace, selection or Selection()):
+        yield json.dumps(item, separators=(",", ":"))
+
+
+def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
+    """The same as dicts."""
+    lanes = Lanes(trace)
+    zero = zero_of(trace)
+    yield {"type": "trace", "path": str(trace.path) if trace.path else None, "zero": zero}
+    for process in trace.processes:
+        yield {
+            "type": "process",
+            "pid": process.pid,
+            "parent": process.parent,
+            "command": list(process.command),
+            "at": process.started - zero,
+            "ended": None if process.ended is None else process.ended - zero,
+            "threads": {str(t.number): t.name for t in list(process.threads.values())},
+        }
+    for socket in list(trace.sockets.values()):
+        yield {
+            "type": "socket",
+            "socket": socket.identity,
+            "name": lanes.socket(socket),
+            "kind": socket.kind,
+            "made_by": socket.made_by,
+            "parent": socket.parent,
+            "local": _address(socket.local),
+            "remote": _address(socket.remote),
+        }
+    tally = Tally()
+    for event in ordered(trace.calls(), trace.packets()):
+        if selection.takes(event, lanes, zero):
+            tally.add(event)
+            yield _packet(event, zero) if isinstance(event, Packet) else _call(event, zero)
+    yield {
+        "type": "total",
+        "calls": tally.calls,
+        "packets": tally.packets,
+        "refused": tally.refused,
+        "unexplained": tally.unexplained,
+        "waits": tally.waits,
+        "blocked": tally.blocked,
+        "sent": tally.sent,
+        "received": tally.received,
+        "states": tally.states,
+        "problems": list(trace.problems),
+    }
+
+
+def _call(call: Call, zero: int) -> dict[str, Any]:
+    return {
+        "type": "call",
+        "at": call.begin - zero,
+        "took": call.end - call.begin,
+        "wall": call.wall,
+        "pid": call.process.pid,
+        "thread": call.thread.name,
+        "socket": call.socket.identity if call.socket else None,
+        "method": call.method,
+        "call": call.call,
+        "outcome": call.outcome,
+        "errno": call.errno,
+        "refused": call.refused,
+        "enforced": call.enforced,
+        "asked": call.asked,
+        "done": call.done,
+        "address": _address(call.address),
+        "before": call.before,
+        "after": call.after,
+        "waited": call.waited,
+        "explained": call.explained,
+        "predicted": call.predicted,
+        "site": _site(call.site),
+    }
+
+
+def _packet(packet: Packet, zero: int) -> dict[str, Any]:
+    cause = packet.call
+    return {
+        "type": "packet",
+        "at": packet.time - zero,
+        "wall": packet.wall,
+        "protocol": packet.protocol,
+        "source": list(packet.source),
+        "target": list(packet.target),
+        "flags": packet.flags,
+        "seq": packet.seq,
+        "ack": packet.ack,
+        "window": packet.window,
+        "length": packet.length,
+        "socket": packet.socket.identity if packet.socket else None,
+        "cause": None
+        if cause is None
+        else {"method": cause.method, "at": cause.begin - zero, "site": _site(cause.site)},
+    }
+
+
+def _address(value: Address | None) -> Any:
+    if isinstance(value, bytes):
+        return value.decode("utf-8", "surrogateescape")
+    return list(value) if isinstance(value, tuple) else value
+
+
+def _site(site: Site | None) -> dict[str, Any] | None:
+    return None if site is None else site._asdict()

@@ -1,0 +1,130 @@
+"""Short names for the actors of a trace: sockets as #3, processes as p1, threads by their name."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import UsageError
+from sockfsm.trace.events import Packet, Process, Socket, Thread
+from sockfsm.views.text import cut, plain
+
+if TYPE_CHECKING:
+    from sockfsm.trace.trace import Trace
+
+_TARGET = re.compile(r"^(Thread-\d+) \(.*\)$")
+_NAME_COLUMNS = 12
+
+
+class Lanes:
+    """The names of one trace's lanes, numbered in the order in which the trace lists them.
+
+    A socket that appears later, in a trace that is still being written, gets the next number.
+    """
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+        self._sockets: dict[str, str] = {}
+        self._processes: dict[int, str] = {}
+        self._ends: dict[tuple[object, object], Socket] = {}
+        self._known = 0
+        for process in trace.processes:
+            self.process(process)
+        for socket in list(trace.sockets.values()):
+            self.socket(socket)
+        self.lonely = len(trace.processes) <= 1
+
+    def socket(self, socket: Socket | None) -> str:
+        """`#3`; `-` for None."""
+        if socket is None:
+            return "-"
+        name = self._sockets.get(socket.identity)
+        if name is None:
+            name = self._sockets[socket.identity] = f"#{len(self._sockets) + 1}"
+        return name
+
+    def process(self, process: Process) -> str:
+        """`p1`."""
+        name = self._processes.get(id(process))
+        if name is None:
+            name = self._processes[id(process)] = f"p{len(self._processes) + 1}"
+        return name
+
+    def who(self, process: Process, thread: Thread) -> str:
+        """`main`, `Thread-1`; with more than one process `p2 main`."""
+        name = thread_name(thread)
+        if self.lonely and len(self._processes) <= 1:
+            return name
+        return f"{self.process(process)} {name}"
+
+    def who_columns(self) -> int:
+        """Columns that the known names take."""
+        names = [
+            len(self.who(process, thread))
+            for process in self._trace.processes
+            for thread in list(process.threads.values())
+        ]
+        return max(names, default=4)
+
+    def identities(self, wanted: list[str]) -> frozenset[str]:
+        """The sockets that `--socket` names, as #3, 3 or <pid>.<number>. UsageError for others."""
+        by_name = {name: identity for identity, name in self._sockets.items()}
+        found = set()
+        for word in wanted:
+            identity = word if word in self._sockets else by_name.get("#" + word.lstrip("#"))
+            if identity is None:
+                raise UsageError(
+                    f"no socket {plain(word)} in this trace: it has "
+                    + (f"#1 to #{len(self._sockets)}" if self._sockets else "none")
+                )
+            found.add(identity)
+        return frozenset(found)
+
+    def threads(self, wanted: list[str]) -> frozenset[tuple[int, int]]:
+        """(pid, number) of the threads that `--thread` names: `main`, `p2 main`, `p2`, an ident."""
+        found, names = set(), set()
+        for process in self._trace.processes:
+            for thread in list(process.threads.values()):
+                short = thread_name(thread)
+                lane = self.process(process)
+                names.add(self.who(process, thread))
+                spelled = {short, thread.name, f"{lane} {short}", lane, str(thread.ident)}
+                if spelled & set(wanted):
+                    found.add((process.pid, thread.number))
+        if not found:
+            raise UsageError(
+                f"no thread {plain(' or '.join(wanted))} in this trace: it has "
+                + (", ".join(sorted(names)) or "none")
+            )
+        return frozenset(found)
+
+    def receiver(self, packet: Packet) -> Socket | None:
+        """The traced socket that `packet` went to, None when that end is not traced or unknown."""
+        if len(self._trace.sockets) != self._known:
+            self._know_ends()
+        data = self._ends.get((packet.target, packet.source))
+        listening = self._ends.get((packet.target, None))
+        if "S" in packet.flags and "A" not in packet.flags:
+            return listening or data
+        return data or listening
+
+    def _know_ends(self) -> None:
+        for socket in list(self._trace.sockets.values()):
+            local = _endpoint(socket.local)
+            if local is not None:
+                self._ends[local, _endpoint(socket.remote)] = socket
+        self._known = len(self._trace.sockets)
+
+
+def thread_name(thread: Thread) -> str:
+    """The thread's name, escaped, short: `main` for MainThread, `Thread-1` without its target."""
+    if thread.name == "MainThread":
+        return "main"
+    match = _TARGET.match(thread.name)
+    return cut(plain(match[1] if match else thread.name), _NAME_COLUMNS) or str(thread.ident)
+
+
+def _endpoint(value: object) -> tuple[object, object] | None:
+    if isinstance(value, tuple) and len(value) >= 2:
+        return value[0], value[1]
+    return None

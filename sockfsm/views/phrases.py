@@ -1,0 +1,140 @@
+"""A call and a packet in a few words, without payload; every word from outside is escaped."""
+
+from __future__ import annotations
+
+from sockfsm.model.kinds import KINDS, flat_of
+from sockfsm.trace.events import Call, Packet, Site
+from sockfsm.views.text import address, cut_front, plain
+
+_FLAGS = {
+    "S": "SYN",
+    "F": "FIN",
+    "R": "RST",
+    "U": "URG",
+    "P": "PSH",
+    "E": "ECE",
+    "C": "CWR",
+    "A": "ACK",
+}
+_SLOW = {"EINPROGRESS": "under way (EINPROGRESS)", "EALREADY": "still under way (EALREADY)"}
+
+
+def spoken(call: Call) -> str:
+    """The call as the program wrote it, sizes in place of payload: `sendto(12 B, 127.0.0.1:53)`."""
+    name = plain(call.method)
+    word = call.call
+    if name.endswith(")"):
+        return name
+    if word == "listen":
+        inside = str(call.asked) if call.asked >= 0 else ""
+    elif word in ("bind", "connect", "unlink", "resolve"):
+        inside = address(call.address) if call.address is not None else ""
+    elif word == "send":
+        inside = f"{call.asked} B" if call.asked >= 0 else ""
+        if call.address is not None:
+            inside = f"{inside}, {address(call.address)}" if inside else address(call.address)
+    elif word == "recv":
+        inside = f"{call.asked} B" if call.asked > 0 else ""
+    elif word == "create" and call.socket is not None:
+        inside = plain(call.socket.kind)
+    else:
+        inside = ""
+    return f"{name}({inside})"
+
+
+def answered(call: Call, made: str = "") -> str:
+    """How the call ended: `ok`, `12 B`, `end of stream`, `REFUSED EINVAL`; `made`: accept's #3."""
+    if call.enforced:
+        return f"REFUSED {call.outcome} by sockfsm"
+    if call.refused:
+        return f"REFUSED {plain(call.outcome)}"
+    if call.outcome in _SLOW:
+        return _SLOW[call.outcome]
+    if call.outcome == "EAGAIN":
+        return "would block (EAGAIN)"
+    if call.outcome == "eof":
+        return "end of stream"
+    if call.outcome == "timeout":
+        return "timed out"
+    if call.outcome == "deferred":
+        return "deferred, still held"
+    if call.outcome == "raised":
+        return "raised before the kernel"
+    if call.outcome != "ok":
+        return plain(call.outcome)
+    if call.call == "accept":
+        peer = f" from {address(call.address)}" if call.address else ""
+        return (made or "ok") + peer
+    if call.call == "recv":
+        peer = f" from {address(call.address)}" if call.address else ""
+        return f"{call.done} B{peer}"
+    if call.call == "send" and call.done != call.asked and call.done >= 0:
+        return f"{call.done} B"
+    return "ok"
+
+
+def states(call: Call) -> str:
+    """`CREATED -> BOUND`; one name when nothing changed."""
+    return f"{call.before} -> {call.after}" if call.moved and call.before else call.after
+
+
+def doubt(call: Call) -> str:
+    """Why the model disagrees with what happened; '' when it does not."""
+    if call.explained:
+        return ""
+    if call.predicted and call.predicted != call.outcome:
+        return f"UNEXPLAINED: in {call.before} the model expects {call.predicted}"
+    return f"UNEXPLAINED: no rule of the model gives {plain(call.outcome)} in {call.before}"
+
+
+def reason(call: Call) -> str:
+    """Why the call was refused, in the machine's words; '' when it was not or nothing is known."""
+    kind = call.socket.kind if call.socket is not None else ""
+    if not call.refused or kind not in KINDS:
+        return ""
+    flat = flat_of(kind)
+    if call.before not in flat.states:
+        return ""
+    cell = flat.cell(call.before, call.call, call.outcome)
+    return cell.rule.why if cell is not None else ""
+
+
+def place(site: Site | None, columns: int = 28) -> str:
+    """`echo.py:12`: the file's last part and the line."""
+    if site is None:
+        return ""
+    name = plain(site.file.rpartition("/")[2])
+    return cut_front(f"{name}:{site.line}", columns)
+
+
+def flags(packet: Packet) -> str:
+    """`SYN`, `SYN-ACK`, `FIN-ACK`, `PSH-ACK`; `UDP` for a datagram."""
+    if packet.protocol != "tcp":
+        return packet.protocol.upper()
+    names = [name for letter, name in _FLAGS.items() if letter in packet.flags]
+    return "-".join(names) or "no flags"
+
+
+class Relative:
+    """Sequence numbers counted from each direction's first one, as Wireshark does."""
+
+    def __init__(self) -> None:
+        self._first: dict[tuple[tuple[str, int], tuple[str, int]], int] = {}
+
+    def numbers(self, packet: Packet) -> tuple[int, int | None]:
+        """(seq, ack) of a TCP packet; ack None without the flag, both modulo 2**32."""
+        way, back = (packet.source, packet.target), (packet.target, packet.source)
+        if "S" in packet.flags:
+            if self._first.get(way) != packet.seq:
+                self._first[way] = packet.seq
+                if "A" not in packet.flags:
+                    self._first.pop(back, None)
+        elif way not in self._first:
+            # The opening was not seen: data begins at 1, as after a SYN.
+            self._first[way] = packet.seq - 1
+        seq = (packet.seq - self._first[way]) % 2**32
+        if "A" not in packet.flags:
+            return seq, None
+        if back not in self._first:
+            self._first[back] = packet.ack - 1
+        return seq, (packet.ack - self._first[back]) % 2**32

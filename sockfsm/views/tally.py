@@ -1,0 +1,52 @@
+"""What a trace amounts to: counted while it passes, so that nothing is held in memory."""
+
+from __future__ import annotations
+
+from sockfsm.trace.events import Call, Packet
+
+ENDED = frozenset({"CLOSED", "DETACHED", "EXITED"})
+"""Last states of a socket that was let go of in good order."""
+
+
+class Tally:
+    """Counts over the events that were added.
+
+    states: socket identity -> its last state. refusals: (call, state, errno name) -> how often.
+    blocked: ns spent in waits, added over all threads. octets: bytes sent and received by calls.
+    """
+
+    def __init__(self) -> None:
+        self.calls = 0
+        self.packets = 0
+        self.refused = 0
+        self.enforced = 0
+        self.unexplained = 0
+        self.waits = 0
+        self.blocked = 0
+        self.sent = 0
+        self.received = 0
+        self.states: dict[str, str] = {}
+        self.refusals: dict[tuple[str, str, str], int] = {}
+
+    def add(self, event: Call | Packet) -> None:
+        """Count one event."""
+        if isinstance(event, Packet):
+            self.packets += 1
+            return
+        self.calls += 1
+        if event.waited:
+            self.waits += 1
+            self.blocked += event.end - event.begin
+        if event.call == "send":
+            self.sent += max(event.done, 0)
+        elif event.call == "recv":
+            self.received += max(event.done, 0)
+        if event.refused:
+            self.refused += 1
+            self.enforced += event.enforced
+            key = (event.method, event.before, event.outcome)
+            self.refusals[key] = self.refusals.get(key, 0) + 1
+        if not event.explained:
+            self.unexplained += 1
+        if event.socket is not None:
+            self.states[event.socket.identity] = event.after

@@ -1,0 +1,125 @@
+"""The timeline of a trace in the terminal: calls, waits and packets, a line each, streamed.
+
+0.052341 main     #1   bind(127.0.0.1:40001) = ok           CREATED -> BOUND       echo.py:15
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from textwrap import wrap
+from typing import TYPE_CHECKING
+
+from sockfsm.trace.events import Call, Packet
+from sockfsm.views.frame import COLUMNS, footer, header
+from sockfsm.views.lanes import Lanes
+from sockfsm.views.order import moment, ordered
+from sockfsm.views.phrases import Relative, answered, doubt, flags, place, reason, spoken, states
+from sockfsm.views.selection import Selection
+from sockfsm.views.tally import Tally
+from sockfsm.views.text import Paint, address, cut, duration, pad, plain, width
+
+if TYPE_CHECKING:
+    from sockfsm.trace.trace import Trace
+
+_TIME = 10
+_SOCKET = 4
+_STATES = 64
+_SITE = 86
+
+Field = tuple[int, str, str]
+"""(column it should begin at, text, colour)."""
+
+
+def zero_of(trace: Trace) -> int:
+    """The monotonic ns from which a timeline counts: the first traced process' start."""
+    return min((process.started for process in trace.processes), default=0)
+
+
+class Timeline:
+    """Writes one trace as lines of at most 100 columns."""
+
+    def __init__(self, trace: Trace, paint: Paint | None = None) -> None:
+        self.trace = trace
+        self.lanes = Lanes(trace)
+        self.zero = zero_of(trace)
+        self._paint = paint or Paint(False)
+        self._relative = Relative()
+        self._indent = _TIME + 1 + min(self.lanes.who_columns(), 16) + 1 + _SOCKET + 1
+
+    def lines(self, selection: Selection | None = None) -> Iterator[str]:
+        """Header, events and footer. Holds counts and a bounded number of events, no more."""
+        selection = selection or Selection()
+        tally = Tally()
+        yield from header(self.trace, self.lanes, self._paint)
+        for event in ordered(self.trace.calls(), self.trace.packets()):
+            # Sequence numbers are relative to the opening, also where that is not shown.
+            numbers = self._relative.numbers(event) if isinstance(event, Packet) else (0, None)
+            if not selection.takes(event, self.lanes, self.zero):
+                continue
+            tally.add(event)
+            if isinstance(event, Packet):
+                yield from self.packet(event, numbers)
+            else:
+                yield from self.call(event)
+        yield from footer(self.trace, self.lanes, self._paint, tally, self.zero)
+
+    def call(self, call: Call) -> Iterator[str]:
+        """One call; a second line where it needs more room, or says why it was refused."""
+        outcome = "= " + answered(call)
+        waited = f"blocked {duration(call.end - call.begin)}" if call.waited else ""
+        room = COLUMNS - self._indent - width(outcome) - 1
+        colour = "red" if call.refused else ""
+        fields = [
+            (self._indent, cut(spoken(call), max(room, 24)), ""),
+            (0, outcome, colour),
+            (0, waited, "yellow"),
+            (_STATES, states(call), "green" if call.moved else "dim"),
+            (_SITE, place(call.site), "dim"),
+        ]
+        lane = self.lanes.socket(call.socket)
+        yield from self._laid(call, self.lanes.who(call.process, call.thread), lane, fields)
+        if call.refused:
+            yield from self._remark(reason(call), "red")
+        yield from self._remark(doubt(call), "magenta")
+
+    def packet(self, packet: Packet, numbers: tuple[int, int | None]) -> Iterator[str]:
+        """One packet as an arrow from end to end, with the call that caused it."""
+        sender = self.lanes.socket(packet.socket) if packet.socket else address(packet.source)
+        receiver = self.lanes.receiver(packet)
+        target = self.lanes.socket(receiver) if receiver else address(packet.target)
+        details = f"len {packet.length}"
+        if packet.protocol == "tcp":
+            ack = "" if numbers[1] is None else f"ack {numbers[1]} "
+            details = f"seq {numbers[0]} {ack}{details}"
+        cause = packet.call
+        fields = [
+            (self._indent, f"{sender} --{flags(packet)}--> {target}", "cyan"),
+            (self._indent + 24, details, "cyan"),
+            (_STATES, f"by {plain(cause.method)}" if cause is not None else "", "dim"),
+            (_SITE, place(cause.site) if cause is not None else "", "dim"),
+        ]
+        yield from self._laid(packet, "", "", fields)
+
+    def _laid(
+        self, event: Call | Packet, who: str, lane: str, fields: list[Field]
+    ) -> Iterator[str]:
+        """The fields at their columns; one that does not fit begins a second, indented line."""
+        seconds = (moment(event) - self.zero) / 1_000_000_000
+        room = self._indent - _TIME - _SOCKET - 3
+        rest = f" {pad(cut(who, room), room)} {lane:{_SOCKET}}"
+        line, used = self._paint(f"{seconds:{_TIME}.6f}", "dim") + rest, _TIME + width(rest)
+        for column, text, colour in fields:
+            if not text:
+                continue
+            blanks = min(max(column - used, 1), COLUMNS - used - width(text))
+            if blanks < 1:
+                yield line
+                line, used = "", 0
+                blanks = min(max(column, self._indent + 2), COLUMNS - width(text))
+            line += " " * blanks + self._paint(text, colour)
+            used += blanks + width(text)
+        yield line
+
+    def _remark(self, text: str, colour: str) -> Iterator[str]:
+        for line in wrap(text, COLUMNS - self._indent - 2):
+            yield " " * (self._indent + 2) + self._paint(line, colour)
