@@ -110,7 +110,12 @@ class Call(NamedTuple):
     @property
     def refused(self) -> bool:
         """The kernel, or the model in its place, answered with an errno."""
-        return self.errno != 0 and self.outcome not in ("EAGAIN", "EINPROGRESS", "EALREADY")
+        return self.errno != 0 and self.outcome not in (
+            "EAGAIN",
+            "EINPROGRESS",
+            "EALREADY",
+            "timeout",
+        )
 
     @property
     def moved(self) -> bool:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
+from sockfsm.trace.decode import alive
 from sockfsm.trace.events import Process, Thread, Wait
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.text import Paint, address, cut, duration, plain
@@ -20,23 +20,18 @@ def lines(trace: Trace, paint: Paint | None = None) -> Iterator[str]:
     paint = paint or Paint(False)
     lanes = Lanes(trace)
     owners = {
-        id(thread): process for process in trace.processes for thread in process.threads.values()
+        thread.ident: process for process in lanes.processes for thread in process.threads.values()
     }
     waits = sorted(trace.blocked(), key=lambda wait: wait.begin)
     if not waits:
         yield "no call is blocked"
         return
     for wait in waits:
-        process = owners.get(id(wait.thread))
+        process = owners.get(wait.thread.ident)
         where = plain(str(wait.site)) if wait.site is not None else "(unknown place)"
         text = f"{_span(wait, process)}  {plain(wait.method)}() on {_on(wait, lanes)}"
         yield paint(cut(text, 100), "yellow")
         yield cut(f"    {_who(process, wait.thread)} at {where}", 100)
-
-
-def alive(process: Process) -> bool:
-    """Whether the traced process still runs, as far as its process number tells."""
-    return process.ended is None and os.path.exists(f"/proc/{process.pid}")
 
 
 def _span(wait: Wait, process: Process | None) -> str:

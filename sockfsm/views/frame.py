@@ -23,17 +23,17 @@ _TITLE = 10
 def header(trace: Trace, lanes: Lanes, paint: Paint) -> Iterator[str]:
     """The trace, its processes and its sockets; long lists are cut and say so."""
     yield paint(cut(_titled("trace", plain(str(trace.path or "in memory"))), COLUMNS), "bold")
-    processes = list(trace.processes)
+    processes = lanes.processes
     for number, process in enumerate(processes[:_LISTED]):
         yield _titled("" if number else "program", _program(process, lanes))
     if len(processes) > _LISTED:
         yield _titled("", f"and {count(len(processes) - _LISTED, 'process', 'processes')} more")
-    sockets = list(trace.sockets.values())
+    sockets = list(lanes.sockets.values())
     if sockets:
         title = f"{'':4} {'kind':11} {'made by':14} {'own name':28} peer"
         yield paint(_titled("sockets", title), "dim")
     for socket in sockets[:_LISTED]:
-        yield _titled("", _socket(socket, trace, lanes)).rstrip()
+        yield _titled("", _socket(socket, lanes)).rstrip()
     if len(sockets) > _LISTED:
         yield _titled("", f"and {count(len(sockets) - _LISTED, 'socket')} more")
     yield ""
@@ -56,10 +56,10 @@ def _program(process: Process, lanes: Lanes) -> str:
     return f"{lane}{cut(command, room)} ({about})"
 
 
-def _socket(socket: Socket, trace: Trace, lanes: Lanes) -> str:
+def _socket(socket: Socket, lanes: Lanes) -> str:
     made = socket.made_by
-    if socket.parent is not None and socket.parent in trace.sockets:
-        made += f" by {lanes.socket(trace.sockets[socket.parent])}"
+    if socket.parent is not None and socket.parent in lanes.sockets:
+        made += f" by {lanes.socket(lanes.sockets[socket.parent])}"
     made = pad(cut(plain(made), 14), 14)
     name = pad(cut_front(address(socket.local), 28), 28)
     peer = cut_front(address(socket.remote), 27)
@@ -80,12 +80,12 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
     if tally.unexplained:
         text = f"{count(tally.unexplained, 'call')} that no rule of the model explains"
         yield paint(_titled("doubtful", text), "magenta")
-    yield from _endings(trace, lanes, tally)
-    for wait in list(trace.blocked())[:_LISTED]:
+    yield from _endings(lanes, tally)
+    for wait in trace.blocked()[:_LISTED]:
         since = (wait.begin - zero) / 1_000_000_000
         text = f"{lanes.socket(wait.socket)} {plain(wait.method)}() since {since:.6f}"
         yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
-    for problem in list(trace.problems)[:_LISTED]:
+    for problem in trace.problems[:_LISTED]:
         yield from (paint(line, "magenta") for line in wrapped("note", plain(problem)))
 
 
@@ -94,20 +94,20 @@ def _refusals(tally: Tally) -> Iterator[str]:
     for number, ((method, state, outcome), times) in enumerate(ranked[:_LISTED]):
         often = f" ({times:,} times)" if times > 1 else ""
         in_state = f" in {plain(state)}" if state else ""
-        yield _titled("" if number else "refused", f"{plain(method)}{in_state}: {outcome}{often}")
+        yield _titled(
+            "" if number else "refused", f"{plain(method)}{in_state}: {plain(outcome)}{often}"
+        )
     if len(ranked) > _LISTED:
         yield _titled("", f"and {len(ranked) - _LISTED:,} other kinds of refusal")
 
 
-def _endings(trace: Trace, lanes: Lanes, tally: Tally) -> Iterator[str]:
+def _endings(lanes: Lanes, tally: Tally) -> Iterator[str]:
     closed = sum(state in ENDED for state in tally.states.values())
     if closed:
         yield _titled("closed", count(closed, "socket"))
     left = [identity for identity, state in tally.states.items() if state not in ENDED]
     shown = [
-        f"{lanes.socket(trace.sockets[identity])} {tally.states[identity]}"
-        for identity in left[:_LISTED]
-        if identity in trace.sockets
+        f"{lanes.name_of(identity)} {plain(tally.states[identity])}" for identity in left[:_LISTED]
     ]
     if len(left) > _LISTED:
         shown.append(f"and {len(left) - _LISTED:,} more")

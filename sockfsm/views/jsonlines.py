@@ -29,9 +29,9 @@ def lines(trace: Trace, selection: Selection | None = None) -> Iterator[str]:
 def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
     """The same as dicts."""
     lanes = Lanes(trace)
-    zero = zero_of(trace)
+    zero = zero_of(lanes.processes)
     yield {"type": "trace", "path": str(trace.path) if trace.path else None, "zero": zero}
-    for process in trace.processes:
+    for process in lanes.processes:
         yield {
             "type": "process",
             "pid": process.pid,
@@ -41,7 +41,7 @@ def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
             "ended": None if process.ended is None else process.ended - zero,
             "threads": {str(t.number): t.name for t in list(process.threads.values())},
         }
-    for socket in list(trace.sockets.values()):
+    for socket in lanes.sockets.values():
         yield {
             "type": "socket",
             "socket": socket.identity,

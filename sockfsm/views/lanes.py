@@ -19,20 +19,24 @@ _NAME_COLUMNS = 12
 class Lanes:
     """The names of one trace's lanes, numbered in the order in which the trace lists them.
 
-    A socket that appears later, in a trace that is still being written, gets the next number.
+    processes, sockets: the trace's, as they stood when this was made; each look at a trace reads
+    its files anew. A socket that appears later, while the program runs, gets the next number.
     """
 
     def __init__(self, trace: Trace) -> None:
-        self._trace = trace
+        self.processes = trace.processes
+        self.sockets = trace.sockets
         self._sockets: dict[str, str] = {}
-        self._processes: dict[int, str] = {}
+        self._processes: dict[str, str] = {}
         self._ends: dict[tuple[object, object], Socket] = {}
-        self._known = 0
-        for process in trace.processes:
+        for process in self.processes:
             self.process(process)
-        for socket in list(trace.sockets.values()):
+        for socket in self.sockets.values():
             self.socket(socket)
-        self.lonely = len(trace.processes) <= 1
+            local = _endpoint(socket.local)
+            if local is not None:
+                self._ends[local, _endpoint(socket.remote)] = socket
+        self.lonely = len(self.processes) <= 1
 
     def socket(self, socket: Socket | None) -> str:
         """`#3`; `-` for None."""
@@ -43,11 +47,15 @@ class Lanes:
             name = self._sockets[socket.identity] = f"#{len(self._sockets) + 1}"
         return name
 
+    def name_of(self, identity: str) -> str:
+        """`#3` for an identity that was met; the identity itself for another."""
+        return self._sockets.get(identity, identity)
+
     def process(self, process: Process) -> str:
         """`p1`."""
-        name = self._processes.get(id(process))
+        name = self._processes.get(process.log)
         if name is None:
-            name = self._processes[id(process)] = f"p{len(self._processes) + 1}"
+            name = self._processes[process.log] = f"p{len(self._processes) + 1}"
         return name
 
     def who(self, process: Process, thread: Thread) -> str:
@@ -61,7 +69,7 @@ class Lanes:
         """Columns that the known names take."""
         names = [
             len(self.who(process, thread))
-            for process in self._trace.processes
+            for process in self.processes
             for thread in list(process.threads.values())
         ]
         return max(names, default=4)
@@ -83,7 +91,7 @@ class Lanes:
     def threads(self, wanted: list[str]) -> frozenset[tuple[int, int]]:
         """(pid, number) of the threads that `--thread` names: `main`, `p2 main`, `p2`, an ident."""
         found, names = set(), set()
-        for process in self._trace.processes:
+        for process in self.processes:
             for thread in list(process.threads.values()):
                 short = thread_name(thread)
                 lane = self.process(process)
@@ -100,20 +108,11 @@ class Lanes:
 
     def receiver(self, packet: Packet) -> Socket | None:
         """The traced socket that `packet` went to, None when that end is not traced or unknown."""
-        if len(self._trace.sockets) != self._known:
-            self._know_ends()
         data = self._ends.get((packet.target, packet.source))
         listening = self._ends.get((packet.target, None))
         if "S" in packet.flags and "A" not in packet.flags:
             return listening or data
         return data or listening
-
-    def _know_ends(self) -> None:
-        for socket in list(self._trace.sockets.values()):
-            local = _endpoint(socket.local)
-            if local is not None:
-                self._ends[local, _endpoint(socket.remote)] = socket
-        self._known = len(self._trace.sockets)
 
 
 def thread_name(thread: Thread) -> str:

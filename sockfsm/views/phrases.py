@@ -47,7 +47,9 @@ def answered(call: Call, made: str = "") -> str:
     if call.enforced:
         return f"REFUSED {call.outcome} by sockfsm"
     if call.refused:
-        return f"REFUSED {plain(call.outcome)}"
+        # Only what the state forbids is a refusal; the rest is the world's fault (no listener, ...).
+        word = "REFUSED" if call.predicted else "FAILED"
+        return f"{word} {plain(call.outcome)}"
     if call.outcome in _SLOW:
         return _SLOW[call.outcome]
     if call.outcome == "EAGAIN":

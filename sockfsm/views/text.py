@@ -127,7 +127,7 @@ class Paint:
         self.coloured = coloured
 
     def __call__(self, text: str, colour: str) -> str:
-        if not self.coloured or not text:
+        if not self.coloured or not text or not colour:
             return text
         return f"\x1b[{COLOURS[colour]}m{text}\x1b[0m"
 

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from sockfsm.trace.events import Call, Packet
+from sockfsm.trace.events import Call, Packet, Process
 from sockfsm.views.frame import COLUMNS, footer, header
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import moment, ordered
@@ -30,9 +30,9 @@ Field = tuple[int, str, str]
 """(column it should begin at, text, colour)."""
 
 
-def zero_of(trace: Trace) -> int:
+def zero_of(processes: list[Process]) -> int:
     """The monotonic ns from which a timeline counts: the first traced process' start."""
-    return min((process.started for process in trace.processes), default=0)
+    return min((process.started for process in processes), default=0)
 
 
 class Timeline:
@@ -41,7 +41,7 @@ class Timeline:
     def __init__(self, trace: Trace, paint: Paint | None = None) -> None:
         self.trace = trace
         self.lanes = Lanes(trace)
-        self.zero = zero_of(trace)
+        self.zero = zero_of(self.lanes.processes)
         self._paint = paint or Paint(False)
         self._relative = Relative()
         self._indent = _TIME + 1 + min(self.lanes.who_columns(), 16) + 1 + _SOCKET + 1
@@ -111,6 +111,7 @@ class Timeline:
         for column, text, colour in fields:
             if not text:
                 continue
+            text = cut(plain(text), COLUMNS - self._indent - 2)
             blanks = min(max(column - used, 1), COLUMNS - used - width(text))
             if blanks < 1:
                 yield line
@@ -121,5 +122,5 @@ class Timeline:
         yield line
 
     def _remark(self, text: str, colour: str) -> Iterator[str]:
-        for line in wrap(text, COLUMNS - self._indent - 2):
+        for line in wrap(plain(text), COLUMNS - self._indent - 2):
             yield " " * (self._indent + 2) + self._paint(line, colour)
