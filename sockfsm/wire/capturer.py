@@ -23,7 +23,7 @@ BACKLOG = 4096  # blocks (1 GiB) that may wait in memory to be written
 
 
 class Probe:
-    """A datagram of ours on lo, known by its token: proof that what lies before it was captured."""
+    """Datagrams of ours on lo, known by a token: what was sent before one that came is captured."""
 
     def __init__(self) -> None:
         self.token = b"sockfsm probe " + posix.urandom(12).hex().encode()
@@ -31,8 +31,10 @@ class Probe:
         self.socket.bind(("127.0.0.1", 0))
         self.address = self.socket.getsockname()
 
-    def send(self) -> None:
-        self.socket.sendto(self.token, self.address)
+    def send(self, mark: bytes) -> bytes:
+        """Send the token with a mark; returns what to look for."""
+        self.socket.sendto(self.token + mark, self.address)
+        return self.token + mark
 
 
 class File:
@@ -84,7 +86,7 @@ class Capturing:
         self.offset, self.error = clock()
         self.started = time.time_ns()
         self.written = 0
-        self.token = b""
+        self.token = self.end = b""
         self.backlog: list[bytes] = []
         self.note = ""
         self.probe = Probe() if self.ring.loopback else None
@@ -107,11 +109,11 @@ class Capturing:
         """Return once a datagram of ours lies in the ring."""
         self.token = probe.token
         try:
-            probe.send()
+            sent = probe.send(b" start")
         except OSError as error:
             raise RefusedError("system", f"no datagram passes the interface: {error}") from None
         deadline = time.monotonic() + 2
-        while not self.ring.holds(probe.token):
+        while not self.ring.holds(sent):
             if time.monotonic() > deadline:
                 raise RefusedError("system", "a datagram of ours did not appear in the capture")
             time.sleep(0.0002)
@@ -125,13 +127,16 @@ class Capturing:
         return fetched
 
     def step(self) -> bool:
-        """Empty the ring, write its oldest block; whether the probe was in that."""
+        """Empty the ring, write its oldest block; whether the last probe was in that."""
         if not self.fetch() and not self.backlog:
             return False
-        data, number, seen = converted(self.backlog.pop(0), self.token)
+        block = self.backlog.pop(0)
+        data, number = converted(block, self.token)
         if number and self.file.write(data):
             self.written += number
-        return seen
+        if not self.end:
+            self.token = b""  # our first probe is behind us: no more search
+        return bool(self.end) and self.end in block
 
     def run(self, parent: int) -> None:
         """Write until told to stop, or until the disk is full (then only wait)."""
@@ -149,8 +154,7 @@ class Capturing:
             if ready.get(packets, 0) & select.POLLERR:
                 code = self.ring.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
                 self.note = f"the interface failed while capturing (error {code})"
-            if self.step():
-                self.token = b""
+            self.step()
             if self.file.error and capturing:
                 capturing = False
                 waiting.unregister(packets)
@@ -165,10 +169,10 @@ class Capturing:
         if self.probe:
             self.token = self.probe.token
             try:
-                self.probe.send()
+                self.end = self.probe.send(b" end")
             except OSError as error:
                 self.note = f"the end of the capture is not proved: {error}"
-        quiet = time.monotonic() + (1 if self.token else RETIRE_MS * 3 / 1000)
+        quiet = time.monotonic() + (1 if self.end else RETIRE_MS * 3 / 1000)
         while not self.step():
             if self.backlog:
                 continue

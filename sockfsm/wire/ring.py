@@ -124,27 +124,25 @@ class Ring:
         return data
 
 
-def converted(block: bytes, token: bytes) -> tuple[bytes, int, bool]:
-    """A block of the ring as pcapng: (bytes to write, packets in them, whether `token` was seen).
+def converted(block: bytes, token: bytes) -> tuple[bytes, int]:
+    """A block of the ring as pcapng: (bytes to write, packets in them).
 
-    Frames with the token are ours and left out; an empty token stands for no search.
+    Frames with the token are our probes and left out; an empty token stands for no search.
     """
     _, number, place, _ = _BLOCK.unpack_from(block, 8)
     pieces: list[bytes] = []
     add = pieces.append
     header, pack, tail, pads = _HEADER.unpack_from, _OUT.pack, _TAIL.pack, _PADS
-    seen = False
     for _ in range(number):
         step, seconds, ns, kept, length, _, mac = header(block, place)
         start = place + mac
         data = block[start : start + kept]
         place += step
         if token and token in data:
-            seen = True
             continue
         wall = seconds * 1_000_000_000 + ns
         total = (kept + 35) & ~3
         add(pack(6, total, 0, wall >> 32, wall & 0xFFFFFFFF, kept, length))
         add(data)
         add(pads[kept & 3] + tail(total))
-    return b"".join(pieces), len(pieces) // 3, seen
+    return b"".join(pieces), len(pieces) // 3
