@@ -163,7 +163,7 @@ def _words(row: Words, usual: str) -> str:
     parts = []
     for word in row:
         text = _text(word.text)
-        if word.meaning is Meaning.WOULD_BLOCK:
+        if word.meaning in palette.WAITING:
             text = f"{text} {palette.WAIT_MARK}"
         colour = palette.ink(word.meaning, usual)
         parts.append(f"<font color='{colour}'>{text}</font>")
@@ -218,7 +218,7 @@ def _entry(meaning: Meaning) -> str:
             "<tr><td width='18' height='10'></td></tr></table></td>"
         )
         return swatch + text
-    if meaning is Meaning.WOULD_BLOCK:
+    if meaning in palette.WAITING:
         mark = f"<font color='{palette.ink(meaning)}' point-size='13'>{palette.WAIT_MARK}</font>"
     else:
         look_line = palette.line(frozenset({meaning}))
@@ -227,7 +227,8 @@ def _entry(meaning: Meaning) -> str:
 
 
 def _text(text: str) -> str:
-    return escape(clean(text), quote=True)
+    # Graphviz takes an empty <font> or <b> for a syntax error.
+    return escape(clean(text), quote=True) or " "
 
 
 def _tip(text: str) -> str:

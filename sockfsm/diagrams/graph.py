@@ -31,6 +31,7 @@ class Meaning(str, Enum):
     MAKES = "makes a new socket"
     MESSAGE = "reaches the other side"
     WOULD_BLOCK = "may block"
+    WAITED = "waited"
     REFUSED = "refused by the kernel"
     UNEXPLAINED = "no rule explains it"
     NOTE = "note"
@@ -80,7 +81,8 @@ class Edge:
     """From node key to node key. `rows` are the label's lines.
 
     weight: how much the edge wants to be short and straight. ranked: False for an edge that must
-    not push its ends apart (a message to the other side, a way back).
+    not push its ends apart (a message to the other side, a way back). strength: how many times the
+    usual width its line has.
     """
 
     source: str
@@ -90,6 +92,7 @@ class Edge:
     tip: str = ""
     weight: int = 1
     ranked: bool = True
+    strength: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

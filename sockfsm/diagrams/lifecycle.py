@@ -30,10 +30,8 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
     for state in shown:
         graph.add(state_node(flat, state, stage[state], refusals=refusals))
     road = main_road(flat, shown, stage)
-    for cells in moves(flat, shown, refusals=refusals).values():
-        kept = cells if full else [c for c in cells if _drawn(c, stage[c.state])]
-        if kept:
-            graph.link(move_edge(flat, kept, road))
+    for cells in drawn_moves(flat, shown, stage, refusals=refusals, full=full):
+        graph.link(move_edge(flat, cells, road))
     for state in shown:
         cells = work(flat, state)
         if cells:
@@ -78,21 +76,30 @@ def refusal_rows(flat: FlatMachine, state: str) -> tuple[Words, ...]:
     return tuple(rows)
 
 
-def moves(
-    flat: FlatMachine, shown: Iterable[str], *, refusals: bool
-) -> dict[tuple[str, str], list[Cell]]:
-    """(source, target) -> the cells that lead there, parallel ones together.
+def drawn_moves(
+    flat: FlatMachine,
+    shown: Iterable[str],
+    stage: Mapping[str, Meaning],
+    *,
+    refusals: bool = False,
+    full: bool = False,
+) -> list[list[Cell]]:
+    """The changes of state between the states `shown`, parallel ones together in one list.
 
-    refusals: also the failed calls that change the state.
+    refusals: also the failed calls that change the state. full: also mistakes and early ends.
     """
     among = set(shown)
     found: dict[tuple[str, str], list[Cell]] = {}
     for cell in flat:
         if cell.state == cell.target or not {cell.state, cell.target} <= among:
             continue
-        if cell.outcome in ACCEPTED or refusals:
+        if (full and cell.outcome in ACCEPTED) or _usual(cell, stage[cell.state]):
+            wanted = True
+        else:
+            wanted = refusals and cell.outcome not in ACCEPTED
+        if wanted:
             found.setdefault((cell.state, cell.target), []).append(cell)
-    return found
+    return list(found.values())
 
 
 def main_road(
@@ -184,7 +191,7 @@ def work_edge(flat: FlatMachine, cells: list[Cell], stage: Meaning) -> Edge:
     return Edge(state, state, tuple(call_rows(flat, cells)), frozenset({meaning}))
 
 
-def _drawn(cell: Cell, stage: Meaning) -> bool:
+def _usual(cell: Cell, stage: Meaning) -> bool:
     """Whether a move belongs in the default picture."""
     if not goes_well(cell):
         return False

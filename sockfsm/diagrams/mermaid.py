@@ -97,7 +97,7 @@ def _stroke(look: palette.Line) -> str:
 
 def _words(row: Words) -> str:
     return "".join(
-        _text(word.text) + (f" {palette.WAIT_MARK}" if word.meaning is Meaning.WOULD_BLOCK else "")
+        _text(word.text) + (f" {palette.WAIT_MARK}" if word.meaning in palette.WAITING else "")
         for word in row
     )
 

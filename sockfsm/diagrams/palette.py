@@ -17,6 +17,7 @@ FRAME = "#F5F7FA"
 FONT = "Helvetica,Arial,sans-serif"
 # Drawn behind the name of a call that may wait; text, so that it survives in every format.
 WAIT_MARK = "◷"
+WAITING = frozenset({Meaning.WOULD_BLOCK, Meaning.WAITED})
 
 
 class Box(NamedTuple):
@@ -61,6 +62,7 @@ _LINES = {
 
 _WORDS = {
     Meaning.WOULD_BLOCK: "#005A8E",
+    Meaning.WAITED: "#005A8E",
     Meaning.REFUSED: "#A33F00",
     Meaning.UNEXPLAINED: "#8A2468",
     Meaning.NOTE: FAINT,
@@ -94,4 +96,5 @@ def node_box(node: Node) -> Box:
 
 def edge_line(edge: Edge) -> Line:
     """The line of this edge."""
-    return line(edge.meanings)
+    look = line(edge.meanings)
+    return look._replace(width=round(look.width * edge.strength, 1))

@@ -1,0 +1,80 @@
+"""A machine's lifecycle as a graph: the main road first, everything when asked for."""
+
+import toy_machine
+
+from sockfsm.diagrams.graph import Edge, Graph, Meaning
+from sockfsm.diagrams.lifecycle import lifecycle
+from sockfsm.diagrams.stages import main_states, stages
+from sockfsm.model.rules import ACCEPTED
+
+MACHINE = toy_machine.machine()
+
+
+def edge(graph: Graph, source: str, target: str) -> Edge:
+    (found,) = (e for e in graph.edges if (e.source, e.target) == (source, target))
+    return found
+
+
+def label(edge: Edge) -> str:
+    return "\n".join("".join(word.text for word in row) for row in edge.rows)
+
+
+def test_stages_are_read_off_the_legal_calls() -> None:
+    found = stages(MACHINE)
+    assert {state: found[state].name for state in main_states(MACHINE)} == {
+        "START": "SETUP",
+        "CREATED": "SETUP",
+        "BOUND": "SETUP",
+        "CONNECTING": "SETUP",
+        "LISTENING": "LISTENING",
+        "CONNECTED": "OPEN",
+        "WRITE_SHUT": "HALF",
+        "PEER_CLOSED": "HALF",
+        "BOTH_DONE": "DEAD",
+        "CLOSED": "FINAL",
+    }
+
+
+def test_the_default_leaves_out_derived_states_mistakes_and_early_ends() -> None:
+    graph = lifecycle(MACHINE)
+    assert "CREATED_WRITE_DEAD" not in graph.nodes
+    ends = {(e.source, e.target) for e in graph.edges}
+    assert ("CREATED", "LISTENING") not in ends
+    assert ("CREATED", "CLOSED") not in ends
+    assert ("LISTENING", "CLOSED") in ends
+
+
+def test_the_main_road_is_marked() -> None:
+    graph = lifecycle(MACHINE)
+    road = {(e.source, e.target) for e in graph.edges if Meaning.LEGAL_PATH in e.meanings}
+    assert {("START", "CREATED"), ("CREATED", "BOUND"), ("BOUND", "LISTENING")} <= road
+    assert {("LISTENING", "CLOSED"), ("CREATED", "CONNECTED"), ("CONNECTED", "CLOSED")} <= road
+    assert ("CONNECTED", "WRITE_SHUT") not in road
+
+
+def test_parallel_calls_share_one_edge_and_say_which_may_block() -> None:
+    loop = edge(lifecycle(MACHINE), "CONNECTED", "CONNECTED")
+    assert label(loop) == "send / recv"
+    assert [w.text for row in loop.rows for w in row if w.meaning is Meaning.WOULD_BLOCK] == [
+        "send",
+        "recv",
+    ]
+
+
+def test_refusals_list_every_refused_call_by_errno() -> None:
+    graph = lifecycle(MACHINE, refusals=True, full=True)
+    for state, node in graph.nodes.items():
+        text = " ".join(word.text for row in node.rows for word in row)
+        refused = [call for call in MACHINE.calls if MACHINE.refusal(state, call)]
+        assert [call for call in MACHINE.calls if call in text.replace(",", "").split()] == refused
+    trap = edge(graph, "CREATED", "CREATED_WRITE_DEAD")
+    assert label(trap) == "shutdown_wr: ENOTCONN"
+    assert trap.meanings == {Meaning.REFUSED}
+
+
+def test_full_draws_every_state_and_every_accepted_move() -> None:
+    graph = lifecycle(MACHINE, full=True)
+    assert set(graph.nodes) == set(MACHINE.states)
+    drawn = {(e.source, e.target) for e in graph.edges}
+    moves = {(c.state, c.target) for c in MACHINE if c.outcome in ACCEPTED and c.state != c.target}
+    assert moves <= drawn
