@@ -54,9 +54,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status, 2 for input that cannot be taken (one line on stderr)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     try:
-        args = parser_for(arguments).parse_args(arguments)
-        status: int = args.func(args)
-        sys.stdout.flush()
+        try:
+            args = parser_for(arguments).parse_args(arguments)
+            status: int = args.func(args)
+        finally:
+            sys.stdout.flush()
     except SockfsmError as error:
         print(f"sockfsm: {error}", file=sys.stderr)
         return BAD_INPUT
@@ -70,6 +72,11 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+def commands() -> dict[str, tuple[str, str]]:
+    """The part of COMMANDS that is installed."""
+    return {name: entry for name, entry in COMMANDS.items() if find_spec(entry[0]) is not None}
+
+
 def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the full declaration of the one command that `arguments` name."""
     parser = argparse.ArgumentParser(
@@ -81,9 +88,7 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
     chosen = next((word for word in arguments if not word.startswith("-")), None)
-    for name, (module, line) in COMMANDS.items():
-        if find_spec(module) is None:
-            continue
+    for name, (module, line) in commands().items():
         if name == chosen:
             import_module(module).add(subparsers)
         else:

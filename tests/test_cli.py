@@ -1,0 +1,154 @@
+"""The command line itself: help, errors, exit statuses; each command has tests of its own."""
+
+import os
+import subprocess
+import sys
+import types
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from sockfsm.cli import main as cli
+from sockfsm.errors import TraceError
+
+
+@pytest.fixture
+def command(monkeypatch: pytest.MonkeyPatch) -> types.ModuleType:
+    """A command `probe` whose `run` a test may replace."""
+    module = types.ModuleType("sockfsm_probe")
+    module.__spec__ = types.SimpleNamespace(name="sockfsm_probe")  # type: ignore[assignment]
+    module.run = lambda args: 0  # type: ignore[attr-defined]
+
+    def add(subparsers: Any) -> None:
+        parser = subparsers.add_parser("probe")
+        parser.set_defaults(func=lambda args: module.run(args))
+
+    module.add = add  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "sockfsm_probe", module)
+    monkeypatch.setitem(cli.COMMANDS, "probe", ("sockfsm_probe", "a probe"))
+    return module
+
+
+def test_help_lists_the_commands_with_examples(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--help"])
+    assert exit_.value.code == 0
+    text = capsys.readouterr().out
+    assert "examples:" in text
+    for name in ("show", "blocked"):
+        assert f"\n    {name} " in text
+
+
+def test_commands_that_do_not_exist_are_not_listed(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(cli.COMMANDS, "absent", ("sockfsm.cli.absent", "not there"))
+    with pytest.raises(SystemExit):
+        cli.main(["--help"])
+    assert "absent" not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("name", sorted(cli.commands()))
+def test_every_command_declares_itself(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main([name, "--help"])
+    assert exit_.value.code == 0
+    assert f"usage: sockfsm {name}" in capsys.readouterr().out
+
+
+def test_version(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(["--version"])
+    assert exit_.value.code == 0
+    assert capsys.readouterr().out.startswith("sockfsm ")
+
+
+def test_the_status_is_the_commands_own(command: types.ModuleType) -> None:
+    command.run = lambda args: 7  # type: ignore[attr-defined]
+    assert cli.main(["probe"]) == 7
+
+
+def test_bad_input_is_one_line_and_status_2(
+    command: types.ModuleType, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def fail(args: object) -> int:
+        raise TraceError("here: no such trace")
+
+    command.run = fail  # type: ignore[attr-defined]
+    assert cli.main(["probe"]) == 2
+    assert capsys.readouterr().err == "sockfsm: here: no such trace\n"
+
+
+def test_an_interrupt_is_130(command: types.ModuleType) -> None:
+    def interrupt(args: object) -> int:
+        raise KeyboardInterrupt
+
+    command.run = interrupt  # type: ignore[attr-defined]
+    assert cli.main(["probe"]) == 130
+
+
+@pytest.mark.parametrize("arguments", [[], ["nonsense"], ["--nonsense"], ["show"]])
+def test_wrong_usage_is_status_2(arguments: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as exit_:
+        cli.main(arguments)
+    assert exit_.value.code == 2
+    assert "usage: sockfsm" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("name", ["show", "blocked"])
+def test_a_missing_trace_is_one_line(
+    name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main([name, str(tmp_path / "none")]) == 2
+    error = capsys.readouterr().err
+    assert error.startswith("sockfsm: ")
+    assert error.count("\n") == 1
+    assert "none" in error
+
+
+def sockfsm(*arguments: str, **options: object) -> subprocess.Popen[str]:
+    return subprocess.Popen(  # type: ignore[call-overload,no-any-return]
+        [sys.executable, "-m", "sockfsm", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **options,
+    )
+
+
+def test_python_m_sockfsm() -> None:
+    process = sockfsm("--version")
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, err) == (0, "")
+    assert out.startswith("sockfsm ")
+
+
+def test_a_reader_that_goes_away_is_no_error() -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    process = subprocess.run(
+        [sys.executable, "-m", "sockfsm", "--version"],
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert process.stderr == ""
+    assert process.returncode == 141
+
+
+def test_help_imports_no_command_and_nothing_heavy() -> None:
+    code = (
+        "import sys\nfrom sockfsm.cli.main import main\n"
+        "try: main(['--help'])\nexcept SystemExit: pass\n"
+        "heavy = {'scapy', 'graphviz', 'transitions', 'pytest', 'aalpy'} & set(sys.modules)\n"
+        "ours = [name for name in sys.modules if name.startswith('sockfsm.cli.')]\n"
+        "print(sorted(heavy), ours, file=sys.stderr)\n"
+    )
+    process = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+    )
+    assert process.stderr == "[] ['sockfsm.cli.main']\n"
