@@ -1,0 +1,125 @@
+"""`sockfsm run`: a Python program, unmodified, with every socket of it and its children traced."""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import os
+import shlex
+import shutil
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import UsageError
+
+if TYPE_CHECKING:
+    from sockfsm.cli.main import Subparsers
+
+_EXAMPLES = """examples:
+  sockfsm run server.py --port 8000
+  sockfsm run -o trace --enforce client.py     stop calls that the machine refuses
+  sockfsm run -m http.server 8000
+  sockfsm run pytest tests/                    any command that is a Python script
+
+The program's exit status, output and signals are its own. Children by fork, multiprocessing and
+subprocess are traced too, each Python among them (not one started with -I or -E). The trace is a
+folder; look at it with sockfsm show, handshake and diagram.
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "run",
+        help="trace a Python program, unmodified, and its children",
+        description="Run a Python program with all its sockets traced, and capture their packets.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        usage="sockfsm run [-o DIR] [--enforce] [--no-capture] (PROGRAM | -m MODULE) [ARGS ...]",
+    )
+    parser.add_argument("-o", dest="output", metavar="DIR", help="the trace's folder, new or empty")
+    parser.add_argument(
+        "--enforce", action="store_true", help="raise IllegalCall where the machine refuses a call"
+    )
+    parser.add_argument("--no-capture", action="store_true", help="calls only, no packets")
+    parser.add_argument(
+        "--all-packets",
+        action="store_true",
+        help="keep all of loopback's packets, not only the traced connections'",
+    )
+    parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module's name")
+    parser.add_argument("program", metavar="PROGRAM")
+    parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Run the program; the exit status is its own."""
+    from sockfsm.run.supervise import supervise
+
+    command = command_for(args.program, args.args, args.module)
+    folder = folder_for(args.output)
+    status = supervise(
+        command,
+        folder,
+        mode="enforce" if args.enforce else "observe",
+        capture=not args.no_capture,
+        all_packets=args.all_packets,
+    )
+    if args.output is None or sys.stderr.isatty():
+        shown = shlex.quote(os.path.relpath(folder))
+        print(f"sockfsm: trace in {shown}; see it with: sockfsm show {shown}", file=sys.stderr)
+    if status < 0:
+        from sockfsm.run.signals import die_of
+
+        die_of(-status)
+    return status
+
+
+def folder_for(output: str | None) -> Path:
+    """The trace's folder, made. UsageError when it cannot be, or when it holds something else."""
+    if output is None:
+        names = itertools.chain(
+            ["sockfsm-trace"], (f"sockfsm-trace-{n}" for n in itertools.count(2))
+        )
+        folder = next(path for name in names if not (path := Path(name)).exists())
+    else:
+        folder = Path(output)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise UsageError(f"{folder}: is not empty; choose a new folder for the trace")
+        probe = folder / ".writable"
+        probe.touch()
+        probe.unlink()
+    except OSError as error:
+        reason = error.strerror
+        raise UsageError(f"{folder}: cannot write a trace there: {reason}; choose -o DIR") from None
+    return folder.resolve()
+
+
+def command_for(program: str, args: list[str], module: bool) -> list[str]:
+    """The command line that runs the program in Python. UsageError when there is no such program."""
+    if module:
+        return [sys.executable, "-m", program, *args]
+    path = Path(program)
+    if path.exists() and (path.suffix in (".py", ".pyw", ".pyz", ".zip") or path.is_dir()):
+        return [sys.executable, program, *args]
+    found = program if path.is_file() else shutil.which(program)
+    if found is None:
+        raise UsageError(f"{program}: no such program: neither a file nor a command on the PATH")
+    first = _first_line(found)
+    if first.startswith(b"\x7fELF") or first.startswith(b"#!"):
+        if b"python" in first or "python" in Path(found).resolve().name:
+            return [found, *args] if os.access(found, os.X_OK) else [sys.executable, found, *args]
+        raise UsageError(f"{program}: not a Python program; sockfsm traces Python's sockets")
+    return [sys.executable, found, *args]
+
+
+def _first_line(path: str) -> bytes:
+    try:
+        with open(path, "rb") as file:
+            return file.readline(256)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot be read: {error.strerror}") from None

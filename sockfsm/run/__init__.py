@@ -1,0 +1,1 @@
+"""Running a program under the tracer: its environment, its signals, its end."""

@@ -1,0 +1,66 @@
+"""The supervisor: starts the capture, then the program, and puts the trace in order when it ends."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+from sockfsm.errors import UsageError
+from sockfsm.run.signals import Relay
+from sockfsm.run.tidy import tidy
+from sockfsm.trace.trace import Trace
+from sockfsm.tracer.packets import begin, describe, finish
+
+_STARTUP = Path(__file__).resolve().parent.parent / "startup"
+
+
+def supervise(
+    command: Sequence[str], folder: Path, *, mode: str, capture: bool, all_packets: bool
+) -> int:
+    """Run `command` traced into `folder`; its return code, negative for a signal.
+
+    UsageError when it cannot be started.
+    """
+    trace = Trace(folder)
+    describe(trace, command=list(command), mode=mode)
+    running = begin(trace, _report) if capture else None
+    relay = Relay()
+    try:
+        child = subprocess.Popen(
+            command, env=environment(folder, mode), preexec_fn=relay.restore, close_fds=False
+        )
+    except OSError as error:
+        relay.restore()
+        if running is not None:
+            finish(running, trace, all_packets=True)
+        raise UsageError(f"{command[0]}: cannot be run: {error.strerror}") from None
+    code = relay.wait(child)
+    relay.restore()
+    tidy(trace)
+    if running is not None:
+        finish(running, trace, all_packets=all_packets)
+    describe(trace, status=code)
+    return code
+
+
+def environment(folder: Path, mode: str) -> dict[str, str]:
+    """The program's environment: every Python that it starts runs our `sitecustomize`."""
+    homes = {str(_STARTUP.parent.parent)}
+    for name in ("transitions", "six"):
+        module = sys.modules.get(name) or __import__(name)
+        homes.add(str(Path(module.__file__ or "").resolve().parent.parent))
+    paths = [str(_STARTUP), *filter(None, [os.environ.get("PYTHONPATH")])]
+    return {
+        **os.environ,
+        "PYTHONPATH": os.pathsep.join(paths),
+        "SOCKFSM_TRACE": str(folder),
+        "SOCKFSM_MODE": mode,
+        "SOCKFSM_PATH": os.pathsep.join(sorted(homes)),
+    }
+
+
+def _report(line: str) -> None:
+    print(f"sockfsm: {line}", file=sys.stderr)

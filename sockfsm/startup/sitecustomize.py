@@ -1,0 +1,40 @@
+"""Python runs this at start-up, because `sockfsm run` put its folder first on PYTHONPATH: it makes the
+process a traced one and then steps aside for a `sitecustomize` of the user's own."""
+
+import os
+import sys
+
+
+def _trace() -> None:
+    here = os.path.dirname(os.path.abspath(__file__))
+    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+    folder = os.environ.get("SOCKFSM_TRACE")
+    if folder is None:
+        return
+    homes = os.environ.get("SOCKFSM_PATH", "").split(os.pathsep)
+    before = list(sys.path)
+    sys.path += [home for home in homes if home and home not in sys.path]
+    try:
+        from sockfsm.tracer.session import install
+
+        install(folder, mode=os.environ.get("SOCKFSM_MODE", "observe"), sinks=())
+    except Exception as error:  # whatever it is, the program runs, untraced
+        line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
+        os.write(2, line.encode("utf-8", "backslashreplace"))
+    finally:
+        sys.path[:] = before
+
+
+def _next() -> None:
+    ours = sys.modules.pop("sitecustomize", None)
+    try:
+        import sitecustomize  # noqa: F401 - the user's own
+    except ImportError as error:
+        if error.name != "sitecustomize":
+            raise
+        if ours is not None:
+            sys.modules["sitecustomize"] = ours
+
+
+_trace()
+_next()

@@ -1,0 +1,273 @@
+"""One log's records and notes as events: the meaning of what `record.layout` lays out."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from errno import errorcode
+from pathlib import Path
+from typing import Any
+
+from sockfsm.record.layout import (
+    ADDRESS,
+    AFTER,
+    BEFORE,
+    BEGUN,
+    DEFERRED,
+    ENFORCED,
+    EOF,
+    ERRNO,
+    ERROR,
+    INET,
+    METHODS,
+    MOST,
+    NOTED,
+    OUTCOME,
+    OUTCOMES,
+    UNEXPLAINED,
+    WAITED,
+    inet_name,
+)
+from sockfsm.record.reader import LogReader
+from sockfsm.record.writer import Fields
+from sockfsm.trace.events import Address, Call, Process, Site, Socket, Thread, Wait
+
+_UNKNOWN = 0xFFF
+_BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
+
+
+class Decoder:
+    """The state of reading one log: what its notes have said so far."""
+
+    def __init__(self, log: str, sockets: dict[tuple[str, int], Socket]) -> None:
+        self.log = log
+        self.process = Process(0, 0, log, (), 0, 0)
+        self.waits: list[Wait] = []
+        self._sockets = sockets
+        self._inherits = 0
+        self._parent = ""
+        self._methods: tuple[tuple[str, str], ...] = METHODS
+        self._sites: dict[int, Site] = {}
+        self._addresses: dict[int, Address] = {}
+        self._kinds: dict[int, tuple[str, list[str], dict[str, dict[str, str]]]] = {}
+        self._accepted: dict[int, tuple[Socket | None, Address | None]] = {}
+        self._open: dict[int, Wait] = {}
+        self._kind_numbers: dict[int, int] = {}
+
+    @property
+    def blocked(self) -> list[Wait]:
+        """Calls that had begun to block and not ended."""
+        return list(self._open.values())
+
+    def note(self, note: dict[str, Any]) -> None:
+        """Take in what a note says."""
+        if "site" in note:
+            self._sites[note["site"]] = Site(note["file"], note["line"], note["function"])
+        elif "address" in note:
+            self._addresses[note["address"]] = _address(note["is"])
+        elif "abstract" in note:
+            self._addresses[note["abstract"]] = note["is"].encode("latin-1", "replace")
+        elif "thread" in note:
+            number = note["thread"]
+            self.process.threads[number] = Thread(number, note["ident"], note["name"])
+        elif "kind" in note:
+            self._kinds[note["kind"]] = note["name"], note["states"], note["refusals"]
+        elif "socket" in note:
+            socket = self._socket(note["socket"])
+            if socket is not None:
+                socket.local = _address(note["local"]) or socket.local
+                socket.remote = _address(note["remote"]) or socket.remote
+        elif "pid" in note:
+            self._header(note)
+        elif "clock" in note:
+            self.process.clock = note["clock"]
+        elif "ended" in note:
+            self.process.ended = note["ended"]
+
+    def _header(self, note: dict[str, Any]) -> None:
+        process = self.process
+        process.pid, process.parent = note["pid"], note["parent"]
+        process.command = tuple(note["command"])
+        process.clock, process.started = note["wall"] - note["monotonic"], note["monotonic"]
+        self._methods = tuple(map(tuple, note["methods"]))
+        self._inherits, self._parent = note["inherits"], note["from"]
+
+    def _socket(self, number: int) -> Socket | None:
+        """A socket of this log, or of the one that this process was forked with."""
+        socket = self._sockets.get((self.log, number))
+        if socket is None and number < self._inherits:
+            socket = self._sockets.get((self._parent, number))
+            if socket is not None:
+                self._sockets[self.log, number] = socket
+        return socket
+
+    def record(self, fields: Fields) -> Call | None:
+        """The call that a record tells of; None where it only tells that one began to block."""
+        begin, end, head, number, site, thread, asked, done = fields
+        method, word = self._methods[head & 0xFF]
+        who = self.process.threads.get(thread)
+        if who is None:
+            who = self.process.threads[thread] = Thread(thread, 0, "")
+        place = self._sites.get(site)
+        if head & BEGUN:
+            wait = Wait(begin, None, who, self._socket(number), method, place)
+            self._open[thread] = wait
+            return None
+        address: Address | None = None
+        form = head >> ADDRESS & 3
+        if word in _BIRTHS:
+            socket = self._birth(fields, method, word)
+            asked = done = 0
+        else:
+            socket = self._socket(number)
+            if form == INET:
+                address = inet_name(done)
+                self._names(socket, word, address, asked, done, thread)
+                asked = done = 0
+            elif form == NOTED:
+                address = self._addresses.get(done >> 32)
+                done &= MOST
+                address = self._noted(socket, word, address, thread)
+            elif word == "accept":
+                self._accepted[thread] = socket, None
+        code = head >> OUTCOME & 7
+        error = head >> ERRNO & 0xFFFF
+        outcome = errorcode.get(error, str(error)) if code == ERROR else OUTCOMES[code]
+        if thread in self._open:
+            wait = self._open.pop(thread)
+            if head & WAITED:
+                self.waits.append(wait._replace(end=end))
+        before, after, predicted = self._states(socket, head, word, number)
+        return Call(
+            begin,
+            end,
+            self.process,
+            who,
+            socket,
+            method,
+            word,
+            outcome,
+            error,
+            asked,
+            done,
+            address,
+            place,
+            before,
+            after,
+            bool(head & WAITED),
+            not head & UNEXPLAINED,
+            bool(head & ENFORCED),
+            predicted if code != EOF and code != DEFERRED else "",
+        )
+
+    def _states(
+        self, socket: Socket | None, head: int, word: str, number: int
+    ) -> tuple[str, str, str]:
+        if socket is None:
+            return "", "", ""
+        key = self._kind_numbers.get(number)
+        if key is None:
+            key = next((k for k, kind in self._kinds.items() if kind[0] == socket.kind), -1)
+            self._kind_numbers[number] = key
+        kind = self._kinds.get(key)
+        if kind is None:
+            return "?", "?", ""
+        _, states, refusals = kind
+        before, after = head >> BEFORE & _UNKNOWN, head >> AFTER & _UNKNOWN
+        if before >= len(states) or after >= len(states):
+            return "?", "?", ""
+        return states[before], states[after], refusals.get(str(before), {}).get(word, "")
+
+    def _birth(self, fields: Fields, method: str, word: str) -> Socket:
+        asked, done, number, thread = fields[6], fields[7], fields[3], fields[5]
+        known = self._socket(number)
+        if known is not None:
+            known.descriptor = done & MOST
+            return known
+        kind = self._kinds.get(asked >> 16 & 0xFF, ("other", [], {}))[0]
+        socket = Socket(
+            f"{self.process.pid}.{number}",
+            number,
+            self.process,
+            kind,
+            asked & 0xFF,
+            asked >> 8 & 0xFF,
+            done >> 32 & 0xFFFF,
+            -1 if done & MOST == MOST else done & MOST,
+            method if word == "adopt" else word,
+        )
+        if word == "accepted":
+            listening, peer = self._accepted.get(thread, (None, None))
+            socket.remote = peer
+            if listening is not None:
+                socket.parent, socket.local = listening.identity, listening.local
+        self._sockets[self.log, number] = socket
+        return socket
+
+    def _names(
+        self,
+        socket: Socket | None,
+        word: str,
+        address: Address,
+        asked: int,
+        done: int,
+        thread: int,
+    ) -> None:
+        if word == "accept":
+            self._accepted[thread] = socket, address
+            return
+        if socket is None or not asked:
+            return
+        local = inet_name(asked | done >> 48 << 32)
+        socket.local = local
+        if word == "connect":
+            socket.remote = address
+
+    def _noted(
+        self, socket: Socket | None, word: str, address: Address | None, thread: int
+    ) -> Address | None:
+        if isinstance(address, tuple) and address and isinstance(address[0], tuple):
+            address = address[0]
+        if word == "accept":
+            self._accepted[thread] = socket, address
+        elif socket is not None and word == "bind":
+            socket.local = address
+        elif socket is not None and word == "connect":
+            socket.remote = address
+        return address
+
+
+def _address(value: Any) -> Any:
+    """JSON's lists back to tuples."""
+    if isinstance(value, list):
+        return tuple(map(_address, value))
+    return value
+
+
+def decode(
+    path: Path, sockets: dict[tuple[str, int], Socket], problems: list[str]
+) -> tuple[Decoder, Iterator[Call]]:
+    """A log's decoder and the stream of its calls. TraceError when the file is no log."""
+    reader = LogReader(path)
+    decoder = Decoder(path.name, sockets)
+
+    def calls() -> Iterator[Call]:
+        damaged = 0
+        for item in reader:
+            try:
+                if isinstance(item, dict):
+                    decoder.note(item)
+                elif (call := decoder.record(item)) is not None:
+                    yield call
+            except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+                damaged += 1
+        if damaged:
+            reader.problems.append(f"{path.name}: {damaged} damaged records were passed over")
+        problems.extend(problem for problem in reader.problems if problem not in problems)
+
+    return decoder, calls()
+
+
+def alive(process: Process) -> bool:
+    """Whether a traced process of this machine still runs."""
+    return process.ended is None and process.pid > 0 and os.path.exists(f"/proc/{process.pid}")

@@ -1,0 +1,466 @@
+"""The other methods of a socket, traced: naming, connecting, messages, shutting down, closing."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import resource
+import socket as _stdlib
+from collections.abc import Callable
+from errno import EAGAIN
+from select import POLLIN, POLLOUT
+from sys import _getframe
+from typing import Any
+
+from sockfsm.record.layout import NUMBER
+from sockfsm.tracer.finish import failed, finished, outcome_of
+from sockfsm.tracer.recorder import begin_wait, clock, end_wait, log, me, packed, site_of
+from sockfsm.tracer.rows import Tracked, step
+from sockfsm.tracer.sockets import (
+    adjust,
+    adopt,
+    born,
+    claim,
+    kind,
+    note_names,
+    numbers,
+    paths,
+    ready,
+    records,
+    released,
+    unclaimed,
+)
+from sockfsm.tracer.transfer import Socket, buffer_size, ends, filler, receiver, sender
+
+Method = Callable[..., Any]
+_base = _socket.socket
+_plain: dict[str, Any] = {
+    name: _stdlib.socket.__dict__.get(name) or getattr(_base, name)
+    for name in (
+        "__init__",
+        "_accept",
+        "_real_close",
+        "_sendfile_use_sendfile",
+        "bind",
+        "close",
+        "connect",
+        "connect_ex",
+        "detach",
+        "dup",
+        "getsockopt",
+        "listen",
+        "recvfrom",
+        "recvfrom_into",
+        "recvmsg",
+        "recvmsg_into",
+        "sendmsg",
+        "sendto",
+        "setblocking",
+        "settimeout",
+        "shutdown",
+    )
+}
+_getsockname = _base.getsockname
+_fileno = _base.fileno
+_THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+SHUTDOWN = {
+    int(_stdlib.SHUT_RD): NUMBER["shutdown(SHUT_RD)"],
+    int(_stdlib.SHUT_WR): NUMBER["shutdown(SHUT_WR)"],
+    int(_stdlib.SHUT_RDWR): NUMBER["shutdown(SHUT_RDWR)"],
+}
+
+
+def _tracked(sock: Socket) -> Tracked:
+    tracked = records.get(id(sock))
+    return adopt(sock) if tracked is None else tracked
+
+
+def _blocks(tracked: Tracked) -> bool:
+    return bool(tracked.first_try or tracked.timed)
+
+
+def init(
+    self: Socket, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+) -> None:
+    begin, frame = clock(), _getframe(1)
+    try:
+        _plain["__init__"](self, family, type, proto, fileno)
+    except OSError as error:
+        _stillborn(error, family, type, proto, begin, frame)
+        raise
+    end = clock()
+    if fileno is None:
+        if unclaimed:
+            unclaimed.pop(_fileno(self), None)
+        born(self, NUMBER["socket"], begin, end, frame)
+    else:
+        claim(self, begin, end, frame)
+
+
+def _stillborn(error: OSError, family: int, type_: int, proto: int, begin: int, frame: Any) -> None:
+    """The kernel gave no socket: log the refusal under a model that never gets an object."""
+    family, type_, proto = (
+        max(int(family), 0) or _stdlib.AF_INET,
+        max(int(type_), 0) or _stdlib.SOCK_STREAM,
+        max(int(proto), 0),
+    )
+    found = kind(family, type_, proto)
+    tracked = Tracked(next(numbers), found.initial)
+    bits = step(tracked, NUMBER["socket"], outcome_of(error, "create")[0])
+    asked = family & 0xFF | (type_ & 0xF) << 8 | found.number << 16
+    site = site_of(frame)
+    log.write(begin, clock(), bits, tracked.number, site, me.number, asked, 0xFFFFFFFF)
+
+
+def bind(self: Socket, address: Any, /) -> None:
+    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    method = NUMBER["bind"]
+    try:
+        _plain["bind"](self, address)
+    except BaseException as error:
+        failed(tracked, method, error, begin, clock(), 0, False, frame, packed(address))
+        raise
+    end = clock()
+    if me.missing is not None:
+        _missing_before(tracked, address)
+    me.resolved = False
+    if isinstance(address, tuple):
+        # The kernel's answer: the port it chose for 0, the number of a host name.
+        name = packed(address, _getsockname(self))
+    else:
+        name = packed(address)
+        paths[_path(address)] = tracked
+    finished(tracked, method, "ok", begin, end, 0, 0, False, frame, name)
+    if isinstance(address, tuple) and not name[1]:
+        note_names(self, tracked)
+
+
+def _path(address: Any) -> Any:
+    return os.fsencode(address) if isinstance(address, str) else bytes(address)
+
+
+def _missing_before(tracked: Tracked, address: Any) -> None:
+    """An unlink that found nothing, just before this bind to the same path, was the removal of a
+    stale name: log it now that this is known."""
+    missing, me.missing = me.missing, None
+    if missing is None or isinstance(address, tuple) or os.fsencode(missing[0]) != _path(address):
+        return
+    row = tracked.row.kind.initial
+    bits = step(Tracked(tracked.number, row), NUMBER["unlink"], "ENOENT")
+    form, _, done = packed(missing[0])
+    log.write(missing[1], missing[2], bits | form, 0, missing[3], me.number, 0, done)
+
+
+def listen(self: Socket, backlog: Any = None, /) -> None:
+    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    method, asked = NUMBER["listen"], backlog if isinstance(backlog, int) else 0
+    unbound = tracked.row.state == "CREATED"
+    try:
+        _plain["listen"](self, *(() if backlog is None else (backlog,)))
+    except BaseException as error:
+        failed(tracked, method, error, begin, clock(), max(asked, 0), False, frame)
+        raise
+    finished(tracked, method, "ok", begin, clock(), max(asked, 0), 0, False, frame)
+    if unbound:
+        note_names(self, tracked)
+
+
+def accept(self: Socket, /) -> tuple[int, Any]:
+    """`socket._accept`, below `socket.accept`: it gives a bare descriptor."""
+    tracked, frame, waited = _tracked(self), _getframe(1), False
+    method = NUMBER["accept"]
+    begin = clock()
+    if _blocks(tracked) and not ready(self, POLLIN):
+        waited = True
+        begin_wait(tracked, method, 0, frame)
+    try:
+        descriptor, address = _plain["_accept"](self)
+    except BaseException as error:
+        failed(tracked, method, error, begin, clock(), 0, waited, frame)
+        raise
+    finally:
+        if waited:
+            end_wait()
+    end = clock()
+    finished(tracked, method, "ok", begin, end, 0, 0, waited, frame, packed(address or None))
+    initial = tracked.row.kind.initial
+    unclaimed[descriptor] = Tracked(next(numbers), initial), initial, NUMBER["accepted"]
+    return descriptor, address
+
+
+def connector(name: str) -> Method:
+    """The traced `connect` or `connect_ex`."""
+    method, original = NUMBER[name], _plain[name]
+
+    def connect(self: Socket, address: Any, /) -> Any:
+        tracked, frame = _tracked(self), _getframe(1)
+        blocks = _blocks(tracked)
+        if blocks:
+            sleeps = resource.getrusage(_THREAD).ru_nvcsw
+            begin_wait(tracked, method, 0, frame)
+        begin = clock()
+        try:
+            result = original(self, address)
+        except BaseException as error:
+            end = clock()
+            waited = blocks and resource.getrusage(_THREAD).ru_nvcsw > sleeps
+            name = _ends(self, tracked, address, error)
+            failed(tracked, method, error, begin, end, 0, waited, frame, name)
+            raise
+        finally:
+            if blocks:
+                end_wait()
+        end = clock()
+        # Nothing tells in advance whether connect will wait: the kernel counts a thread's sleeps.
+        waited = blocks and resource.getrusage(_THREAD).ru_nvcsw > sleeps
+        error = OSError(result, "") if result else None
+        if error is not None and tracked.timed and result == EAGAIN:
+            error = TimeoutError()
+        name = _ends(self, tracked, address, error)
+        if error is not None:
+            failed(tracked, method, error, begin, end, 0, waited, frame, name)
+            return result
+        me.resolved = False
+        finished(tracked, method, "ok", begin, end, 0, 0, waited, frame, name)
+        if isinstance(address, tuple) and not name[1]:
+            note_names(self, tracked)
+        return result
+
+    return connect
+
+
+def _ends(
+    sock: Socket, tracked: Tracked, address: Any, error: BaseException | None
+) -> tuple[int, int, int]:
+    """Both ends of a connection: the kernel has given a local name unless it refused."""
+    if not isinstance(address, tuple) or (error and not isinstance(error, BlockingIOError)):
+        return packed(address)
+    local = _getsockname(sock)
+    if error is not None and len(address) != 2:
+        note_names(sock, tracked)
+    return packed(address, local if len(address) == 2 else None)
+
+
+def message_sender(name: str) -> Method:
+    """The traced `sendto` or `sendmsg`."""
+    method, original = NUMBER[name], _plain[name]
+
+    def send(self: Socket, *args: Any) -> Any:
+        tracked, frame, waited = _tracked(self), _getframe(1), False
+        size, address = _outgoing(name, args)
+        begin = clock()
+        if _blocks(tracked) and not ready(self, POLLOUT):
+            waited = True
+            begin_wait(tracked, method, size, frame)
+        try:
+            done = original(self, *args)
+        except BaseException as error:
+            end = clock()
+            failed(tracked, method, error, begin, end, size, waited, frame, _noted(address))
+            raise
+        finally:
+            if waited:
+                end_wait()
+        finished(tracked, method, "ok", begin, clock(), size, done, waited, frame, _noted(address))
+        return done
+
+    return send
+
+
+def _outgoing(name: str, args: tuple[Any, ...]) -> tuple[int, Any]:
+    """(bytes, address) of the arguments of sendto or sendmsg; nonsense is the call's own to refuse."""
+    if name == "sendto":
+        return buffer_size(args[0]) if args else 0, args[-1] if len(args) > 1 else None
+    buffers = args[0] if args and isinstance(args[0], (list, tuple)) else ()
+    return sum(map(buffer_size, buffers)), args[3] if len(args) > 3 else None
+
+
+def _noted(address: Any) -> tuple[int, int, int]:
+    """A datagram's address always as a note: `done` has its length."""
+    if not address:
+        return 0, 0, 0
+    return packed((address,) if isinstance(address, tuple) else address)
+
+
+def message_receiver(name: str) -> Method:
+    """The traced `recvfrom`, `recvfrom_into`, `recvmsg` or `recvmsg_into`."""
+    method, original = NUMBER[name], _plain[name]
+
+    def receive(self: Socket, *args: Any, **kwargs: Any) -> Any:
+        tracked, frame, waited = _tracked(self), _getframe(1), False
+        size = _incoming(args[0] if args else kwargs.get("buffer"), args[1:2])
+        begin = clock()
+        if _blocks(tracked) and not ready(self, POLLIN):
+            waited = True
+            begin_wait(tracked, method, size, frame)
+        try:
+            result = original(self, *args, **kwargs)
+        except BaseException as error:
+            failed(tracked, method, error, begin, clock(), size, waited, frame)
+            raise
+        finally:
+            if waited:
+                end_wait()
+        end = clock()
+        done = result[0] if isinstance(result[0], int) else len(result[0])
+        outcome = "ok" if done or not size or not ends(self) else "eof"
+        address = result[-1] if result[-1] else None
+        finished(tracked, method, outcome, begin, end, size, done, waited, frame, _noted(address))
+        return result
+
+    return receive
+
+
+def _incoming(first: Any, second: tuple[Any, ...]) -> int:
+    """Room for how many bytes: the first argument is a size, a buffer or a list of buffers."""
+    if isinstance(first, int):
+        return max(first, 0)
+    if isinstance(first, (list, tuple)):
+        return sum(map(buffer_size, first))
+    if second and isinstance(second[0], int) and second[0] > 0:
+        return second[0]
+    return buffer_size(first)
+
+
+def sendfile(self: Socket, file: Any, offset: int = 0, count: int | None = None) -> int:
+    """`socket._sendfile_use_sendfile`; where it gives up, `send` is used and traced."""
+    tracked, frame, waited = _tracked(self), _getframe(1), False
+    method, begin = NUMBER["sendfile"], clock()
+    if _blocks(tracked) and not ready(self, POLLOUT):
+        waited = True
+        begin_wait(tracked, method, count or 0, frame)
+    try:
+        done: int = _plain["_sendfile_use_sendfile"](self, file, offset, count)
+    except BaseException as error:
+        if type(error).__name__ != "_GiveupOnSendfile":
+            failed(tracked, method, error, begin, clock(), count or 0, waited, frame)
+        raise
+    finally:
+        if waited:
+            end_wait()
+    finished(tracked, method, "ok", begin, clock(), count or done, done, waited, frame)
+    return done
+
+
+def shutdown(self: Socket, how: int, /) -> None:
+    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    try:
+        method = SHUTDOWN[int(how)]
+    except (KeyError, TypeError, ValueError):
+        return _plain["shutdown"](self, how)  # type: ignore[no-any-return]
+    try:
+        _plain["shutdown"](self, how)
+    except BaseException as error:
+        failed(tracked, method, error, begin, clock(), int(how), False, frame)
+        raise
+    return finished(tracked, method, "ok", begin, clock(), int(how), 0, False, frame)
+
+
+def getsockopt(self: Socket, level: int, option: int, *size: int) -> Any:
+    """Only SO_ERROR is a call of the machine: it takes the pending error away."""
+    if level != _stdlib.SOL_SOCKET or option != _stdlib.SO_ERROR or size:
+        return _plain["getsockopt"](self, level, option, *size)
+    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    method = NUMBER["getsockopt(SO_ERROR)"]
+    try:
+        value = _plain["getsockopt"](self, level, option)
+    except BaseException as error:
+        failed(tracked, method, error, begin, clock(), 0, False, frame)
+        raise
+    if value:
+        failed(tracked, method, OSError(value, ""), begin, clock(), 0, False, frame)
+    else:
+        finished(tracked, method, "ok", begin, clock(), 0, 0, False, frame)
+    return value
+
+
+def close(self: Socket) -> None:
+    """The logical close; with `makefile` objects open nothing is closed yet."""
+    if self._io_refs > 0 and not self._closed:  # type: ignore[attr-defined]
+        tracked, now = _tracked(self), clock()
+        finished(tracked, NUMBER["close"], "deferred", now, now, 0, 0, False, _getframe(1))
+    _plain["close"](self)
+
+
+def real_close(self: Socket, *args: Any) -> None:
+    """The real close: the descriptor goes back to the kernel."""
+    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    method = NUMBER["close"]
+    again = _fileno(self) < 0
+    try:
+        _plain["_real_close"](self, *args)
+    except BaseException as error:
+        failed(tracked, method, error, begin, clock(), 0, False, frame)
+        raise
+    end = clock()
+    if again:
+        finished(tracked, method, "ok", begin, end, 0, 0, False, frame)
+    else:
+        released(tracked, method, begin, end, site_of(frame))
+
+
+def detach(self: Socket) -> int:
+    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    row = tracked.row
+    descriptor: int = _plain["detach"](self)
+    if descriptor >= 0:
+        finished(tracked, NUMBER["detach"], "ok", begin, clock(), 0, 0, False, frame)
+        unclaimed[descriptor] = tracked, row, NUMBER["adopt"]
+    return descriptor
+
+
+def dup(self: Socket) -> Socket:
+    tracked = _tracked(self)
+    me.expected = tracked
+    try:
+        twin: Socket = _plain["dup"](self)
+    finally:
+        me.expected = None
+    return twin
+
+
+def moded(name: str) -> Method:
+    """`settimeout` or `setblocking`, followed."""
+    original = _plain[name]
+
+    def change(self: Socket, value: Any, /) -> None:
+        original(self, value)
+        adjust(self, _tracked(self))
+
+    return change
+
+
+METHODS_TRACED: dict[str, Method] = {
+    "__init__": init,
+    "bind": bind,
+    "listen": listen,
+    "_accept": accept,
+    "connect": connector("connect"),
+    "connect_ex": connector("connect_ex"),
+    "send": sender("send"),
+    "sendall": sender("sendall"),
+    "sendto": message_sender("sendto"),
+    "sendmsg": message_sender("sendmsg"),
+    "_sendfile_use_sendfile": sendfile,
+    "recv": receiver(),
+    "recv_into": filler(),
+    "recvfrom": message_receiver("recvfrom"),
+    "recvfrom_into": message_receiver("recvfrom_into"),
+    "recvmsg": message_receiver("recvmsg"),
+    "recvmsg_into": message_receiver("recvmsg_into"),
+    "shutdown": shutdown,
+    "getsockopt": getsockopt,
+    "close": close,
+    "_real_close": real_close,
+    "detach": detach,
+    "dup": dup,
+    "setblocking": moded("setblocking"),
+    "settimeout": moded("settimeout"),
+}
+"""Attribute of `socket.socket` -> what stands in its place while it is traced."""
+
+for _name, _method in METHODS_TRACED.items():
+    _original = _stdlib.socket.__dict__.get(_name) or getattr(_base, _name)
+    _method.__name__ = _original.__name__
+    _method.__qualname__ = _original.__qualname__
+    _method.__doc__ = _original.__doc__

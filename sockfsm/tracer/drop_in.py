@@ -1,0 +1,54 @@
+"""`sockfsm.socket`: a socket that is traced from its birth, whether or not the process is."""
+
+from __future__ import annotations
+
+import socket as _stdlib
+from typing import TYPE_CHECKING, Any
+
+from sockfsm.tracer import session as _session
+from sockfsm.tracer.sockets import adopt, records
+
+if TYPE_CHECKING:
+    from sockfsm.trace.events import Call
+
+
+class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
+    """A drop-in `socket.socket` that runs inside its machine; `accept` gives traced ones too.
+
+    Outside `tracing()` and `install()` the calls go to a temporary trace, see `current_trace`.
+    """
+
+    __slots__ = ()
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> socket:
+        if _session.session.trace is None:
+            _session.start()
+        return super().__new__(cls, *args, **kwargs)
+
+    def accept(self) -> tuple[socket, Any]:
+        """accept() -> (data socket, address of the peer); waits for a connection."""
+        descriptor, address = self._accept()  # type: ignore[attr-defined]
+        data = type(self)(self.family, self.type, self.proto, fileno=descriptor)
+        if _stdlib.getdefaulttimeout() is None and self.gettimeout():
+            data.setblocking(True)
+        return data, address
+
+    @property
+    def state(self) -> str:
+        """The flat state the socket is in, such as `LISTENING`."""
+        return state(self)
+
+    @property
+    def history(self) -> tuple[Call, ...]:
+        """The calls on this socket so far."""
+        tracked = records.get(id(self)) or adopt(self)
+        return _session.history(tracked.number)
+
+
+def state(sock: _stdlib.socket) -> str:
+    """The flat state of any traced socket; one from outside is adopted first."""
+    return (records.get(id(sock)) or adopt(sock)).row.state
+
+
+_session.session.drop_in = socket
+_session.dress("observe")

@@ -1,0 +1,87 @@
+"""The end of a call: its outcome, the machine's step, the record."""
+
+from __future__ import annotations
+
+from errno import EAGAIN, EINPROGRESS, errorcode
+from types import FrameType
+
+from sockfsm.record.layout import ERRNO, METHODS, MOST, OUTCOME, TIMEOUT, WAITED
+from sockfsm.tracer.recorder import log, me, site_of
+from sockfsm.tracer.rows import Tracked, step
+
+_CODE_BITS = 0xFFFF << ERRNO | 7 << OUTCOME
+
+
+def finished(
+    tracked: Tracked,
+    method: int,
+    outcome: str,
+    begin: int,
+    end: int,
+    asked: int,
+    done: int,
+    waited: bool,
+    frame: FrameType | None,
+    address: tuple[int, int, int] = (0, 0, 0),
+) -> None:
+    """Move the model and write the record. `address` is `recorder.packed`'s."""
+    bits = step(tracked, method, outcome) | address[0]
+    if waited:
+        bits |= WAITED
+    log.write(
+        begin,
+        end,
+        bits,
+        tracked.number,
+        site_of(frame),
+        me.number,
+        address[1] or min(asked, MOST),
+        done | address[2],
+    )
+
+
+def failed(
+    tracked: Tracked,
+    method: int,
+    error: BaseException,
+    begin: int,
+    end: int,
+    asked: int,
+    waited: bool,
+    frame: FrameType | None,
+    address: tuple[int, int, int] = (0, 0, 0),
+) -> None:
+    """The same for a call that raised."""
+    outcome, timeout = outcome_of(error, METHODS[method][1])
+    bits = step(tracked, method, outcome) | address[0]
+    if timeout:
+        number = EINPROGRESS if outcome == "EINPROGRESS" else EAGAIN
+        bits = bits & ~_CODE_BITS | number << ERRNO | TIMEOUT << OUTCOME
+    if waited:
+        bits |= WAITED
+    log.write(
+        begin,
+        end,
+        bits,
+        tracked.number,
+        site_of(frame),
+        me.number,
+        address[1] or min(asked, MOST),
+        address[2],
+    )
+
+
+def outcome_of(error: BaseException, word: str) -> tuple[str, bool]:
+    """(the outcome's name in the machine, whether Python's own timeout ended the call)."""
+    if not isinstance(error, OSError):
+        return "raised", False
+    kind = type(error).__name__
+    if kind in ("SSLWantReadError", "SSLWantWriteError"):
+        return "EAGAIN", False
+    if kind in ("SSLZeroReturnError", "SSLEOFError"):
+        return "eof", False
+    if isinstance(error, TimeoutError) and error.errno is None:
+        return ("EINPROGRESS" if word == "connect" else "EAGAIN"), True
+    if type(error).__module__ == "ssl" or error.errno is None:
+        return "raised", False
+    return errorcode.get(error.errno, "raised"), False

@@ -1,0 +1,35 @@
+"""Packets beside the calls: begins and ends the capture that belongs to a trace."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+from sockfsm.trace.trace import ABOUT, PACKETS, Trace
+from sockfsm.wire.capture import Capture, CaptureError
+
+
+def begin(trace: Trace, report: Callable[[str], None]) -> Capture | None:
+    """Start capturing into the trace; None where that is not permitted, after one line of why."""
+    try:
+        return Capture.start(trace.path / PACKETS)
+    except CaptureError as error:
+        report(f"no packets: {error}")
+        describe(trace, capture=f"no packets: {error}")
+        return None
+
+
+def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None:
+    """End the capture; what the kernel dropped is written into the trace.
+
+    Only the packets of traced connections are kept unless `all_packets`.
+    """
+    summary = capture.stop()
+    describe(trace, capture=str(summary))
+
+
+def describe(trace: Trace, **facts: Any) -> None:
+    """Add facts to what the trace says about itself. OSError when it cannot be written."""
+    about = {**trace.about, **facts}
+    (trace.path / ABOUT).write_text(json.dumps(about, indent=1) + "\n")

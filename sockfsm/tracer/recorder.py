@@ -1,0 +1,146 @@
+"""What the traced methods share: the log, and the numbers of threads, places and addresses in it."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import socket as _stdlib
+import sys
+import threading
+from time import monotonic_ns as clock
+from types import CodeType, FrameType
+
+from sockfsm.record.layout import ADDRESS, BEGUN, INET, MOST, NOTED, inet
+from sockfsm.record.writer import Log
+from sockfsm.tracer.rows import Tracked, head
+
+log = Log()
+
+# From 3.11 on a code object holds its bytecode, so its address plus an offset names one instruction.
+STRIDE = 1 if sys.version_info >= (3, 11) else 1 << 48
+
+sites: dict[int, int] = {}
+"""id(code) + offset * STRIDE -> number of the place; 0 inside the standard library's `socket`."""
+_codes: list[CodeType] = []
+_site_numbers = itertools.count(1)
+_INSIDE = {_stdlib.__file__}
+_HERE = os.path.dirname(__file__) + os.sep
+
+
+class _Me(threading.local):
+    """The current thread: its number in the log, and what it is about to do."""
+
+    def __init__(self) -> None:
+        self.number = next(_thread_numbers)
+        self.expected: Tracked | None = None
+        self.resolved = False
+        self.missing: tuple[object, int, int, int] | None = None
+        """(path, begin, end, site) of an unlink that found nothing."""
+        note_thread(self.number)
+
+
+_thread_numbers = itertools.count(1)
+threads: dict[int, tuple[int, str]] = {}
+
+
+def note_thread(number: int) -> None:
+    """Write down the current thread under `number`."""
+    # current_thread() would register a foreign thread as a dummy, which the program could see.
+    known = threading._active.get(threading.get_ident())  # type: ignore[attr-defined]
+    threads[number] = threading.get_native_id(), known.name if known else ""
+    log.note({"thread": number, "ident": threads[number][0], "name": threads[number][1]})
+
+
+me = _Me()
+addresses: dict[object, int] = {}
+
+waiting: dict[int, tuple[Tracked | None, int, int, int]] = {}
+"""thread number -> (tracked, method, since, site) of the call that blocks it now."""
+
+
+def inside(*files: str) -> None:
+    """Never name these source files as a caller: they wrap the socket for others."""
+    _INSIDE.update(files)
+
+
+def site_of(frame: FrameType | None) -> int:
+    """The number of the nearest place at or above `frame` that is outside the socket library."""
+    while frame is not None:
+        key = id(frame.f_code) + frame.f_lasti * STRIDE
+        number = sites.get(key)
+        if number is None:
+            number = sites[key] = _new_site(frame)
+        if number:
+            return number
+        frame = frame.f_back
+    return 0
+
+
+def _new_site(frame: FrameType) -> int:
+    # The code object is kept, or another one could take its address.
+    _codes.append(frame.f_code)
+    file = frame.f_code.co_filename
+    if file in _INSIDE or file.startswith(_HERE):
+        return 0
+    number = next(_site_numbers)
+    name = getattr(frame.f_code, "co_qualname", frame.f_code.co_name)
+    log.note({"site": number, "file": file, "line": frame.f_lineno, "function": name})
+    return number
+
+
+def address_number(address: object) -> int:
+    """The number of an address in the log, noted when new."""
+    number = addresses.get(address)
+    if number is None:
+        if len(addresses) > 100_000:
+            addresses.clear()
+        number = addresses[address] = len(addresses) + 1
+        shown = address.decode("latin-1") if isinstance(address, bytes) else address
+        kind = "abstract" if isinstance(address, bytes) else "address"
+        log.note({kind: number, "is": shown})
+    return number
+
+
+def packed(address: object, local: object = None) -> tuple[int, int, int]:
+    """An address for a record: (head bits, asked, done)."""
+    if isinstance(address, tuple) and len(address) == 2:
+        try:
+            done = inet(*address)
+            if isinstance(local, tuple):
+                mine = inet(*local)
+                return INET << ADDRESS, mine & MOST, done | mine >> 32 << 48
+        except (OSError, TypeError):
+            pass  # a host name: noted as text below
+        else:
+            return INET << ADDRESS, 0, done
+    if address is None:
+        return 0, 0, 0
+    if isinstance(local, tuple):
+        address = (address, local)
+    try:
+        return NOTED << ADDRESS, 0, address_number(address) << 32
+    except TypeError:
+        return NOTED << ADDRESS, 0, address_number(repr(address)) << 32
+
+
+def begin_wait(tracked: Tracked, method: int, asked: int, frame: FrameType | None) -> int:
+    """Note that `method` starts to block. Gives the place of the call."""
+    site, since = site_of(frame), clock()
+    row = tracked.row
+    waiting[me.number] = tracked, method, since, site
+    log.write(
+        since,
+        0,
+        head(row, row, method, "ok") | BEGUN,
+        tracked.number,
+        site,
+        me.number,
+        min(asked, MOST),
+        0,
+    )
+    return site
+
+
+def end_wait() -> None:
+    """The current thread's call blocks no longer."""
+    waiting.pop(me.number, None)

@@ -1,0 +1,144 @@
+"""States as rows: a socket's state *is* its row, and a row maps an outcome to (head, next row).
+
+Rows are filled from the compiled machine when an outcome is first met, so that the hot path does one
+lookup and one assignment. `head` is the finished head word of the log record.
+"""
+
+from __future__ import annotations
+
+import errno
+from functools import cache
+from typing import TYPE_CHECKING
+
+from sockfsm.model.kinds import KINDS, OTHER, flat_of, machine_of
+from sockfsm.record.layout import (
+    AFTER,
+    BEFORE,
+    DEFERRED,
+    EOF,
+    ERRNO,
+    ERROR,
+    METHODS,
+    OK,
+    OUTCOME,
+    RAISED,
+    TIMEOUT,
+    UNEXPLAINED,
+)
+
+if TYPE_CHECKING:
+    from sockfsm.model.compiled import Compiled
+
+Entry = tuple[int, "Row"]
+Key = int | tuple[int, str]
+UNMODELLED = "-"
+_CODES = {"ok": OK, "eof": EOF, "deferred": DEFERRED, "raised": RAISED, "timeout": TIMEOUT}
+
+
+class Row(dict[Key, Entry]):
+    """One state of one kind. Key: a method's number for `ok`, else (number, outcome)."""
+
+    __slots__ = ("index", "kind", "state")
+
+    def __init__(self, kind: Kind, state: str, index: int) -> None:
+        super().__init__()
+        self.kind = kind
+        self.state = state
+        self.index = index
+
+    def refusal(self, method: int) -> str:
+        """The errno's name with which the machine refuses the method here, '' where it is legal."""
+        compiled = self.kind.compiled
+        return compiled.refusal(self.state, METHODS[method][1]) if compiled else ""
+
+
+class Kind:
+    """A kind's rows, made from its machine as it stands when tracing begins."""
+
+    def __init__(self, name: str, compiled: Compiled | None) -> None:
+        self.name = name
+        self.number = (*KINDS, OTHER).index(name)
+        self.compiled = compiled
+        self.states = compiled.states if compiled else (UNMODELLED,)
+        self.rows = {state: Row(self, state, i) for i, state in enumerate(self.states)}
+        self.initial = self.rows[compiled.flat.initial if compiled else UNMODELLED]
+
+    def row(self, *states: str) -> Row:
+        """The row of the first of `states` that this kind has."""
+        return next((self.rows[s] for s in states if s in self.rows), self.initial)
+
+
+class Tracked:
+    """The model beside one socket: what `transitions` calls the model object, and its log identity.
+
+    first_try: MSG_DONTWAIT where the socket blocks, so that a call that has to wait is told from
+    one that has not. timed: it has a timeout. descriptors: how many `dup`s share it.
+    """
+
+    __slots__ = ("descriptors", "first_try", "number", "row", "timed")
+
+    def __init__(self, number: int, row: Row) -> None:
+        self.number = number
+        self.row = row
+        self.first_try = 0
+        self.timed = False
+        self.descriptors = 1
+
+    @property
+    def state(self) -> str:
+        """The flat state's name; `transitions` reads and sets it."""
+        return self.row.state
+
+    @state.setter
+    def state(self, name: str) -> None:
+        self.row = self.row.kind.rows[name]
+
+
+def step(tracked: Tracked, method: int, outcome: str) -> int:
+    """Move `tracked` by one outcome of `method` and give the head word of its record."""
+    row = tracked.row
+    key: Key = method if outcome == "ok" else (method, outcome)
+    entry = row.get(key)
+    if entry is None:
+        compiled, word = row.kind.compiled, METHODS[method][1]
+        if outcome in ("raised", "deferred") or compiled is None:
+            entry = row[key] = head(row, row, method, outcome), row
+        elif compiled.observed(row.state, word, outcome):
+            # Never kept in the row: callbacks and conditions have to run each time.
+            explained = compiled.trigger(tracked, word, outcome)
+            return head(row, tracked.row, method, outcome) | (0 if explained else UNEXPLAINED)
+        else:
+            target = compiled.step(row.state, word, outcome)
+            if target is None:
+                entry = head(row, row, method, outcome) | UNEXPLAINED, row
+            else:
+                after = row.kind.rows[target]
+                entry = head(row, after, method, outcome), after
+            row[key] = entry
+    tracked.row = entry[1]
+    return entry[0]
+
+
+def head(before: Row, after: Row, method: int, outcome: str) -> int:
+    """The head word of a record, see `record.layout`."""
+    code = _CODES.get(outcome, ERROR)
+    number = getattr(errno, outcome, 0) if code == ERROR else 0
+    return (
+        method | before.index << BEFORE | after.index << AFTER | number << ERRNO | code << OUTCOME
+    )
+
+
+@cache
+def unmodelled() -> Kind:
+    """The rows of sockets that no machine covers: they are logged and never judged."""
+    return Kind(OTHER, None)
+
+
+def compile_kind(name: str, machine: object | None = None) -> Kind:
+    """A kind's rows. `machine`: a `transitions` machine to use in place of the shared one."""
+    if name == OTHER:
+        return unmodelled()
+    from sockfsm.model.compiled import Compiled
+
+    flat_of(name)
+    return Kind(name, Compiled(machine or machine_of(name)))  # type: ignore[arg-type]

@@ -1,0 +1,91 @@
+"""Somebody who listens while the program runs: callables that get every finished call.
+
+A sink that fails is switched off and reported; it never breaks the program.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+from sockfsm.record.writer import Fields, Log
+
+if TYPE_CHECKING:
+    from sockfsm.trace.events import Call
+
+Sink = Callable[["Call"], Any]
+
+
+def feed(log: Log, sinks: Iterable[Sink] | None) -> list[Sink]:
+    """Let `log` tell its calls to `sinks` (None: the `sockfsm` logger, if it is listened to)."""
+    chosen = _default() if sinks is None else list(sinks)
+    if not chosen:
+        log.listen(None)
+        return chosen
+    from sockfsm.trace.decode import Decoder
+
+    decoder = Decoder("live", {})
+    busy = threading.local()
+
+    def listener(fields: Fields) -> None:
+        if getattr(busy, "on", False):
+            return  # a sink's own sockets are not told to it
+        busy.on = True
+        try:
+            call = decoder.record(fields)
+            if call is not None:
+                _tell(call)
+        finally:
+            busy.on = False
+
+    def _tell(call: Call) -> None:
+        for sink in list(chosen):
+            try:
+                sink(call)
+            except Exception as error:  # noqa: BLE001 - whatever it is, the program goes on
+                chosen.remove(sink)
+                name = getattr(sink, "__qualname__", repr(sink))
+                line = f"sockfsm: sink {name} is switched off: {type(error).__name__}: {error}\n"
+                os.write(2, line.encode("utf-8", "backslashreplace"))
+
+    log.listen(listener, decoder.note)
+    return chosen
+
+
+def _default() -> list[Sink]:
+    # Nobody can have asked for the logger's messages who has not imported logging.
+    logging = sys.modules.get("logging")
+    if logging is None:
+        return []
+    logger = logging.getLogger("sockfsm")
+    return [to_logger] if logger.isEnabledFor(logging.INFO) else []
+
+
+def to_logger(call: Call) -> None:
+    """Tell the `sockfsm` logger: DEBUG for a call, INFO when the state changed, WARNING when it was
+    refused or the model has no explanation."""
+    import logging
+
+    logger = logging.getLogger("sockfsm")
+    if call.refused or not call.explained:
+        level = logging.WARNING
+    elif call.moved:
+        level = logging.INFO
+    else:
+        level = logging.DEBUG
+    if logger.isEnabledFor(level):
+        logger.log(level, "%s", line(call), extra={"sockfsm_call": call})
+
+
+def line(call: Call) -> str:
+    """A call in one line of text."""
+    socket = f"{call.socket.kind} {call.socket.identity} " if call.socket else ""
+    states = f" {call.before} -> {call.after}" if call.moved else f" in {call.before or '-'}"
+    address = f" {call.address!r}" if call.address is not None else ""
+    moved = f" {call.done} bytes" if call.call in ("send", "recv") and call.outcome == "ok" else ""
+    waited = f" after {(call.end - call.begin) / 1e6:.3f} ms" if call.waited else ""
+    marks = "" if call.explained else " UNEXPLAINED by the machine"
+    return f"{socket}{call.method}{address} = {call.outcome}{moved}{waited}{states} at {call.site}{marks}"
