@@ -71,18 +71,30 @@ def test_mermaid_needs_the_graph() -> None:
         draw("digraph { a }", "mmd")
 
 
+@pytest.fixture
+def without_pygraphviz(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+
+
+def shown(svg: bytes) -> set[str | None]:
+    return {e.text for e in ET.fromstring(svg).iter() if e.tag.endswith("title")}
+
+
 @pytest.mark.usefixtures("without_dot")
-@pytest.mark.filterwarnings("ignore:Fontconfig")
-def test_without_dot_pygraphviz_draws() -> None:
-    svg = draw(GRAPH, "svg")
-    titles = {e.text for e in ET.fromstring(svg).iter() if e.tag.endswith("title")}
-    assert set(GRAPH.nodes) <= titles
+def test_without_dot_pygraphviz_draws(capfd: pytest.CaptureFixture[str]) -> None:
+    assert set(GRAPH.nodes) <= shown(draw(GRAPH, "svg"))
+    assert draw(GRAPH, "png").startswith(b"\x89PNG")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("without_pygraphviz")
+def test_without_pygraphviz_dot_draws() -> None:
+    assert set(GRAPH.nodes) <= shown(draw(GRAPH, "svg"))
     assert draw(GRAPH, "png").startswith(b"\x89PNG")
 
 
-@pytest.mark.usefixtures("without_dot")
-def test_without_either_one_line_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "pygraphviz", None)
+@pytest.mark.usefixtures("without_dot", "without_pygraphviz")
+def test_without_either_one_line_says_what_to_install() -> None:
     with pytest.raises(DrawingError, match="install Graphviz") as caught:
         draw(GRAPH, "svg")
     assert "sockfsm[draw]" in str(caught.value)
@@ -90,6 +102,7 @@ def test_without_either_one_line_says_what_to_install(monkeypatch: pytest.Monkey
     assert draw(GRAPH, "dot").startswith(b"digraph")
 
 
+@pytest.mark.usefixtures("without_pygraphviz")
 def test_a_dot_that_fails_is_quoted_in_one_line(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -98,6 +111,13 @@ def test_a_dot_that_fails_is_quoted_in_one_line(
         draw(GRAPH, "svg")
 
 
-def test_bad_dot_text_is_one_line() -> None:
+def test_bad_dot_text_is_one_line(capfd: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(DrawingError, match=r"could not draw: .*syntax error"):
+        draw("digraph {", "svg")
+    assert capfd.readouterr().err == ""
+
+
+@pytest.mark.usefixtures("without_pygraphviz")
+def test_bad_dot_text_is_one_line_from_dot_too() -> None:
+    with pytest.raises(DrawingError, match=r"dot could not draw: .*syntax error"):
         draw("digraph {", "svg")

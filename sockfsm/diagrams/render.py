@@ -1,8 +1,13 @@
-"""Graph or DOT text to a picture: by `dot` where it is installed, else in-process by pygraphviz."""
+"""Graph or DOT text to a picture: in-process by pygraphviz where it is installed, else by `dot`."""
 
 from __future__ import annotations
 
+import os
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
+from threading import Lock
 
 from sockfsm.diagrams.dot import to_dot
 from sockfsm.diagrams.graph import Graph
@@ -15,6 +20,8 @@ _MISSING = (
     "cannot draw: neither `dot` nor pygraphviz is installed; install Graphviz (apt-get install "
     "graphviz) or run `pip install sockfsm[draw]`, or write the text forms (.dot, .mmd)"
 )
+_graphviz_is_not_reentrant = Lock()
+_graphviz_is_not_reentrant = Lock()
 # Sharp on a display of double density, at a README's width.
 _PNG_DPI = "144"
 
@@ -33,9 +40,9 @@ def draw(source: Graph | str, form: str) -> bytes:
     dot = source if isinstance(source, str) else to_dot(source)
     if form in ("dot", "gv"):
         return dot.encode()
-    picture = _by_dot(dot, form)
-    if picture is None:
-        picture = _by_pygraphviz(dot, form)
+    scaled = _with_dpi(dot) if form == "png" else dot
+    # In-process first: starting `dot` costs more than the drawing.
+    picture = _by_pygraphviz(scaled, form) or _by_dot(scaled, form)
     if picture is None:
         raise DrawingError(_MISSING)
     return stamp(picture, form, dot)
@@ -60,20 +67,19 @@ def save(source: Graph | str, path: Path | str) -> Path:
     return path
 
 
-def _by_dot(dot: str, form: str) -> bytes | None:
-    """Draw by the `graphviz` package; None when `dot` is not on the PATH."""
-    from subprocess import CalledProcessError
-
-    import graphviz
-
-    if form == "png":
-        dot = _with_dpi(dot)
+def _by_pygraphviz(dot: str, form: str) -> bytes | None:
+    """Draw by pygraphviz, in this process; None when it is not installed."""
     try:
-        return bytes(graphviz.pipe("dot", form, dot.encode(), quiet=True))
-    except graphviz.ExecutableNotFound:
+        import pygraphviz
+    except ImportError:
         return None
-    except CalledProcessError as error:
-        raise DrawingError(f"dot could not draw: {_first_line(error.stderr)}") from error
+    with _graphviz_is_not_reentrant, _captured_stderr() as said:
+        try:
+            drawing = pygraphviz.AGraph(string=dot)
+            return bytes(drawing.draw(format=form, prog="dot"))
+        except (OSError, ValueError, pygraphviz.DotError) as error:
+            reason = _first_line(said()) or _first_line(str(error))
+            raise DrawingError(f"pygraphviz could not draw: {reason}") from error
 
 
 def _by_pygraphviz(dot: str, form: str) -> bytes | None:
@@ -82,11 +88,56 @@ def _by_pygraphviz(dot: str, form: str) -> bytes | None:
         import pygraphviz
     except ImportError:
         return None
+    with _graphviz_is_not_reentrant, _captured_stderr() as said:
+        try:
+            drawing = pygraphviz.AGraph(string=dot)
+            return bytes(drawing.draw(format=form, prog="dot"))
+        except (OSError, ValueError, pygraphviz.DotError) as error:
+            reason = _first_line(said()) or _first_line(str(error))
+            raise DrawingError(f"pygraphviz could not draw: {reason}") from error
+
+
+def _by_dot(dot: str, form: str) -> bytes | None:
+    """Draw by the `graphviz` package; None when `dot` is not on the PATH."""
+    from subprocess import CalledProcessError
+
+    import graphviz
+
     try:
-        drawing = pygraphviz.AGraph(string=_with_dpi(dot) if form == "png" else dot)
-        return bytes(drawing.draw(format=form, prog="dot"))
-    except (OSError, ValueError, pygraphviz.DotError) as error:
-        raise DrawingError(f"pygraphviz could not draw: {_first_line(str(error))}") from error
+        return bytes(graphviz.pipe("dot", form, dot.encode(), quiet=True))
+    except graphviz.ExecutableNotFound:
+        return None
+    except CalledProcessError as error:
+        raise DrawingError(f"dot could not draw: {_first_line(error.stderr)}") from error
+
+
+@contextmanager
+def _captured_stderr() -> Iterator[Callable[[], str]]:
+    """Gather what C code writes to descriptor 2; all but fontconfig's remarks is passed on later.
+
+    The wheel's fontconfig warns about newer files of the system's, which is nobody's business here.
+    """
+    from tempfile import TemporaryFile
+
+    sys.stderr.flush()
+    kept = os.dup(2)
+    with TemporaryFile() as gathered:
+
+        def said() -> str:
+            gathered.seek(0)
+            lines = gathered.read().decode("utf-8", "replace").splitlines(keepends=True)
+            return "".join(line for line in lines if not line.startswith("Fontconfig"))
+
+        os.dup2(gathered.fileno(), 2)
+        failed = True
+        try:
+            yield said
+            failed = False
+        finally:
+            os.dup2(kept, 2)
+            os.close(kept)
+            if not failed:
+                os.write(2, said().encode())
 
 
 def _with_dpi(dot: str) -> str:
@@ -96,4 +147,4 @@ def _with_dpi(dot: str) -> str:
 
 def _first_line(text: bytes | str | None) -> str:
     shown = text.decode("utf-8", "replace") if isinstance(text, bytes) else text or ""
-    return next((line.strip() for line in shown.splitlines() if line.strip()), "it gave no reason")
+    return next((line.strip() for line in shown.splitlines() if line.strip()), "")
