@@ -21,7 +21,6 @@ _MISSING = (
     "graphviz) or run `pip install sockfsm[draw]`, or write the text forms (.dot, .mmd)"
 )
 _graphviz_is_not_reentrant = Lock()
-_graphviz_is_not_reentrant = Lock()
 # Sharp on a display of double density, at a README's width.
 _PNG_DPI = "144"
 
@@ -65,21 +64,6 @@ def save(source: Graph | str, path: Path | str) -> Path:
     except OSError as error:
         raise DrawingError(f"cannot write {path}: {error.strerror or error}") from error
     return path
-
-
-def _by_pygraphviz(dot: str, form: str) -> bytes | None:
-    """Draw by pygraphviz, in this process; None when it is not installed."""
-    try:
-        import pygraphviz
-    except ImportError:
-        return None
-    with _graphviz_is_not_reentrant, _captured_stderr() as said:
-        try:
-            drawing = pygraphviz.AGraph(string=dot)
-            return bytes(drawing.draw(format=form, prog="dot"))
-        except (OSError, ValueError, pygraphviz.DotError) as error:
-            reason = _first_line(said()) or _first_line(str(error))
-            raise DrawingError(f"pygraphviz could not draw: {reason}") from error
 
 
 def _by_pygraphviz(dot: str, form: str) -> bytes | None:
