@@ -41,7 +41,7 @@ def test_time_in_a_state_runs_from_arrival_to_departure() -> None:
         "CREATED": 1,
         "BOUND": 4,
         "LISTENING": 97,
-        "CONNECTED": 38,
+        "CONNECTED": 48,
         "PEER_CLOSED": 2,
         "CLOSED": 0,
     }
@@ -79,7 +79,7 @@ def test_what_was_not_visited_is_grey() -> None:
 def test_one_socket_alone() -> None:
     calls = [call for call in echo_server() if call.socket and call.socket.number == 2]
     graph = drawn(calls)
-    assert graph.subtitle == "tcp: 1 socket, 8 calls"
+    assert graph.subtitle == "tcp: 1 socket, 9 calls"
     assert Meaning.PLAIN in graph.nodes["LISTENING"].meanings
 
 

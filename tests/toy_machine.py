@@ -18,6 +18,7 @@ TABLE = Table(
     environment={"peer": ("quiet", "sent", "closed")},
     rules=(
         rule("create", "fd=none", "ok", "fd=open", **_TOY),
+        rule("accepted", "fd=none", "ok", "fd=open name=yes role=connected", **_TOY),
         rule("*", "fd=none|closed", "EBADF", **_TOY),
         rule("close", "fd=open", "ok", "fd=closed name=no role=fresh rd=open wr=open", **_TOY),
         rule("bind", "name=yes", "EINVAL", **_TOY),

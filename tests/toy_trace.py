@@ -61,6 +61,7 @@ def echo_server() -> list[Call]:
         toy_call(listener, 4, "listen", "BOUND", "LISTENING"),
         toy_call(listener, 10, "accept", "LISTENING", lasted=40, waited=True),
     ]
+    calls.append(toy_call(data, 50, "accepted", "START", "CONNECTED", lasted=0))
     for at in (60, 70, 80):
         calls.append(toy_call(data, at, "recv", "CONNECTED", lasted=5, waited=at != 80))
         calls.append(toy_call(data, at + 6, "send", "CONNECTED"))

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from itertools import pairwise
 
-from sockfsm.diagrams.graph import Edge, Graph, Meaning, Node, Word, Words
-from sockfsm.diagrams.stages import can, goes_well, main_states, stages, waits
+from sockfsm.diagrams.graph import Edge, Graph, Meaning, Node, Word, Words, words
+from sockfsm.diagrams.stages import BORN_OF_ACCEPT, can, goes_well, main_states, stages, waits
 from sockfsm.model.flat import Cell, FlatMachine
 from sockfsm.model.rules import ACCEPTED, OK
 
@@ -32,6 +32,7 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
     road = main_road(flat, shown, stage)
     for cells in drawn_moves(flat, shown, stage, refusals=refusals, full=full):
         graph.link(move_edge(flat, cells, road))
+    graph.edges += births(flat, shown, stage)
     for state in shown:
         cells = work(flat, state)
         if cells:
@@ -102,6 +103,24 @@ def drawn_moves(
     return list(found.values())
 
 
+def births(flat: FlatMachine, shown: Iterable[str], stage: Mapping[str, Meaning]) -> list[Edge]:
+    """From each listening state to the state in which `accept` makes its new socket."""
+    among = list(shown)
+    listening = [state for state in among if stage[state] is Meaning.LISTENING]
+    return [
+        Edge(
+            state,
+            cell.target,
+            (words("accept makes it"),),
+            frozenset({Meaning.MAKES}),
+            tip=cell.rule.why,
+        )
+        for cell in flat.cells.get((flat.initial, BORN_OF_ACCEPT), ())
+        if cell.outcome == OK and cell.target in among
+        for state in listening[:1]
+    ]
+
+
 def main_road(
     flat: FlatMachine, shown: Iterable[str], stage: Mapping[str, Meaning]
 ) -> set[tuple[str, str]]:
@@ -160,10 +179,10 @@ def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
     rows = []
     for start in range(0, len(pieces), _CALLS_PER_LINE):
         line = pieces[start : start + _CALLS_PER_LINE]
-        words: list[Word] = []
+        row: list[Word] = []
         for number, piece in enumerate(line):
-            words += [*([Word(" / ")] if number else []), piece]
-        rows.append(tuple(words))
+            row += [*([Word(" / ")] if number else []), piece]
+        rows.append(tuple(row))
     return rows
 
 

@@ -9,6 +9,12 @@ from sockfsm.diagrams.graph import Meaning
 from sockfsm.model.flat import Cell, FlatMachine
 from sockfsm.model.rules import ACCEPTED, OK, WOULD_BLOCK
 
+BORN_OF_ACCEPT = "accepted"
+"""The call word under which machines and traces tell that accept made this socket."""
+
+BORN_READY = frozenset({BORN_OF_ACCEPT, "socketpair", "adopt"})
+"""The call words by which a socket comes into the program in a later state than a created one."""
+
 
 def stages(flat: FlatMachine) -> dict[str, Meaning]:
     """Flat state -> SETUP, LISTENING, OPEN, HALF, DEAD or FINAL."""
@@ -63,8 +69,8 @@ def _reachable(flat: FlatMachine, through: set[str]) -> set[str]:
 
 
 def goes_well(cell: Cell) -> bool:
-    """A call that the kernel takes and that is no mistake."""
-    return cell.outcome in ACCEPTED and not cell.rule.lint
+    """A call that the kernel takes and that is no mistake, in the life of a created socket."""
+    return cell.outcome in ACCEPTED and not cell.rule.lint and cell.call not in BORN_READY
 
 
 def main_states(flat: FlatMachine) -> tuple[str, ...]:

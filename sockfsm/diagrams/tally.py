@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from sockfsm.diagrams.stages import BORN_OF_ACCEPT
 from sockfsm.model.kinds import OTHER
-from sockfsm.model.rules import OK
 from sockfsm.trace.events import Call, Socket
 
 
@@ -68,7 +68,7 @@ def tally(calls: Iterable[Call]) -> dict[str, Tally]:
     """
     found: dict[str, Tally] = {}
     stays: dict[Socket, _Stay] = {}
-    accepted_in: dict[str, str] = {}
+    listeners: dict[str, _Stay] = {}
     for call in calls:
         socket = call.socket
         if socket is None or socket.kind == OTHER or not call.before:
@@ -77,11 +77,16 @@ def tally(calls: Iterable[Call]) -> dict[str, Tally]:
         counts.calls += 1
         stay = stays.get(socket)
         if stay is None:
-            stay = stays[socket] = _Stay(call.before, call.begin, call.end)
             counts.sockets += 1
-            counts.visits[call.before] += 1
-            if socket.parent in accepted_in:
-                counts.made[accepted_in[socket.parent], call.before] += 1
+            parent = listeners.get(socket.parent or "")
+            made = call.call == BORN_OF_ACCEPT and parent is not None
+            begun = call.after if made else call.before
+            stay = stays[socket] = _Stay(begun, call.end if made else call.begin, call.end)
+            counts.visits[begun] += 1
+            if made and parent is not None:
+                # It never was in the initial state: accept made it as it is.
+                counts.made[parent.state, begun] += 1
+                continue
         elif stay.state != call.before:
             _leave(counts, stay, call.before, call.begin)
         move = Move(
@@ -98,8 +103,8 @@ def tally(calls: Iterable[Call]) -> dict[str, Tally]:
             waited = counts.waited.setdefault(move, Waited())
             waited.count += 1
             waited.time += call.end - call.begin
-        if call.call == "accept" and call.outcome == OK:
-            accepted_in[socket.identity] = call.before
+        if call.call == "accept":
+            listeners[socket.identity] = stay
         if call.moved:
             _leave(counts, stay, call.after, call.end)
         stay.last = max(stay.last, call.end)
