@@ -1,0 +1,389 @@
+"""What a capture says about each connection: how it opened, what it carried, how it ended.
+
+    report = inspect(packets)
+    report.connections[0].opening.kind        # 'normal'
+
+Only what the packets show is said. Where they leave more than one cause (a reset by unread data
+or by SO_LINGER), all are named. Sources: RFC 9293, 3.5 and 3.6; tcp(7).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from sockfsm.trace.events import Packet
+from sockfsm.wire.connections import MODULO, Connections, Conversation, End, Side, Stream, distance
+from sockfsm.wire.headers import Options, options
+
+CLIENT, SERVER = "client", "server"
+
+OPENINGS = {
+    "normal": "SYN, SYN-ACK, ACK",
+    "refused": "the SYN was answered by RST",
+    "reset": "RST before the opening was complete",
+    "timed out": "the SYN was repeated and never answered",
+    "unanswered": "a SYN, and no answer in the capture",
+    "incomplete": "no ACK of the SYN-ACK in the capture",
+    "simultaneous": "both ends sent a SYN",
+    "self-connect": "the socket is connected to itself",
+    "mid-stream": "the capture begins in the middle of the connection",
+}
+CLOSINGS = {
+    "orderly": "FIN both ways",
+    "simultaneous": "FIN both ways, each sent before the other one had come",
+    "half-closed": "FIN one way only: the other end may still send",
+    "reset": "RST",
+    "open": "still open when the capture ended",
+    "none": "never was open",
+}
+
+
+@dataclass(frozen=True)
+class Segment:
+    """One packet of an opening or a closing.
+
+    after: ns since the connection's first packet. sender: `client` or `server`. seq, ack: as on the
+    wire; relative_*: from each side's first sequence number. window: bytes, scaled where both SYNs
+    are known to offer scaling. offered: a SYN's options.
+    """
+
+    after: int
+    sender: str
+    flags: str
+    seq: int
+    ack: int
+    relative_seq: int
+    relative_ack: int | None
+    window: int
+    length: int
+    offered: Options | None
+
+
+@dataclass(frozen=True)
+class Opening:
+    """How a connection came to be.
+
+    kind: a key of OPENINGS. round_trip: ns from the SYN to the ACK that completes the opening.
+    tries: SYNs that the client sent. note: what else the packets tell.
+    """
+
+    kind: str
+    segments: tuple[Segment, ...]
+    round_trip: int | None
+    tries: int
+    note: str = ""
+
+
+@dataclass(frozen=True)
+class Flow:
+    """One direction's data.
+
+    bytes: payload, each byte once. segments: those with payload. packets: all. retransmitted:
+    segments that bring nothing new. late: segments that fill a gap (reordered, or the first copy
+    was lost before the capture). missing: bytes that the capture does not hold. zero_windows: how
+    often this end closed its window. first, last: ns since the connection's begin.
+    """
+
+    bytes: int
+    segments: int
+    packets: int
+    retransmitted: int
+    late: int
+    missing: int
+    zero_windows: int
+    first: int | None
+    last: int | None
+
+
+@dataclass(frozen=True)
+class Closing:
+    """How a connection ended.
+
+    kind: a key of CLOSINGS. first: who closed first. order: who sent FIN, in order. fin_segments: 3
+    when the second FIN carries the acknowledgement of the first, else 4. half_close: ns between
+    the FINs. reset_by, reset_cause: of an RST. time_wait: who has to sit out TIME_WAIT. complete:
+    every FIN was acknowledged.
+    """
+
+    kind: str
+    segments: tuple[Segment, ...]
+    first: str | None = None
+    order: tuple[str, ...] = ()
+    fin_segments: int | None = None
+    half_close: int | None = None
+    half_close_bytes: int = 0
+    reset_by: str | None = None
+    reset_cause: str = ""
+    time_wait: tuple[str, ...] = ()
+    complete: bool = False
+    left_out: int = 0
+
+
+@dataclass(frozen=True)
+class Connection:
+    """One TCP connection. begin, end: `time` of its first and last packet, ns."""
+
+    number: int
+    client: End
+    server: End
+    begin: int
+    end: int
+    opening: Opening
+    sent: Flow
+    received: Flow
+    closing: Closing
+
+
+@dataclass(frozen=True)
+class Datagrams:
+    """UDP between two ends; `client` sent the first. sent, received: (datagrams, bytes)."""
+
+    client: End
+    server: End
+    begin: int
+    end: int
+    sent: tuple[int, int]
+    received: tuple[int, int]
+
+
+@dataclass(frozen=True)
+class Report:
+    """All connections in order of their first packet, and all UDP conversations."""
+
+    connections: tuple[Connection, ...]
+    conversations: tuple[Datagrams, ...]
+
+
+def inspect(packets: Iterable[Packet]) -> Report:
+    """Analyse packets in the order of a capture. One pass; memory grows with connections."""
+    found = Connections().add_all(packets)
+    connections = tuple(connection(s, number) for number, s in enumerate(found.streams, 1))
+    return Report(connections, tuple(_datagrams(c) for c in found.conversations))
+
+
+def connection(stream: Stream, number: int) -> Connection:
+    """One stream, explained."""
+    client, server = stream.sides
+    begin = stream.begin
+    opening = _opening(stream)
+    return Connection(
+        number,
+        client.end,
+        server.end,
+        begin,
+        stream.end,
+        opening,
+        _flow(client, begin),
+        _flow(server, begin),
+        _closing(stream, opening.kind),
+    )
+
+
+def _datagrams(found: Conversation) -> Datagrams:
+    sent, received = zip(found.datagrams, found.bytes, strict=True)
+    return Datagrams(*found.ends, found.begin, found.end, sent, received)
+
+
+def _flow(side: Side, begin: int) -> Flow:
+    first = None if side.first_data is None else side.first_data - begin
+    last = None if side.last_data is None else side.last_data - begin
+    missing = side.missing
+    return Flow(
+        side.bytes,
+        side.segments,
+        side.packets,
+        side.retransmitted,
+        side.late,
+        missing,
+        side.zero_windows,
+        first,
+        last,
+    )
+
+
+def _who(stream: Stream, packet: Packet) -> str:
+    return CLIENT if packet.source == stream.sides[0].end else SERVER
+
+
+def _segment(stream: Stream, packet: Packet, scales: dict[End, int]) -> Segment:
+    sender, other = stream.side(packet)
+    syn = "S" in packet.flags
+    acknowledged = other.relative(packet.ack) if "A" in packet.flags else None
+    if sender.end == other.end and acknowledged is not None:
+        acknowledged = sender.relative(packet.ack)
+    return Segment(
+        packet.time - stream.begin,
+        _who(stream, packet),
+        packet.flags,
+        packet.seq,
+        packet.ack,
+        sender.relative(packet.seq),
+        acknowledged,
+        packet.window if syn else packet.window << scales.get(packet.source, 0),
+        packet.length,
+        options(packet) if syn else None,
+    )
+
+
+def _segments(stream: Stream, packets: list[Packet]) -> tuple[Segment, ...]:
+    if not packets:
+        return ()
+    scales: dict[End, int] = {}
+    offers = [side.syn and options(side.syn).scale for side in stream.sides]
+    if all(offer is not None for offer in offers):
+        scales = {side.end: o or 0 for side, o in zip(stream.sides, offers, strict=True)}
+    return tuple(_segment(stream, packet, scales) for packet in packets)
+
+
+def _opening(stream: Stream) -> Opening:
+    client = stream.sides[0]
+    kind, note = _opening_kind(stream)
+    round_trip = None
+    if client.syn is not None and stream.opened is not None and kind != "mid-stream":
+        round_trip = stream.opened.time - client.syn.time
+    answers = [p for p in stream.opening if "S" in p.flags and _who(stream, p) == SERVER]
+    if stream.opened is not None and any(p.time > stream.opened.time for p in answers):
+        note = "SYN-ACK again after the ACK: the accept queue is full, the server did not take it"
+    elif kind == "normal" and client.syns > 1:
+        note = f"{client.syns} SYNs were needed: the first was lost, or the accept queue was full"
+    segments = _segments(stream, stream.opening)
+    return Opening(kind, segments, round_trip, client.syns, note)
+
+
+def _opening_kind(stream: Stream) -> tuple[str, str]:
+    client, server = stream.sides
+    if client.end == server.end:
+        return "self-connect", ""
+    if client.syn is None and server.syn is None:
+        return "mid-stream", ""
+    if client.syn is None:
+        return "mid-stream", "the capture begins with the SYN-ACK"
+    if server.syn is not None and "A" not in server.syn.flags:
+        return "simultaneous", ""
+    reset = server.rst or client.rst
+    if server.syn is None:
+        if server.rst is not None:
+            return "refused", ""
+        if client.packets > client.syns and not reset:
+            return "normal", "the SYN-ACK is missing in the capture"
+        return ("timed out", "") if client.syns > 1 else ("unanswered", "")
+    if stream.opened is None:
+        return ("reset", "") if reset else ("incomplete", "")
+    return "normal", ""
+
+
+def _closing(stream: Stream, opening: str) -> Closing:
+    segments = _segments(stream, stream.closing)
+    left_out = stream.closing_left_out
+    reset = min((s.rst for s in stream.sides if s.rst), key=lambda p: p.time, default=None)
+    if opening in ("refused", "timed out", "unanswered", "reset"):
+        by = _who(stream, reset) if reset else None
+        cause = _opening_reset(opening, by) if by else ""
+        return Closing("none", segments, reset_by=by, reset_cause=cause, left_out=left_out)
+    if opening == "self-connect":
+        return _self_closing(stream, segments, left_out)
+    fins = sorted((s.fin for s in stream.sides if s.fin), key=lambda p: p.time)
+    order = tuple(_who(stream, fin) for fin in fins)
+    first = order[0] if order else None
+    span = count = None
+    between = 0
+    kind = "open"
+    if len(fins) == 2:
+        kind, count, span = _two_fins(stream, fins)
+        between = _between(stream, fins)
+    elif fins:
+        kind = "half-closed"
+    complete = len(fins) == 2 and all(s.fin_acked for s in stream.sides)
+    waiting: tuple[str, ...] = ()
+    if reset is not None:
+        if not complete:
+            kind = "reset"
+        first = first or _who(stream, reset)
+    if kind == "orderly":
+        waiting = (order[0],)
+    elif kind == "simultaneous":
+        waiting = (CLIENT, SERVER)
+    return Closing(
+        kind,
+        segments,
+        first,
+        order,
+        count,
+        span,
+        between,
+        _who(stream, reset) if reset else None,
+        _reset_cause(stream, reset) if reset else "",
+        waiting,
+        complete,
+        left_out,
+    )
+
+
+def _two_fins(stream: Stream, fins: list[Packet]) -> tuple[str, int, int]:
+    """(kind, segments of the teardown, ns between the FINs)."""
+    first, second = fins
+    beyond = (first.seq + first.length) & MODULO
+    acknowledged = "A" in second.flags and distance(second.ack, beyond) >= 1
+    span = second.time - first.time
+    if not acknowledged:
+        return "simultaneous", 4, span
+    carrier = stream.side(first)[0].fin_acked
+    return "orderly", 3 if carrier is second else 4, span
+
+
+def _between(stream: Stream, fins: list[Packet]) -> int:
+    """Bytes that the end which closed later still sent after the first FIN, so far as is known."""
+    sender, _ = stream.side(fins[1])
+    first, second = fins
+    if sender.last_data is None or sender.last_data <= first.time:
+        return 0
+    if "A" not in first.flags:
+        return 0
+    return max(distance((second.seq + second.length) & MODULO, first.ack), 0)
+
+
+def _self_closing(stream: Stream, segments: tuple[Segment, ...], left_out: int) -> Closing:
+    side = stream.sides[0]
+    if side.rst:
+        cause = _reset_cause(stream, side.rst)
+        return Closing("reset", segments, CLIENT, reset_by=CLIENT, reset_cause=cause)
+    if side.fin:
+        return Closing(
+            "simultaneous",
+            segments,
+            CLIENT,
+            (CLIENT,),
+            time_wait=(CLIENT,),
+            complete=any(
+                "A" in p.flags and distance(p.ack, side.fin.seq + side.fin.length) >= 1
+                for p in stream.closing
+            ),
+            left_out=left_out,
+        )
+    return Closing("open", segments)
+
+
+def _opening_reset(opening: str, by: str) -> str:
+    if opening == "refused":
+        return "nothing listens on that port"
+    if by == CLIENT:
+        return "the client had given up: no socket waits for the SYN-ACK"
+    return "the listening socket was closed while the connection was being opened"
+
+
+def _reset_cause(stream: Stream, reset: Packet) -> str:
+    """The probable cause of an RST on an open connection, as Linux sends them."""
+    sender, other = stream.side(reset)
+    if "A" not in reset.flags:
+        # RFC 9293, 3.10.7: the answer to a segment that no socket takes carries no ACK.
+        if sender.fin is not None:
+            return "data came after this end had closed: no socket is left to take it"
+        return "a segment came for which no socket is left"
+    if sender.fin is not None:
+        return "closed with received data unread, after its own FIN"
+    if other.bytes:
+        return "closed with received data unread, or with SO_LINGER 0"
+    if sender is stream.sides[1] and not sender.bytes:
+        return "listening socket closed before accept, or closed with SO_LINGER 0"
+    return "closed with SO_LINGER 0"

@@ -1,0 +1,284 @@
+"""Headers of captured frames to `Packet`: IPv4, IPv6, TCP and UDP on the usual link types.
+
+By hand, because every packet of a capture passes here; what only a looked-at packet needs (all
+options, all layers) is scapy's, in `sockfsm.wire.dissect`. Lengths come from the IP header, so a
+frame cut by the snap length or larger than the medium (segmentation offload) counts in full.
+Sources: RFC 791, 8200, 9293, 768; tcpdump.org/linktypes.html.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from socket import AF_INET, AF_INET6, inet_ntop
+from typing import NamedTuple
+
+from sockfsm.trace.events import Packet
+from sockfsm.wire.pcapng import CaptureFile, Frame
+
+ETHERNET, NULL, RAW, LOOP, COOKED, COOKED2, IPV4, IPV6 = 1, 0, 101, 108, 113, 276, 228, 229
+TCP, UDP = 6, 17
+FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+
+_LETTERS = "FSRPAUEC"  # scapy's order, from bit 0
+FLAGS = tuple(
+    "".join(letter for bit, letter in enumerate(_LETTERS) if number >> bit & 1)
+    for number in range(256)
+)
+# Ends seen so far; a hostile capture must not make this grow without an end.
+_MOST_ENDS = 1 << 17
+
+# length, fragment, both addresses and ports; seq, ack, flags, window
+_PLAIN = struct.Struct(">xxHxxHxxxx12sIIHH")
+_ADDRESSES = struct.Struct(">xxHxxHxxxx12s")
+_TCP = struct.Struct(">IIHH")
+_EXTENSIONS = frozenset({0, 43, 60, 135})  # hop-by-hop, routing, destination, mobility
+
+Ends = tuple[tuple[str, int], tuple[str, int]]
+
+
+class _IP(NamedTuple):
+    """Where the transport header lies in a frame, and how much follows on the wire."""
+
+    start: int
+    protocol: int
+    length: int
+    addresses: bytes
+
+
+class Decoder:
+    """Frames to packets. `clock`: wall minus monotonic time, ns, taken off each packet's time."""
+
+    def __init__(self, clock: int = 0) -> None:
+        self.clock = clock
+        self.ends: dict[bytes, Ends] = {}
+
+    def packets(self, frames: Iterable[Frame]) -> Iterator[Packet]:
+        """The TCP and UDP packets among `frames`, others and fragments left out."""
+        clock, ends, flags, unpack = self.clock, self.ends, FLAGS, _PLAIN.unpack_from
+        plain = _ADDRESSES.unpack_from
+        new = tuple.__new__
+        decode = self.decode
+        for frame in frames:
+            wall, link, data, _ = frame
+            # Nearly all frames: ethernet, IPv4 without options, TCP.
+            if link == 1 and len(data) >= 54 and data[12:15] == b"\x08\x00\x45" and data[23] == 6:
+                total, fragment, key, seq, ack, bits, window = unpack(data, 14)
+                pair = ends.get(key)
+                length = total - 20 - (bits >> 10 & 60)
+                if pair is not None and not fragment & 0x1FFF and length >= 0:
+                    yield new(
+                        Packet,
+                        (
+                            wall - clock,
+                            wall,
+                            "tcp",
+                            pair[0],
+                            pair[1],
+                            flags[bits & 255],
+                            seq,
+                            ack,
+                            window,
+                            length,
+                            data,
+                            1,
+                            None,
+                            None,
+                        ),
+                    )
+                    continue
+            elif (
+                link == 1 and len(data) >= 42 and data[12:15] == b"\x08\x00\x45" and data[23] == 17
+            ):
+                total, fragment, key = plain(data, 14)
+                pair = ends.get(key)
+                if pair is not None and not fragment & 0x1FFF and total >= 28:
+                    yield new(
+                        Packet,
+                        (
+                            wall - clock,
+                            wall,
+                            "udp",
+                            pair[0],
+                            pair[1],
+                            "",
+                            0,
+                            0,
+                            0,
+                            total - 28,
+                            data,
+                            1,
+                            None,
+                            None,
+                        ),
+                    )
+                    continue
+            packet = decode(frame)
+            if packet is not None:
+                yield packet
+
+    def decode(self, frame: Frame) -> Packet | None:
+        """One frame of any kind; None when it is no TCP or UDP, or too short to tell."""
+        wall, link, data, length = frame
+        start = network(link, data)
+        ip = _ip(data, start, length) if start is not None else None
+        if ip is None:
+            return None
+        place = ip.start
+        if len(data) < place + 8:
+            return None
+        pair = self._ends(ip.addresses, data[place : place + 4])
+        time = wall - self.clock
+        if ip.protocol == UDP:
+            payload = max(ip.length - 8, 0)
+            return Packet(time, wall, "udp", *pair, "", 0, 0, 0, payload, data, link)
+        if len(data) < place + 16:
+            return None
+        seq, ack, bits, window = _TCP.unpack_from(data, place + 4)
+        payload = max(ip.length - (bits >> 10 & 60), 0)
+        flags = FLAGS[bits & 255]
+        return Packet(time, wall, "tcp", *pair, flags, seq, ack, window, payload, data, link)
+
+    def _ends(self, addresses: bytes, ports: bytes) -> Ends:
+        key = addresses + ports
+        pair = self.ends.get(key)
+        if pair is None:
+            if len(self.ends) >= _MOST_ENDS:
+                self.ends.clear()
+            half = len(addresses) // 2
+            family = AF_INET if half == 4 else AF_INET6
+            source, target = struct.unpack(">HH", ports)
+            pair = self.ends[key] = (
+                (inet_ntop(family, addresses[:half]), source),
+                (inet_ntop(family, addresses[half:]), target),
+            )
+        return pair
+
+
+def packets(
+    path: Path | str, clock: int | None = None, problems: list[str] | None = None
+) -> Iterator[Packet]:
+    """The TCP and UDP packets of a capture file, in its order.
+
+    clock: wall minus monotonic time, ns; by default what the file says, 0 when it says nothing
+    (then a packet's `time` is its wall time). What cannot be read is added to `problems`. Raises
+    TraceError for a file that is missing or no capture.
+    """
+    source = CaptureFile(path)
+    if clock is None:
+        clock = source.clock.offset if source.clock else 0
+    yield from Decoder(clock).packets(source)
+    if problems is not None:
+        problems += source.problems
+
+
+def network(link: int, data: bytes) -> int | None:
+    """Where the IP header lies in a frame of this link type; None when there is none."""
+    if link == ETHERNET:
+        place, kind = 12, data[12:14]
+        while kind in (b"\x81\x00", b"\x88\xa8") and place < 28:
+            place += 4
+            kind = data[place : place + 2]
+        return place + 2 if kind in (b"\x08\x00", b"\x86\xdd") else None
+    if link in (RAW, 12, 14, IPV4, IPV6):
+        return 0
+    if link in (NULL, LOOP):
+        return 4
+    if link == COOKED:
+        return 16 if data[14:16] in (b"\x08\x00", b"\x86\xdd") else None
+    if link == COOKED2:
+        return 20 if data[0:2] in (b"\x08\x00", b"\x86\xdd") else None
+    from sockfsm.wire.dissect import network_offset
+
+    return network_offset(link, data)
+
+
+def transport(link: int, data: bytes) -> int | None:
+    """Where the TCP or UDP header lies."""
+    start = network(link, data)
+    ip = _ip(data, start, len(data)) if start is not None else None
+    return ip.start if ip else None
+
+
+def _ip(data: bytes, start: int, length: int) -> _IP | None:
+    if len(data) <= start:
+        return None
+    version = data[start] >> 4
+    if version == 4 and len(data) >= start + 20:
+        header = (data[start] & 15) * 4
+        total, fragment = struct.unpack_from(">HxxH", data, start + 2)
+        if header < 20 or fragment & 0x1FFF or data[start + 9] not in (TCP, UDP):
+            return None
+        # Zero where segmentation was left to the device: then the frame says it.
+        total = total or length - start
+        addresses = data[start + 12 : start + 20]
+        return _IP(start + header, data[start + 9], total - header, addresses)
+    if version == 6 and len(data) >= start + 40:
+        return _ipv6(data, start, length)
+    return None
+
+
+def _ipv6(data: bytes, start: int, length: int) -> _IP | None:
+    total = struct.unpack_from(">H", data, start + 4)[0] or length - start - 40
+    following, place = data[start + 6], start + 40
+    addresses = data[start + 8 : start + 40]
+    while following not in (TCP, UDP):
+        if len(data) < place + 8:
+            return None
+        if following in _EXTENSIONS:
+            size = 8 + data[place + 1] * 8
+        elif following == 51:  # authentication
+            size = 8 + data[place + 1] * 4
+        elif following == 44 and not struct.unpack_from(">H", data, place + 2)[0] & 0xFFF8:
+            size = 8
+        else:
+            return None
+        following = data[place]
+        place += size
+    return _IP(place, following, total - (place - start - 40), addresses)
+
+
+class Options(NamedTuple):
+    """What a SYN offers. None: not offered. timestamps: (value, echo). sound: they could be read."""
+
+    mss: int | None = None
+    scale: int | None = None
+    sack: bool = False
+    timestamps: tuple[int, int] | None = None
+    sound: bool = True
+
+
+def options(packet: Packet) -> Options:
+    """The TCP options of a packet, as far as they make sense and were captured."""
+    start = transport(packet.link, packet.raw)
+    if start is None or packet.protocol != "tcp":
+        return Options()
+    end = start + (packet.raw[start + 12] >> 4) * 4
+    sound = start + 20 <= end <= len(packet.raw)
+    found: dict[str, object] = {}
+    data = packet.raw[start + 20 : end]
+    place = 0
+    while place < len(data) and data[place] != 0:
+        if data[place] == 1:
+            place += 1
+            continue
+        kind, size = data[place], data[place + 1] if place + 1 < len(data) else 0
+        value = data[place + 2 : place + size]
+        if size < 2 or len(value) != size - 2:
+            sound = False
+            break
+        read = _OPTIONS.get((kind, size))
+        if read:
+            name, meaning = read
+            found[name] = meaning(value)
+        place += size
+    return Options(**found, sound=sound)  # type: ignore[arg-type]
+
+
+_OPTIONS: dict[tuple[int, int], tuple[str, Callable[[bytes], object]]] = {
+    (2, 4): ("mss", lambda value: int.from_bytes(value, "big")),
+    (3, 3): ("scale", lambda value: min(value[0], 14)),
+    (4, 2): ("sack", lambda _: True),
+    (8, 10): ("timestamps", lambda value: struct.unpack(">II", value)),
+}
