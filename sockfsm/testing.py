@@ -1,0 +1,204 @@
+"""Assertions about socket calls, for any test framework.
+
+from sockfsm.testing import illegal
+
+with illegal("listen", state="CONNECTED", errno=errno.EINVAL):
+    conn.listen()
+"""
+
+from __future__ import annotations
+
+import errno as _errno
+import os
+import socket as _stdlib
+from contextlib import AbstractContextManager
+from time import monotonic_ns
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import UsageError
+
+if TYPE_CHECKING:
+    from sockfsm.trace.events import Call
+    from sockfsm.trace.trace import Trace
+
+__all__ = ["illegal"]
+
+
+class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): ...
+    """Asserts that the block makes one illegal call, and swallows the OSError that comes of it.
+
+    call: what the program calls (`sendall`, `shutdown`) or its word in the machine (`send`,
+    `shutdown_wr`). state: the flat state in which it is illegal. errno: the number or its name.
+    socket: the socket that has to refuse it. Without them any state, errno or socket does.
+
+    AssertionError when the call was legal, when another call was refused, or when nothing was
+    refused; it says what happened instead. Exceptions that do not come of the refusal pass through.
+    Works in both modes, on `sockfsm.socket` and, traced for the block, on any other socket. Only
+    calls of the thread that runs the block count. After the block, `.refusal` is the refused `Call`.
+    """
+
+    def __init__(
+        self,
+        call: str,
+        *,
+        state: str | None = None,
+        errno: int | str | None = None,
+        socket: _stdlib.socket | None = None,
+    ) -> None:
+        self.refusal: Call | None = None
+        self._call = _known(call)
+        self._state = state
+        self._errno = _name_of(errno)
+        self._socket = socket
+        self._number: int | None = None
+        self._since = 0
+        self._tracing: AbstractContextManager[Trace] | None = None
+        self._patched = False
+
+    def __enter__(self) -> illegal:
+        from sockfsm.tracer import session, sockets
+
+        if session.session.trace is None:
+            self._tracing = session.tracing()
+            self._tracing.__enter__()
+        elif not session.session.installed:
+            # Only drop-in sockets are traced: for the block the others are as well.
+            session.patch()
+            self._patched = True
+        if self._socket is not None:
+            known = sockets.records.get(id(self._socket)) or sockets.adopt(self._socket)
+            self._number = known.number
+        self._since = monotonic_ns()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> bool:
+        from sockfsm.tracer import session
+
+        try:
+            calls = self._calls()
+        finally:
+            if self._patched:
+                session.unpatch()
+            if self._tracing is not None:
+                self._tracing.__exit__(None, None, None)
+        failures = [call for call in calls if call.refused]
+        if error is not None and not _comes_of(error, failures):
+            return False
+        refused = [call for call in failures if call.predicted or call.enforced]
+        if len(refused) == 1 and self._fits(refused[0]):
+            self.refusal = refused[0]
+            return error is not None
+        raise AssertionError(self._explain(calls, refused)) from error
+
+    def _calls(self) -> list[Call]:
+        """The block's calls in this thread."""
+        from sockfsm.trace.trace import Trace
+        from sockfsm.tracer import recorder, session
+
+        running = session.session.trace
+        assert running is not None, "tracing was switched off inside the block"
+        log, me = os.path.basename(recorder.log.path), recorder.me.number
+        return [
+            call
+            for call in Trace(running.path, since=self._since).calls()
+            if call.begin >= self._since and call.process.log == log and call.thread.number == me
+        ]
+
+    def _named(self, call: Call) -> bool:
+        return self._call in (call.call, call.method, call.method.partition("(")[0])
+
+    def _fits(self, call: Call) -> bool:
+        return self._named(call) and not self._differences(call)
+
+    def _differences(self, call: Call) -> list[str]:
+        """In what the refusal of the right call is not the expected one."""
+        found = []
+        if self._state is not None and call.before != self._state:
+            found.append(f"in state {call.before}, not {self._state}")
+        if self._errno is not None and call.outcome != self._errno:
+            found.append(f"with {call.outcome}, not {self._errno}")
+        if self._number is not None and (call.socket is None or call.socket.number != self._number):
+            found.append("on another socket")
+        return found
+
+    def _explain(self, calls: list[Call], refused: list[Call]) -> str:
+        expected = f"expected that {self._call}() is refused"
+        expected += f" in state {self._state}" if self._state else ""
+        expected += f" with {self._errno}" if self._errno else ""
+        lines = [f"{expected}, but {self._instead(calls, refused)}"]
+        lines += [f"  {_told(call)}" for call in calls[-_TOLD:]]
+        lines += _advice(self._state, calls)
+        return "\n".join(lines)
+
+    def _instead(self, calls: list[Call], refused: list[Call]) -> str:
+        if not calls:
+            return "the block made no socket call in this thread"
+        if len(refused) > 1:
+            return f"{len(refused)} calls were refused: put each into a block of its own"
+        if refused and not self._named(refused[0]):
+            return f"another call was refused: {refused[0].method}()"
+        if refused:
+            return "it was refused " + " and ".join(self._differences(refused[0]))
+        named = [call for call in calls if self._named(call)]
+        if not named:
+            return "it was not called"
+        call = named[-1]
+        if call.refused:
+            return (
+                f"it was legal in {call.before}: it failed with {call.outcome} for a reason outside"
+                f" of the socket (use pytest.raises(OSError) for that)"
+            )
+        if call.socket is not None and call.before in ("", "-", "?"):
+            return f"no machine covers {call.socket.kind} sockets"
+        return f"it was legal in {call.before}"
+
+
+_TOLD = 12
+
+
+def _known(word: str) -> str:
+    """`word` when a program or a machine calls something so. UsageError otherwise."""
+    from sockfsm.record.layout import METHODS
+
+    words = {name for method, call in METHODS for name in (method.partition("(")[0], call) if name}
+    if word.rstrip("()") not in words:
+        raise UsageError(f"no call {word!r}: choose one of {', '.join(sorted(words))}")
+    return word.rstrip("()")
+
+
+def _name_of(number: int | str | None) -> str | None:
+    """`EINVAL` for errno.EINVAL. UsageError for what is no errno."""
+    name = _errno.errorcode.get(number) if isinstance(number, int) else number
+    if number is not None and not hasattr(_errno, name or "-"):
+        raise UsageError(f"no errno {number!r}: use one of the module errno")
+    return name
+
+
+def _comes_of(error: BaseException, failures: list[Call]) -> bool:
+    return isinstance(error, OSError) and any(error.errno == call.errno for call in failures)
+
+
+def _told(call: Call) -> str:
+    """One call as a line of the explanation, with the reason of a refusal."""
+    from sockfsm.views.phrases import answered, place, reason, spoken, states
+
+    line = f"{spoken(call)} = {answered(call)}  {states(call)}  {place(call.site, 60)}"
+    why = reason(call)
+    return f"{line}\n    why: {why}" if why else line
+
+
+def _advice(state: str | None, calls: list[Call]) -> list[str]:
+    """Says so when the expected state is none that the block's sockets can be in."""
+    from sockfsm.model.kinds import KINDS, flat_of
+
+    kinds = {call.socket.kind for call in calls if call.socket is not None} & set(KINDS)
+    if state is None or not kinds or any(state in flat_of(kind).states for kind in kinds):
+        return []
+    kind = min(kinds)
+    return [f"  {kind} has no state {state}, its states are: {', '.join(flat_of(kind).states)}"]
