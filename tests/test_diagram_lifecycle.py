@@ -23,6 +23,7 @@ def test_stages_are_read_off_the_legal_calls() -> None:
     found = stages(MACHINE)
     assert {state: found[state].name for state in main_states(MACHINE)} == {
         "START": "SETUP",
+        "RESOLVED": "SETUP",
         "CREATED": "SETUP",
         "BOUND": "SETUP",
         "CONNECTING": "SETUP",
@@ -47,7 +48,7 @@ def test_the_default_leaves_out_derived_states_mistakes_and_early_ends() -> None
 def test_the_main_road_is_marked() -> None:
     graph = lifecycle(MACHINE)
     road = {(e.source, e.target) for e in graph.edges if Meaning.LEGAL_PATH in e.meanings}
-    assert {("START", "CREATED"), ("CREATED", "BOUND"), ("BOUND", "LISTENING")} <= road
+    assert {("RESOLVED", "CREATED"), ("CREATED", "BOUND"), ("BOUND", "LISTENING")} <= road
     assert {("LISTENING", "CLOSED"), ("CREATED", "CONNECTED"), ("CONNECTED", "CLOSED")} <= road
     assert ("CONNECTED", "WRITE_SHUT") not in road
 
@@ -78,3 +79,10 @@ def test_full_draws_every_state_and_every_accepted_move() -> None:
     drawn = {(e.source, e.target) for e in graph.edges}
     moves = {(c.state, c.target) for c in MACHINE if c.outcome in ACCEPTED and c.state != c.target}
     assert moves <= drawn
+
+
+def test_accept_leads_from_the_listening_socket_to_the_new_one() -> None:
+    graph = lifecycle(MACHINE)
+    made = edge(graph, "LISTENING", "CONNECTED")
+    assert made.meanings == {Meaning.MAKES}
+    assert not [e for e in graph.edges if (e.source, e.target) == ("START", "CONNECTED")]

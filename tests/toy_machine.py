@@ -5,64 +5,87 @@ from sockfsm.model.rules import Table, rule
 
 _TOY = {"why": "toy", "source": "toy"}
 
-TABLE = Table(
-    kind="tcp",
-    title="a toy TCP socket",
-    parts={
-        "fd": ("none", "open", "closed"),
-        "name": ("no", "yes"),
-        "role": ("fresh", "listening", "connecting", "connected"),
-        "rd": ("open", "shut", "ended"),
-        "wr": ("open", "shut"),
-    },
-    environment={"peer": ("quiet", "sent", "closed")},
-    rules=(
-        rule("create", "fd=none", "ok", "fd=open", **_TOY),
-        rule("accepted", "fd=none", "ok", "fd=open name=yes role=connected", **_TOY),
-        rule("*", "fd=none|closed", "EBADF", **_TOY),
-        rule("close", "fd=open", "ok", "fd=closed name=no role=fresh rd=open wr=open", **_TOY),
-        rule("bind", "name=yes", "EINVAL", **_TOY),
-        rule("bind", "fd=open", "ok", "name=yes", **_TOY),
-        rule("listen", "role=fresh name=no", "ok", "role=listening name=yes", lint="no", **_TOY),
-        rule("listen", "role=fresh", "ok", "role=listening", **_TOY),
-        rule("listen", "role=listening", "ok", **_TOY),
-        rule("listen", "fd=open", "EINVAL", **_TOY),
-        rule("accept", "role=listening", "ok", given="peer=sent", **_TOY),
-        rule("accept", "role=listening", "EAGAIN", **_TOY),
-        rule("accept", "fd=open", "EINVAL", **_TOY),
-        rule("connect", "role=fresh", "ok", "role=connected name=yes", given="peer=sent", **_TOY),
-        rule("connect", "role=fresh", "EINPROGRESS", "role=connecting name=yes", **_TOY),
-        rule("connect", "role=connecting", "ok", "role=connected", **_TOY),
-        rule("connect", "fd=open", "EISCONN", **_TOY),
-        rule("send", "role=fresh|listening|connecting", "EPIPE", **_TOY),
-        rule("send", "wr=shut", "EPIPE", **_TOY),
-        rule("send", "fd=open", "ok", given="peer=quiet", **_TOY),
-        rule("send", "fd=open", "EAGAIN", **_TOY),
-        rule("recv", "role=fresh|listening|connecting", "ENOTCONN", **_TOY),
-        rule("recv", "rd=shut|ended", "eof", **_TOY),
-        rule("recv", "role=connected", "ok", given="peer=sent", **_TOY),
-        rule("recv", "role=connected", "eof", "rd=ended", given="peer=closed", **_TOY),
-        rule("recv", "role=connected", "EAGAIN", **_TOY),
-        rule("shutdown_wr", "role=connected", "ok", "wr=shut", **_TOY),
-        rule("shutdown_wr", "role=fresh", "ENOTCONN", "wr=shut", **_TOY),
-        rule("shutdown_wr", "fd=open", "ENOTCONN", **_TOY),
+_START = {
+    "tcp": (
+        rule("resolve", "fd=none", "ok", "fd=resolved", **_TOY),
+        rule("create", "fd=resolved", "ok", "fd=open", **_TOY),
     ),
-    names=(
-        ("fd=none", "START"),
-        ("fd=closed", "CLOSED"),
-        ("role=listening", "LISTENING"),
-        ("role=connecting", "CONNECTING"),
-        ("role=connected rd=ended wr=shut", "BOTH_DONE"),
-        ("role=connected rd=ended", "PEER_CLOSED"),
-        ("role=connected wr=shut", "WRITE_SHUT"),
-        ("role=connected", "CONNECTED"),
-        ("name=yes", "BOUND"),
-        ("name=no", "CREATED"),
-        ("wr=shut role=fresh|listening|connecting", "+_WRITE_DEAD"),
+    "unix-stream": (
+        rule("unlink", "fd=none", "ok", **_TOY),
+        rule("unlink", "fd=closed name=yes", "ok", "name=no", **_TOY),
+        rule("close", "role=listening", "ok", "fd=closed role=fresh wr=open", **_TOY),
     ),
-)
+}
 
 
-def machine() -> FlatMachine:
+def _table(kind: str) -> Table:
+    return Table(
+        kind=kind,
+        title=f"a toy {kind} socket",
+        parts={
+            "fd": ("none", "resolved", "open", "closed", "exited"),
+            "name": ("no", "yes"),
+            "role": ("fresh", "listening", "connecting", "connected"),
+            "rd": ("open", "shut", "ended"),
+            "wr": ("open", "shut"),
+        },
+        environment={"peer": ("quiet", "sent", "closed")},
+        rules=(
+            *_START[kind],
+            rule("exit", "", "ok", "fd=exited name=no role=fresh rd=open wr=open", **_TOY),
+            rule("create", "fd=none", "ok", "fd=open", **_TOY),
+            rule("accepted", "fd=none", "ok", "fd=open name=yes role=connected", **_TOY),
+            rule("*", "fd!=open", "EBADF", **_TOY),
+            rule("close", "fd=open", "ok", "fd=closed name=no role=fresh rd=open wr=open", **_TOY),
+            rule("bind", "name=yes", "EINVAL", **_TOY),
+            rule("bind", "fd=open", "ok", "name=yes", **_TOY),
+            rule(
+                "listen", "role=fresh name=no", "ok", "role=listening name=yes", lint="no", **_TOY
+            ),
+            rule("listen", "role=fresh", "ok", "role=listening", **_TOY),
+            rule("listen", "role=listening", "ok", **_TOY),
+            rule("listen", "fd=open", "EINVAL", **_TOY),
+            rule("accept", "role=listening", "ok", given="peer=sent", **_TOY),
+            rule("accept", "role=listening", "EAGAIN", **_TOY),
+            rule("accept", "fd=open", "EINVAL", **_TOY),
+            rule(
+                "connect", "role=fresh", "ok", "role=connected name=yes", given="peer=sent", **_TOY
+            ),
+            rule("connect", "role=fresh", "EINPROGRESS", "role=connecting name=yes", **_TOY),
+            rule("connect", "role=connecting", "ok", "role=connected", **_TOY),
+            rule("connect", "fd=open", "EISCONN", **_TOY),
+            rule("send", "role=fresh|listening|connecting", "EPIPE", **_TOY),
+            rule("send", "wr=shut", "EPIPE", **_TOY),
+            rule("send", "fd=open", "ok", given="peer=quiet", **_TOY),
+            rule("send", "fd=open", "EAGAIN", **_TOY),
+            rule("recv", "role=fresh|listening|connecting", "ENOTCONN", **_TOY),
+            rule("recv", "rd=shut|ended", "eof", **_TOY),
+            rule("recv", "role=connected", "ok", given="peer=sent", **_TOY),
+            rule("recv", "role=connected", "eof", "rd=ended", given="peer=closed", **_TOY),
+            rule("recv", "role=connected", "EAGAIN", **_TOY),
+            rule("shutdown_wr", "role=connected", "ok", "wr=shut", **_TOY),
+            rule("shutdown_wr", "role=fresh", "ENOTCONN", "wr=shut", **_TOY),
+            rule("shutdown_wr", "fd=open", "ENOTCONN", **_TOY),
+        ),
+        names=(
+            ("fd=none", "START"),
+            ("fd=resolved", "RESOLVED"),
+            ("fd=exited", "EXITED"),
+            ("fd=closed name=yes", "CLOSED_PATH_LEFT"),
+            ("fd=closed", "CLOSED"),
+            ("role=listening", "LISTENING"),
+            ("role=connecting", "CONNECTING"),
+            ("role=connected rd=ended wr=shut", "BOTH_DONE"),
+            ("role=connected rd=ended", "PEER_CLOSED"),
+            ("role=connected wr=shut", "WRITE_SHUT"),
+            ("role=connected", "CONNECTED"),
+            ("name=yes", "BOUND"),
+            ("name=no", "CREATED"),
+            ("wr=shut role=fresh|listening|connecting", "+_WRITE_DEAD"),
+        ),
+    )
+
+
+def machine(kind: str = "tcp") -> FlatMachine:
     """The toy, expanded."""
-    return FlatMachine(TABLE)
+    return FlatMachine(_table(kind))

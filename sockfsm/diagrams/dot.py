@@ -124,7 +124,7 @@ def _node_label(node: Node) -> str:
     if not node.rows:
         return f"<{head}>"
     rows = "".join(
-        _row(f"<font point-size='10.5'>{_words(row, palette.FAINT)}</font>") for row in node.rows
+        _row(f"<font point-size='11'>{_words(row, palette.INK)}</font>") for row in node.rows
     )
     return (
         "<<table border='0' cellborder='0' cellspacing='0' cellpadding='1'>"
@@ -148,8 +148,8 @@ def _edge(drawing: Digraph, edge: Edge, names: dict[str, str]) -> None:
         attributes["weight"] = str(edge.weight)
     if not edge.ranked:
         attributes["constraint"] = "false"
-    if Meaning.MESSAGE in edge.meanings:
-        attributes["arrowhead"] = "vee"
+    if edge.mutual:
+        attributes["dir"] = "both"
     drawing.edge(names[edge.source], names[edge.target], **attributes)
 
 

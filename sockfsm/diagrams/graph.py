@@ -82,7 +82,7 @@ class Edge:
 
     weight: how much the edge wants to be short and straight. ranked: False for an edge that must
     not push its ends apart (a message to the other side, a way back). strength: how many times the
-    usual width its line has.
+    usual width its line has. mutual: it has a head at both ends.
     """
 
     source: str
@@ -93,6 +93,7 @@ class Edge:
     weight: int = 1
     ranked: bool = True
     strength: float = 1.0
+    mutual: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,15 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from itertools import pairwise
 
 from sockfsm.diagrams.graph import Edge, Graph, Meaning, Node, Word, Words, words
-from sockfsm.diagrams.stages import BORN_OF_ACCEPT, can, goes_well, main_states, stages, waits
+from sockfsm.diagrams.stages import (
+    ASIDE,
+    BORN_OF_ACCEPT,
+    can,
+    goes_well,
+    main_states,
+    stages,
+    waits,
+)
 from sockfsm.model.flat import Cell, FlatMachine
 from sockfsm.model.rules import ACCEPTED, OK
 
-# Legal everywhere once a descriptor exists: drawn from where a life ends, else told in a note.
-_ENDINGS = frozenset({"close", "exit", "detach"})
+ROADS = (
+    ("resolve", "create", "bind", "listen", "close", "unlink"),
+    ("resolve", "create", "connect", "close"),
+)
+"""The usual lives, as calls in order; a call that a kind lacks or refuses there is passed over."""
+
 _CALLS_PER_LINE = 3
 
 
@@ -29,7 +40,7 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
     )
     for state in shown:
         graph.add(state_node(flat, state, stage[state], refusals=refusals))
-    road = main_road(flat, shown, stage)
+    road = main_road(flat)
     for cells in drawn_moves(flat, shown, stage, refusals=refusals, full=full):
         graph.link(move_edge(flat, cells, road))
     graph.edges += births(flat, shown, stage)
@@ -121,38 +132,17 @@ def births(flat: FlatMachine, shown: Iterable[str], stage: Mapping[str, Meaning]
     ]
 
 
-def main_road(
-    flat: FlatMachine, shown: Iterable[str], stage: Mapping[str, Meaning]
-) -> set[tuple[str, str]]:
-    """The edges of the usual lives: to listening, to open, from both to the end, shortest ways."""
-    good: dict[str, list[str]] = {}
-    among = set(shown)
-    for cell in flat:
-        if goes_well(cell) and cell.state != cell.target and {cell.state, cell.target} <= among:
-            good.setdefault(cell.state, []).append(cell.target)
+def main_road(flat: FlatMachine) -> set[tuple[str, str]]:
+    """The edges of the usual lives: `ROADS`, walked through the machine."""
     road: set[tuple[str, str]] = set()
-    for middle in (Meaning.LISTENING, Meaning.OPEN):
-        way = _way(good, flat.initial, {state for state in among if stage[state] is middle})
-        if way:
-            end = _way(good, way[-1], {state for state in among if stage[state] is Meaning.FINAL})
-            whole = way + end[1:]
-            road.update(pairwise(whole))
+    for calls in ROADS:
+        state = flat.initial
+        for call in calls:
+            cell = flat.cell(state, call, OK)
+            if cell is not None and goes_well(cell):
+                road.add((state, cell.target))
+                state = cell.target
     return road
-
-
-def _way(good: Mapping[str, list[str]], start: str, goals: set[str]) -> list[str]:
-    """The shortest way from `start` to the first goal, breadth first; [] when there is none."""
-    ways = [[start]]
-    seen = {start}
-    while ways:
-        way = ways.pop(0)
-        if way[-1] in goals:
-            return way
-        for target in good.get(way[-1], ()):
-            if target not in seen:
-                seen.add(target)
-                ways.append([*way, target])
-    return []
 
 
 def move_edge(flat: FlatMachine, cells: list[Cell], road: set[tuple[str, str]]) -> Edge:
@@ -214,4 +204,5 @@ def _usual(cell: Cell, stage: Meaning) -> bool:
     """Whether a move belongs in the default picture."""
     if not goes_well(cell):
         return False
-    return cell.call not in _ENDINGS or stage is not Meaning.SETUP
+    # close() is legal everywhere: drawn from where a life ends, else told in a note.
+    return cell.call not in ASIDE and (cell.call != "close" or stage is not Meaning.SETUP)

@@ -61,6 +61,8 @@ def _node(name: str, node: Node) -> str:
 def _edge(edge: Edge, names: dict[str, str]) -> str:
     label = "<br/>".join(_words(row) for row in edge.rows)
     arrow = "-.->" if palette.edge_line(edge).dash else "-->"
+    if edge.mutual:
+        arrow = "<" + arrow
     middle = f'|"{label}"|' if label else ""
     return f"  {names[edge.source]} {arrow}{middle} {names[edge.target]}"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import log10
 
-from sockfsm.diagrams.graph import Cluster, Edge, Graph, Meaning, Node, Word, Words
+from sockfsm.diagrams.graph import Cluster, Edge, Graph, Meaning, Node, Word, Words, words
 from sockfsm.diagrams.labels import duration, times
 from sockfsm.diagrams.lifecycle import drawn_moves, move_edge, state_node
 from sockfsm.diagrams.stages import main_states, stages
@@ -95,7 +95,7 @@ def _visited_node(node: Node, counts: Tally, prefix: str) -> Node:
         return Node(prefix + state, node.label, meanings, (), node.tip)
     stay = counts.time[state]
     rows: list[Words] = [
-        (Word(_plural(visits, "visit") + (f" · {duration(stay)}" if stay else "")),)
+        words(_plural(visits, "visit") + (f" · {duration(stay)}" if stay else ""), Meaning.NOTE)
     ]
     refused = counts.refused(state)
     for move, count in list(refused.items())[:_REFUSED_LINES]:

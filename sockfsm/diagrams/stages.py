@@ -15,6 +15,9 @@ BORN_OF_ACCEPT = "accepted"
 BORN_READY = frozenset({BORN_OF_ACCEPT, "socketpair", "adopt"})
 """The call words by which a socket comes into the program in a later state than a created one."""
 
+ASIDE = frozenset({"exit", "detach"})
+"""Ends of the program's doing, legal everywhere: they would only clutter a student's picture."""
+
 
 def stages(flat: FlatMachine) -> dict[str, Meaning]:
     """Flat state -> SETUP, LISTENING, OPEN, HALF, DEAD or FINAL."""
@@ -81,7 +84,9 @@ def main_states(flat: FlatMachine) -> tuple[str, ...]:
         state = todo.pop()
         for call in flat.calls:
             for cell in flat.cells[state, call]:
-                if goes_well(cell) and cell.target in own and cell.target not in seen:
+                if call in ASIDE or not goes_well(cell):
+                    continue
+                if cell.target in own and cell.target not in seen:
                     seen.add(cell.target)
                     todo.append(cell.target)
     return tuple(state for state in flat.states if state in seen)

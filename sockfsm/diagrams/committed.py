@@ -1,0 +1,82 @@
+"""The diagrams that stand in `diagrams/`: drawn from the machines, checked to be in step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from functools import partial
+from pathlib import Path
+from typing import NamedTuple
+
+from sockfsm.diagrams.graph import Graph
+from sockfsm.diagrams.lifecycle import lifecycle
+from sockfsm.diagrams.render import draw
+from sockfsm.diagrams.server import server
+from sockfsm.diagrams.stamp import digest, stamped
+from sockfsm.model.kinds import KINDS, flat_of
+
+# Compared as they are; pictures differ between versions of Graphviz, so their stamps are compared.
+TEXTS = ("dot", "mmd")
+PICTURES = ("svg", "png")
+
+
+class Committed(NamedTuple):
+    """A diagram of the folder: the stem of its files, the formats it stands there in, its graph."""
+
+    name: str
+    formats: tuple[str, ...]
+    graph: Callable[[], Graph]
+
+
+def committed() -> Iterator[Committed]:
+    """Every diagram that belongs into `diagrams/`."""
+    yield Committed("server", (*TEXTS, *PICTURES), server)
+    for kind in KINDS:
+        yield Committed(kind, (*TEXTS, *PICTURES), partial(_lifecycle, kind))
+        yield Committed(
+            f"{kind}-refusals", ("dot", "svg"), partial(_lifecycle, kind, refusals=True)
+        )
+        yield Committed(f"{kind}-full", ("dot", "svg"), partial(_lifecycle, kind, full=True))
+
+
+def _lifecycle(kind: str, *, refusals: bool = False, full: bool = False) -> Graph:
+    return lifecycle(flat_of(kind), refusals=refusals, full=full)
+
+
+def regenerate(folder: Path) -> list[Path]:
+    """Draw what is out of step in `folder`; the files written. DrawingError where nothing draws."""
+    written = []
+    for diagram in committed():
+        graph = diagram.graph()
+        dot = draw(graph, "dot")
+        for form in diagram.formats:
+            path = folder / f"{diagram.name}.{form}"
+            if _in_step(path, form, graph, dot):
+                continue
+            path.write_bytes(draw(graph, form))
+            written.append(path)
+    return written
+
+
+def out_of_step(folder: Path) -> list[str]:
+    """The names of the files in `folder` that are missing, stale, or belong to no diagram."""
+    wrong, expected = [], set()
+    for diagram in committed():
+        graph = diagram.graph()
+        dot = draw(graph, "dot")
+        for form in diagram.formats:
+            path = folder / f"{diagram.name}.{form}"
+            expected.add(path.name)
+            if not _in_step(path, form, graph, dot):
+                wrong.append(path.name)
+    known = {f".{form}" for form in (*TEXTS, *PICTURES)}
+    strays = {path.name for path in folder.iterdir() if path.suffix in known} - expected
+    return sorted([*wrong, *strays])
+
+
+def _in_step(path: Path, form: str, graph: Graph, dot: bytes) -> bool:
+    if not path.is_file():
+        return False
+    stands = path.read_bytes()
+    if form in PICTURES:
+        return stamped(stands) == digest(dot.decode())
+    return stands == (dot if form == "dot" else draw(graph, form))

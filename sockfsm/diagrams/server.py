@@ -1,0 +1,191 @@
+"""A stream server's whole life, its data socket and its client beside it, TCP and UNIX in one picture.
+
+The scripts below only name calls in order. Every state and every edge is looked up by walking them
+through the machines, so the picture cannot say anything that the machines do not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import NamedTuple
+
+from sockfsm.diagrams.graph import Cluster, Edge, Graph, Meaning, Node, Word, Words, words
+from sockfsm.diagrams.lifecycle import state_node
+from sockfsm.diagrams.stages import BORN_OF_ACCEPT, stages, waits
+from sockfsm.errors import DrawingError
+from sockfsm.model.flat import Cell, FlatMachine
+from sockfsm.model.kinds import flat_of
+from sockfsm.model.rules import EOF, OK
+
+KINDS = ("tcp", "unix-stream")
+_TAGS = {"tcp": "TCP", "unix-stream": "UNIX"}
+
+
+class Step(NamedTuple):
+    """A call of a script: its number in the server's order (0: none), and what it is for."""
+
+    call: str
+    number: int = 0
+    purpose: str = ""
+    outcome: str = OK
+
+
+class Actor(NamedTuple):
+    """A socket of the picture and the calls of its life; a call that its machine lacks is skipped."""
+
+    key: str
+    title: str
+    steps: tuple[Step, ...]
+
+
+LISTENER = Actor(
+    "listening",
+    "listening socket",
+    (
+        Step("resolve", 1, "getaddrinfo()"),
+        Step("unlink", 2, "remove a stale name"),
+        Step("create", 3),
+        Step("bind", 4, "give it the name"),
+        Step("listen", 5),
+        Step("accept", 6, "for each client"),
+        Step("close", 10),
+        Step("unlink", 11, "unbind: remove the name"),
+        Step("exit", 12),
+    ),
+)
+DATA = Actor(
+    "data",
+    "data socket (one per client)",
+    (
+        Step("recv", 7, "read the request"),
+        Step("send", 8, "write the answer"),
+        Step("recv", 0, "the client has closed", EOF),
+        Step("close", 9),
+    ),
+)
+CLIENT = Actor(
+    "client",
+    "client process",
+    (
+        Step("resolve"),
+        Step("create"),
+        Step("connect"),
+        Step("send"),
+        Step("recv"),
+        Step("close"),
+        Step("exit"),
+    ),
+)
+
+
+class _Taken(NamedTuple):
+    """A step as one machine takes it."""
+
+    step: Step
+    flat: FlatMachine
+    cell: Cell
+
+
+def server(machines: Sequence[FlatMachine] | None = None) -> Graph:
+    """The picture; machines: those of `KINDS` unless given.
+
+    DrawingError when a machine forbids a step of a script.
+    """
+    flats = list(machines or map(flat_of, KINDS))
+    graph = Graph(
+        title="The life of a stream server",
+        subtitle="the server's calls are numbered in their order; TCP and UNIX where they differ",
+    )
+    inner = [_actor(graph, actor, flats) for actor in (LISTENER, DATA, CLIENT)]
+    graph.clusters = [
+        Cluster("server", "server process", (), (inner[0], inner[1])),
+        inner[2],
+    ]
+    _join(graph, flats)
+    return graph
+
+
+def _join(graph: Graph, flats: Sequence[FlatMachine]) -> None:
+    """What leads from one socket to another: accept makes one, and two that talk."""
+    asks = _where(CLIENT, "connect", flats)
+    for state in _where(LISTENER, "accept", flats):
+        listening = f"listening/{state}"
+        for target in _where(DATA, "recv", flats)[:1]:
+            graph.link(Edge(listening, f"data/{target}", (), frozenset({Meaning.MAKES})))
+            for peer in _where(CLIENT, "send", flats):
+                graph.level.append((listening, f"data/{target}", f"client/{peer}"))
+                graph.link(_message(f"client/{peer}", f"data/{target}", "bytes", mutual=True))
+        for client in asks:
+            graph.link(_message(f"client/{client}", listening, "a request to connect"))
+
+
+def _where(actor: Actor, call: str, flats: Sequence[FlatMachine]) -> list[str]:
+    """The states in which an actor makes a call, each once."""
+    taken = (one.cell for flat in flats for one in _walk(actor, flat))
+    return list(dict.fromkeys(cell.state for cell in taken if cell.call == call))
+
+
+def _message(source: str, target: str, text: str, *, mutual: bool = False) -> Edge:
+    label, meanings = (words(text, Meaning.NOTE),), frozenset({Meaning.MESSAGE})
+    return Edge(source, target, label, meanings, ranked=False, mutual=mutual)
+
+
+def _actor(graph: Graph, actor: Actor, flats: Sequence[FlatMachine]) -> Cluster:
+    """Add an actor's states and moves; what it does within a state stands in the state's box."""
+    by_ends: dict[tuple[str, str], dict[Step, list[_Taken]]] = {}
+    found: dict[str, FlatMachine] = {}
+    for flat in flats:
+        for one in _walk(actor, flat):
+            ends = one.cell.state, one.cell.target
+            by_ends.setdefault(ends, {}).setdefault(one.step, []).append(one)
+            for state in ends:
+                found.setdefault(state, flat)
+    for state, flat in found.items():
+        node = state_node(flat, state, stages(flat)[state])
+        rows = _label(by_ends.get((state, state), {}), len(flats))
+        graph.add(Node(f"{actor.key}/{state}", state, node.meanings, rows, node.tip))
+    for (source, target), steps in by_ends.items():
+        if source != target:
+            rows = _label(steps, len(flats))
+            ends = f"{actor.key}/{source}", f"{actor.key}/{target}"
+            graph.link(Edge(*ends, rows, frozenset({Meaning.LEGAL_PATH}), weight=8))
+    return Cluster(actor.key, actor.title, tuple(f"{actor.key}/{state}" for state in found))
+
+
+def _label(steps: Mapping[Step, list[_Taken]], kinds: int) -> tuple[Words, ...]:
+    return tuple(row for step, ones in steps.items() for row in _rows(step, ones, kinds))
+
+
+def _walk(actor: Actor, flat: FlatMachine) -> Iterator[_Taken]:
+    state = flat.initial
+    if actor is DATA:
+        state = _follow(flat, state, Step(BORN_OF_ACCEPT)).target
+    for step in actor.steps:
+        if step.call not in flat.calls:
+            continue
+        cell = _follow(flat, state, step)
+        yield _Taken(step, flat, cell)
+        state = cell.target
+
+
+def _follow(flat: FlatMachine, state: str, step: Step) -> Cell:
+    cell = flat.cell(state, step.call, step.outcome)
+    if cell is None:
+        raise DrawingError(
+            f"the server's script does not fit {flat.kind}: no rule lets {step.call} end with "
+            f"{step.outcome} in {state}"
+        )
+    return cell
+
+
+def _rows(step: Step, ones: list[_Taken], kinds: int) -> list[Words]:
+    may_wait = any(waits(one.flat, one.cell.state, step.call) for one in ones)
+    text = step.call if step.outcome == OK else f"{step.call}: {step.outcome}"
+    number = [Word(f"({step.number}) ", Meaning.NOTE)] if step.number else []
+    row = [*number, Word(text, Meaning.WOULD_BLOCK if may_wait else None)]
+    if len(ones) < kinds:
+        row.append(Word("  " + ", ".join(_TAGS[one.flat.kind] for one in ones), Meaning.NOTE))
+    rows: list[Words] = [tuple(row)]
+    if step.purpose:
+        rows.append((Word(step.purpose, Meaning.NOTE),))
+    return rows
