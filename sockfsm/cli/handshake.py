@@ -1,0 +1,91 @@
+"""`sockfsm handshake`: how the connections of a trace or a capture file opened and closed."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import TraceError, UsageError
+
+if TYPE_CHECKING:
+    from sockfsm.cli.main import Subparsers
+    from sockfsm.trace.events import Packet
+
+_EXAMPLES = """examples:
+  sockfsm handshake sockfsm-trace             the connections of a traced program
+  sockfsm handshake lecture.pcap.gz           any pcap or pcapng file, gzip or not
+  sockfsm handshake lecture.pcapng --port 80  only connections to or from that port
+  sockfsm handshake sockfsm-trace --json | jq '.connections[].opening.round_trip'
+
+how to read it:
+  each line between the two ends is a segment; at the left the TCP state of the client after it,
+  at the right the server's (RFC 9293). Sequence numbers count from each end's first one.
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "handshake",
+        help="how each connection opened and closed, by its packets",
+        description="Show each connection's opening, data and closing, segment by segment.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument(
+        "source",
+        metavar="TRACE|FILE",
+        help="the folder that `sockfsm run` wrote, or a pcap or pcapng file",
+    )
+    parser.add_argument("--port", type=int, metavar="N", help="only connections with this port")
+    parser.add_argument("--json", action="store_true", help="one JSON object, times in ns")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the handshakes. SockfsmError for a source without readable packets."""
+    from sockfsm.views import handshake as view
+    from sockfsm.views.text import paint_for, plain
+    from sockfsm.wire.handshake import inspect
+
+    problems: list[str] = []
+    path = _file(Path(args.source))
+    report = inspect(_packets(path, args.port, problems))
+    if args.json:
+        import json
+
+        json.dump(view.as_json(report, problems), sys.stdout, indent=1)
+        print()
+        return 0
+    for line in view.lines(report, paint_for(sys.stdout), problems, heading=plain(str(path))):
+        print(line)
+    return 0
+
+
+def _packets(path: Path, port: int | None, problems: list[str]) -> Iterator[Packet]:
+    from sockfsm.wire.headers import packets
+
+    found = packets(path, None, problems)
+    if port is None:
+        return found
+    return (p for p in found if port in (p.source[1], p.target[1]))
+
+
+def _file(source: Path) -> Path:
+    """The capture file of a trace, or the file itself."""
+    if not source.is_dir():
+        return source
+    from sockfsm.trace.trace import PACKETS, Trace
+
+    trace = Trace.open(str(source))
+    path = trace.path / PACKETS
+    if not path.exists():
+        why = trace.about.get("capture")
+        reason = f" ({why})" if isinstance(why, str) else ""
+        if not any(trace.logs):
+            raise TraceError(f"{source}: no trace and no capture file")
+        raise UsageError(f"{source}: the trace has no packets{reason}")
+    return path

@@ -1,0 +1,224 @@
+"""How connections opened, what they carried and how they ended: for the terminal and as JSON.
+
+    #1 127.0.0.1:40001 -> 127.0.0.1:80: normal opening, orderly closing
+
+The ladder has the client's TCP state at the left and the server's at the right, after each segment.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict
+from typing import Any
+
+from sockfsm.trace.tcp_path import paths, steps
+from sockfsm.views.text import Paint, address, count, duration, plain
+from sockfsm.wire.handshake import (
+    CLIENT,
+    CLOSINGS,
+    OPENINGS,
+    Closing,
+    Connection,
+    Datagrams,
+    Flow,
+    Opening,
+    Report,
+    Segment,
+)
+from sockfsm.wire.headers import Options
+
+_NAMES = (("S", "SYN"), ("F", "FIN"), ("R", "RST"), ("P", "PSH"), ("U", "URG"), ("A", "ACK"))
+_TIME, _STATE, _ARROW = 11, 12, 58
+_GOOD = ("normal", "self-connect", "simultaneous")
+
+
+def lines(
+    report: Report, paint: Paint, problems: Iterable[str] = (), *, heading: str = ""
+) -> Iterator[str]:
+    """The report as text, at most 100 columns wide."""
+    found, talks = report.connections, report.conversations
+    summary = f"{count(len(found), 'connection')}, {count(len(talks), 'UDP conversation')}"
+    yield f"{heading}: {summary}" if heading else summary
+    for connection in found:
+        yield ""
+        yield from of_connection(connection, paint)
+    if talks:
+        yield ""
+        yield paint("UDP (no handshake: datagrams only)", "bold")
+        for talk in talks:
+            yield from _datagrams(talk)
+    notes = [plain(problem) for problem in problems]
+    if notes:
+        yield ""
+    for note in notes:
+        yield paint(f"could not be read: {note}"[:100], "red")
+
+
+def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
+    """One connection: its headline, opening, data, closing and what follows from them."""
+    opening, closing = connection.opening, connection.closing
+    ends = f"{address(connection.client)} -> {address(connection.server)}"
+    yield paint(f"#{connection.number} {ends}", "bold")
+    yield from _opening(connection, paint)
+    yield from _ladder(connection, paint)
+    yield from _data(connection)
+    yield from _closing(closing, paint)
+    before, after = paths(connection)
+    yield from _wrapped("client", " > ".join(before))
+    yield from _wrapped("server", " > ".join(after))
+    if opening.kind == "self-connect":
+        yield "  client and server are the same socket"
+
+
+def _opening(connection: Connection, paint: Paint) -> Iterator[str]:
+    opening = connection.opening
+    colour = "green" if opening.kind in _GOOD else "yellow" if _partly(opening) else "red"
+    text = f"{opening.kind}: {OPENINGS[opening.kind]}"
+    if opening.round_trip is not None:
+        text += f", round trip {duration(opening.round_trip)}"
+    if opening.tries > 1:
+        text += f", {opening.tries} SYNs"
+    yield f"  {'opening':8} {paint(text, colour)}"
+    if opening.note:
+        yield f"  {'':8} {paint(opening.note, 'yellow')}"
+    firsts = {s.sender: s.seq - s.relative_seq & 0xFFFFFFFF for s in opening.segments}
+    if firsts:
+        said = ", ".join(f"{who} {number}" for who, number in firsts.items())
+        yield f"  {'':8} first sequence numbers: {said}"
+
+
+def _partly(opening: Opening) -> bool:
+    return opening.kind in ("mid-stream", "incomplete", "unanswered")
+
+
+def _ladder(connection: Connection, paint: Paint) -> Iterator[str]:
+    walked = steps(connection)
+    if not walked:
+        return
+    carried = connection.sent.segments + connection.received.segments
+    opened = len(connection.opening.segments)
+    blank = " " * _TIME
+    for number, step in enumerate(walked):
+        if number == opened and carried:
+            text = f" {count(carried, 'data segment')} ".center(_ARROW, ".")
+            yield f"  {blank} {'':{_STATE}} {text}"
+        yield _rung(step.segment, step.client, step.server, paint, step.strange)
+        if step.segment.offered:
+            yield f"  {blank} {'':{_STATE}} {_offer(step.segment.offered).center(_ARROW).rstrip()}"
+
+
+def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: bool) -> str:
+    said = f" {_flags(segment.flags)} seq={segment.relative_seq}"
+    if segment.relative_ack is not None:
+        said += f" ack={segment.relative_ack}"
+    if segment.length:
+        said += f" len={segment.length}"
+    if "R" not in segment.flags:
+        said += f" win={segment.window}"
+    said += " ?! " if strange else " "
+    if segment.sender == CLIENT:
+        arrow = said.center(_ARROW - 1, "-") + ">"
+    else:
+        arrow = "<" + said.center(_ARROW - 1, "-")
+    colour = "red" if "R" in segment.flags or strange else "cyan"
+    time = f"+{duration(segment.after)}"
+    return f"  {time:>{_TIME}} {client:>{_STATE}} {paint(arrow, colour)} {server}"
+
+
+def _flags(flags: str) -> str:
+    return ",".join(name for letter, name in _NAMES if letter in flags) or "no flags"
+
+
+def _offer(offered: Options) -> str:
+    said = []
+    if offered.mss is not None:
+        said.append(f"mss {offered.mss}")
+    if offered.sack:
+        said.append("sack")
+    if offered.timestamps is not None:
+        said.append(f"timestamp {offered.timestamps[0]}")
+    if offered.scale is not None:
+        said.append(f"window x {1 << offered.scale}")
+    if not offered.sound:
+        said.append("nonsense options")
+    return ", ".join(said) or "no options"
+
+
+def _data(connection: Connection) -> Iterator[str]:
+    if not connection.sent.segments and not connection.received.segments:
+        yield f"  {'data':8} none"
+        return
+    yield f"  {'data':8} client sent {_flow(connection.sent)}"
+    yield f"  {'':8} server sent {_flow(connection.received)}"
+
+
+def _flow(flow: Flow) -> str:
+    said = f"{count(flow.bytes, 'byte')} in {count(flow.segments, 'segment')}"
+    for number, what in (
+        (flow.retransmitted, "retransmitted"),
+        (flow.late, "late"),
+        (flow.zero_windows, "zero windows"),
+    ):
+        if number:
+            said += f", {number} {what}"
+    if flow.missing:
+        said += f", {flow.missing} bytes not captured"
+    return said
+
+
+def _closing(closing: Closing, paint: Paint) -> Iterator[str]:
+    label = f"  {'closing':8}"
+    colour = "red" if closing.kind == "reset" else "green" if closing.complete else "yellow"
+    text = f"{closing.kind}: {CLOSINGS[closing.kind]}"
+    if closing.kind == "orderly":
+        first = f"{closing.first} closed first, {closing.fin_segments} segments"
+        text = f"orderly: {first}, half closed for {duration(closing.half_close or 0)}"
+    elif closing.kind == "half-closed":
+        text += f" (FIN by the {closing.first})"
+    yield f"{label} {paint(text, colour)}"
+    blank = " " * len(label)
+    if closing.half_close_bytes:
+        yield f"{blank} {count(closing.half_close_bytes, 'byte')} sent after the first FIN"
+    if closing.reset_by:
+        yield f"{blank} {paint(f'RST by the {closing.reset_by}', 'red')}: {closing.reset_cause}"
+    if closing.time_wait:
+        yield f"{blank} TIME_WAIT is owed by {' and '.join(closing.time_wait)}"
+    if closing.left_out:
+        yield f"{blank} {count(closing.left_out, 'more segment')} of the closing not shown"
+
+
+def _wrapped(label: str, text: str) -> Iterator[str]:
+    """A list of states over as many lines as it takes."""
+    line = f"  {label:8}"
+    for word in text.split(" > "):
+        if len(line) + len(word) + 3 > 100:
+            yield line
+            line = " " * 10
+        line += f" {word}" if line.strip() == label or not line.strip() else f" > {word}"
+    yield line
+
+
+def _datagrams(talk: Datagrams) -> Iterator[str]:
+    ends = f"{address(talk.client)} -> {address(talk.server)}"
+    sent, received = talk.sent, talk.received
+    yield (
+        f"  {ends}: {count(sent[0], 'datagram')}, {sent[1]} bytes;"
+        f" back {received[0]}, {received[1]} bytes"
+    )
+
+
+def as_json(report: Report, problems: Iterable[str] = ()) -> dict[str, Any]:
+    """The report as one JSON object; times in ns, sequence numbers absolute and relative."""
+    found = []
+    for connection in report.connections:
+        entry = asdict(connection)
+        client, server = paths(connection)
+        entry["opening"]["meaning"] = OPENINGS[connection.opening.kind]
+        entry["closing"]["meaning"] = CLOSINGS[connection.closing.kind]
+        entry["states"] = {"client": client, "server": server}
+        found.append(entry)
+    return {
+        "connections": found,
+        "conversations": [asdict(talk) for talk in report.conversations],
+        "problems": list(problems),
+    }
