@@ -7,7 +7,7 @@ import unicodedata
 from collections.abc import Iterable
 
 TIMES = "\u00d7"
-_LONGEST = 80
+_LONGEST = 120
 _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 

@@ -18,8 +18,8 @@ from sockfsm.model.flat import Cell, FlatMachine
 from sockfsm.model.rules import ACCEPTED, OK
 
 ROADS = (
-    ("resolve", "create", "bind", "listen", "close", "unlink"),
-    ("resolve", "create", "connect", "close"),
+    ("resolve", "create", "bind", "listen", "close", "unlink", "exit"),
+    ("resolve", "create", "connect", "close", "exit"),
 )
 """The usual lives, as calls in order; a call that a kind lacks or refuses there is passed over."""
 
@@ -30,7 +30,7 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
     """A kind's lifecycle as a graph.
 
     refusals: each state also lists the calls that are refused there, by errno, and failed calls
-    that change the state are drawn. full: every flat state, not only the main ones.
+    that change the state are drawn. full: every flat state and every change of state.
     """
     shown = tuple(flat.states) if full else main_states(flat)
     stage = stages(flat)
@@ -41,18 +41,34 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
     for state in shown:
         graph.add(state_node(flat, state, stage[state], refusals=refusals))
     road = main_road(flat)
+    everywhere = common_ends(flat) if full else set()
     for cells in drawn_moves(flat, shown, stage, refusals=refusals, full=full):
-        graph.link(move_edge(flat, cells, road))
+        ends = cells[0].state, cells[0].target
+        kept = [c for c in cells if ends in road or (c.call, c.target) not in everywhere]
+        if kept:
+            graph.link(move_edge(flat, kept, road))
     graph.edges += births(flat, shown, stage)
     for state in shown:
         cells = work(flat, state)
         if cells:
             graph.link(work_edge(flat, cells, stage[state]))
-    if not full:
+    if full:
+        ways = ", ".join(f"{call} to {target}" for call, target in sorted(everywhere))
+        graph.notes.append(f"Drawn only on the main road, possible nearly everywhere: {ways}.")
+    else:
         graph.notes.append(
             "close() is legal in every state; it is drawn where a life usually ends."
         )
     return graph
+
+
+def common_ends(flat: FlatMachine) -> set[tuple[str, str]]:
+    """(call, target) of the moves that half of all states have: told once, not drawn each time."""
+    count: dict[tuple[str, str], int] = {}
+    for cell in flat:
+        if cell.outcome in ACCEPTED and cell.state != cell.target:
+            count[cell.call, cell.target] = count.get((cell.call, cell.target), 0) + 1
+    return {way for way, states in count.items() if states * 2 >= len(flat.states)}
 
 
 def _subtitle(flat: FlatMachine, shown: tuple[str, ...], *, refusals: bool) -> str:
@@ -98,18 +114,16 @@ def drawn_moves(
 ) -> list[list[Cell]]:
     """The changes of state between the states `shown`, parallel ones together in one list.
 
-    refusals: also the failed calls that change the state. full: also mistakes and early ends.
+    refusals: also the failed calls that change the state. full: those too, and mistakes and early
+    ends.
     """
     among = set(shown)
     found: dict[tuple[str, str], list[Cell]] = {}
     for cell in flat:
         if cell.state == cell.target or not {cell.state, cell.target} <= among:
             continue
-        if (full and cell.outcome in ACCEPTED) or _usual(cell, stage[cell.state]):
-            wanted = True
-        else:
-            wanted = refusals and cell.outcome not in ACCEPTED
-        if wanted:
+        failed = cell.outcome not in ACCEPTED
+        if full or (failed and refusals) or _usual(cell, stage[cell.state]):
             found.setdefault((cell.state, cell.target), []).append(cell)
     return list(found.values())
 
