@@ -19,6 +19,7 @@ class Story:
         self.processes: list[Process] = []
         self.sockets: dict[str, Socket] = {}
         self.problems: list[str] = []
+        self.about: dict[str, object] = {}
         self.told: list[Call] = []
         self.seen: list[Packet] = []
         self.waiting: list[Wait] = []

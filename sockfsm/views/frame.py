@@ -30,7 +30,7 @@ def header(trace: Trace, lanes: Lanes, paint: Paint) -> Iterator[str]:
         yield _titled("", f"and {count(len(processes) - _LISTED, 'process', 'processes')} more")
     sockets = list(lanes.sockets.values())
     if sockets:
-        title = f"{'':4} {'kind':11} {'made by':14} {'own name':28} peer"
+        title = f"{'':4} {'kind':11} {'made by':15} {'own name':21} {'peer':21} last state"
         yield paint(_titled("sockets", title), "dim")
     for socket in sockets[:_LISTED]:
         yield _titled("", _socket(socket, lanes)).rstrip()
@@ -60,10 +60,11 @@ def _socket(socket: Socket, lanes: Lanes) -> str:
     made = socket.made_by
     if socket.parent is not None and socket.parent in lanes.sockets:
         made += f" by {lanes.socket(lanes.sockets[socket.parent])}"
-    made = pad(cut(plain(made), 14), 14)
-    name = pad(cut_front(address(socket.local), 28), 28)
-    peer = cut_front(address(socket.remote), 27)
-    return f"{lanes.socket(socket):4} {plain(socket.kind):11} {made} {name} {peer}"
+    made = pad(cut(plain(made), 15), 15)
+    name = pad(cut_front(address(socket.local), 21), 21)
+    peer = pad(cut_front(address(socket.remote), 21), 21)
+    state = cut(plain(lanes.states.get(socket.identity, "")), 13)
+    return f"{lanes.socket(socket):4} {cut(plain(socket.kind), 11):11} {made} {name} {peer} {state}"
 
 
 def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) -> Iterator[str]:
@@ -85,6 +86,9 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
         since = (wait.begin - zero) / 1_000_000_000
         text = f"{lanes.socket(wait.socket)} {plain(wait.method)}() since {since:.6f}"
         yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
+    capture = trace.about.get("capture")
+    if capture is not None:
+        yield from (paint(line, "dim") for line in wrapped("capture", plain(str(capture))))
     for problem in trace.problems[:_LISTED]:
         yield from (paint(line, "magenta") for line in wrapped("note", plain(problem)))
 

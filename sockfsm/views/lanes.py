@@ -6,7 +6,7 @@ import re
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.events import Packet, Process, Socket, Thread
+from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
 from sockfsm.views.text import cut, plain
 
 if TYPE_CHECKING:
@@ -20,19 +20,28 @@ class Lanes:
     """The names of one trace's lanes, numbered in the order in which the trace lists them.
 
     processes, sockets: the trace's, as they stood when this was made; each look at a trace reads
-    its files anew. A socket that appears later, while the program runs, gets the next number.
+    its files anew. states: identity -> the last state then. A socket that appears later, while the
+    program runs, gets the next number.
     """
 
     def __init__(self, trace: Trace) -> None:
         self.processes = trace.processes
-        self.sockets = trace.sockets
+        self.sockets: dict[str, Socket] = {}
+        self.states: dict[str, str] = {}
+        for call in trace.calls():
+            if call.socket is not None:
+                self.sockets[call.socket.identity] = call.socket
+                self.states[call.socket.identity] = call.after
         self._sockets: dict[str, str] = {}
         self._processes: dict[str, str] = {}
         self._ends: dict[tuple[object, object], Socket] = {}
+        self._accepted: dict[str, list[Socket]] = {}
         for process in self.processes:
             self.process(process)
         for socket in self.sockets.values():
             self.socket(socket)
+            if socket.made_by == "accepted" and socket.parent is not None:
+                self._accepted.setdefault(socket.parent, []).append(socket)
             local = _endpoint(socket.local)
             if local is not None:
                 self._ends[local, _endpoint(socket.remote)] = socket
@@ -73,6 +82,16 @@ class Lanes:
             for thread in list(process.threads.values())
         ]
         return max(names, default=4)
+
+    def made_by(self, call: Call) -> Socket | None:
+        """The data socket that this `accept` made; ask once for each accept, in their order."""
+        if call.call != "accept" or call.outcome != "ok" or call.socket is None:
+            return None
+        waiting = self._accepted.get(call.socket.identity, [])
+        for number, socket in enumerate(waiting):
+            if socket.remote == call.address:
+                return waiting.pop(number)
+        return None
 
     def identities(self, wanted: list[str]) -> frozenset[str]:
         """The sockets that `--socket` names, as #3, 3 or <pid>.<number>. UsageError for others."""

@@ -26,7 +26,12 @@ def spoken(call: Call) -> str:
     if name.endswith(")"):
         return name
     if word == "listen":
-        inside = str(call.asked) if call.asked >= 0 else ""
+        inside = str(call.asked) if call.asked > 0 else ""
+    elif word == "accepted":
+        peer = call.socket.remote if call.socket is not None else None
+        return f"new data socket from {address(peer)}" if peer else "new data socket"
+    elif word == "resolve" and isinstance(call.address, tuple):
+        inside = plain(", ".join(map(str, call.address[:2])))
     elif word in ("bind", "connect", "unlink", "resolve"):
         inside = address(call.address) if call.address is not None else ""
     elif word == "send":
@@ -66,7 +71,7 @@ def answered(call: Call, made: str = "") -> str:
         return plain(call.outcome)
     if call.call == "accept":
         peer = f" from {address(call.address)}" if call.address else ""
-        return (made or "ok") + peer
+        return made or "ok" + peer
     if call.call == "recv":
         peer = f" from {address(call.address)}" if call.address else ""
         return f"{call.done} B{peer}"

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from sockfsm.trace.events import Call, Packet, Process
+from sockfsm.trace.events import Call, Packet, Process, Socket
 from sockfsm.views.frame import COLUMNS, footer, header
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import moment, ordered
@@ -23,8 +23,7 @@ if TYPE_CHECKING:
 
 _TIME = 10
 _SOCKET = 4
-_STATES = 64
-_SITE = 86
+_STATES = 62
 
 Field = tuple[int, str, str]
 """(column it should begin at, text, colour)."""
@@ -54,18 +53,24 @@ class Timeline:
         for event in ordered(self.trace.calls(), self.trace.packets()):
             # Sequence numbers are relative to the opening, also where that is not shown.
             numbers = self._relative.numbers(event) if isinstance(event, Packet) else (0, None)
+            made = None if isinstance(event, Packet) else self.lanes.made_by(event)
             if not selection.takes(event, self.lanes, self.zero):
                 continue
             tally.add(event)
             if isinstance(event, Packet):
                 yield from self.packet(event, numbers)
             else:
-                yield from self.call(event)
+                yield from self.call(event, made)
         yield from footer(self.trace, self.lanes, self._paint, tally, self.zero)
 
-    def call(self, call: Call) -> Iterator[str]:
-        """One call; a second line where it needs more room, or says why it was refused."""
-        outcome = "= " + answered(call)
+    def call(self, call: Call, made: Socket | None = None) -> Iterator[str]:
+        """One call; a second line where it needs more room, or says why it was refused.
+
+        made: the data socket, for an `accept`.
+        """
+        outcome = "= " + answered(call, self.lanes.socket(made) if made else "")
+        if call.call == "accepted":
+            outcome = ""
         waited = f"blocked {duration(call.end - call.begin)}" if call.waited else ""
         room = COLUMNS - self._indent - width(outcome) - 1
         colour = "red" if call.refused else ""
@@ -74,7 +79,7 @@ class Timeline:
             (0, outcome, colour),
             (0, waited, "yellow"),
             (_STATES, states(call), "green" if call.moved else "dim"),
-            (_SITE, place(call.site), "dim"),
+            (0, place(call.site), "dim"),
         ]
         lane = self.lanes.socket(call.socket)
         yield from self._laid(call, self.lanes.who(call.process, call.thread), lane, fields)
@@ -92,11 +97,12 @@ class Timeline:
             ack = "" if numbers[1] is None else f"ack {numbers[1]} "
             details = f"seq {numbers[0]} {ack}{details}"
         cause = packet.call
+        by = f"by {plain(cause.method).partition('(')[0]}" if cause is not None else ""
         fields = [
             (self._indent, f"{sender} --{flags(packet)}--> {target}", "cyan"),
             (self._indent + 24, details, "cyan"),
-            (_STATES, f"by {plain(cause.method)}" if cause is not None else "", "dim"),
-            (_SITE, place(cause.site) if cause is not None else "", "dim"),
+            (_STATES, by, "dim"),
+            (0, place(cause.site) if cause is not None else "", "dim"),
         ]
         yield from self._laid(packet, "", "", fields)
 
@@ -108,18 +114,30 @@ class Timeline:
         room = self._indent - _TIME - _SOCKET - 3
         rest = f" {pad(cut(who, room), room)} {lane:{_SOCKET}}"
         line, used = self._paint(f"{seconds:{_TIME}.6f}", "dim") + rest, _TIME + width(rest)
-        for column, text, colour in fields:
+        *left, states, site = (
+            (column, cut(plain(text), COLUMNS - self._indent - 2), colour)
+            for column, text, colour in fields
+        )
+        for column, text, colour in left:
             if not text:
                 continue
-            text = cut(plain(text), COLUMNS - self._indent - 2)
-            blanks = min(max(column - used, 1), COLUMNS - used - width(text))
-            if blanks < 1:
+            blanks = max(column - used, 1)
+            if used + blanks + width(text) > COLUMNS:
                 yield line
-                line, used = "", 0
-                blanks = min(max(column, self._indent + 2), COLUMNS - width(text))
+                line, used, blanks = "", 0, self._indent + 2
             line += " " * blanks + self._paint(text, colour)
             used += blanks + width(text)
-        yield line
+        # The place ends at the right margin, the states before it where they find room.
+        needed = width(states[1]) + (width(site[1]) + 1 if site[1] else 0)
+        if used + 1 + needed > COLUMNS:
+            yield line
+            line, used = "", 0
+        column = min(max(states[0], used + 1), COLUMNS - needed)
+        line += " " * (column - used) + self._paint(states[1], states[2])
+        if site[1]:
+            blanks = COLUMNS - column - width(states[1]) - width(site[1])
+            line += " " * blanks + self._paint(site[1], site[2])
+        yield line if line.endswith("m") else line.rstrip()
 
     def _remark(self, text: str, colour: str) -> Iterator[str]:
         for line in wrap(plain(text), COLUMNS - self._indent - 2):
