@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from html import escape
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from sockfsm.diagrams import palette
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from graphviz import Digraph
 
 _ENTRIES_PER_LINE = 4
+_NOTE_COLUMNS = 70
 
 
 def to_dot(graph: Graph) -> str:
@@ -185,22 +187,21 @@ def _title(graph: Graph) -> str:
 
 def _legend(graph: Graph) -> str:
     entries = [_entry(meaning) for meaning in graph.legend() if meaning not in _UNLISTED]
-    width = 2 * _ENTRIES_PER_LINE
-    rows = [
+    lines = [
         "<tr>" + "".join(entries[start : start + _ENTRIES_PER_LINE]) + "</tr>"
         for start in range(0, len(entries), _ENTRIES_PER_LINE)
     ]
+    rows = ["<tr><td height='6'></td></tr>"]
+    if lines:
+        # A table of its own, whose columns the notes do not share.
+        table = "<table border='0' cellborder='0' cellspacing='3' cellpadding='1'>"
+        rows.append(_row(f"{table}{''.join(lines)}</table>"))
     rows += [
-        f"<tr><td align='left' colspan='{width}'><font point-size='11' color='{palette.FAINT}'>"
-        f"{_text(note)}</font></td></tr>"
+        _row(f"<font point-size='11' color='{palette.FAINT}'>{_text(line)}</font>")
         for note in graph.notes
+        for line in wrap(note, _NOTE_COLUMNS)
     ]
-    if not rows:
-        return ""
-    return (
-        "<<table border='0' cellborder='0' cellspacing='3' cellpadding='1'>"
-        f"<tr><td height='6' colspan='{width}'></td></tr>{''.join(rows)}</table>>"
-    )
+    return f"<<table border='0' cellborder='0' cellspacing='0' cellpadding='1'>{''.join(rows)}</table>>"
 
 
 _UNLISTED = frozenset({Meaning.NOTE})

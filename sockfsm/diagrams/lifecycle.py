@@ -73,10 +73,10 @@ def common_ends(flat: FlatMachine) -> set[tuple[str, str]]:
 
 def _subtitle(flat: FlatMachine, shown: tuple[str, ...], *, refusals: bool) -> str:
     count = len(flat.states)
-    states = (
-        f"all {count} states" if len(shown) == count else f"{len(shown)} main states of {count}"
+    text = f"all {count} states" if len(shown) == count else f"{len(shown)} main states of {count}"
+    return (
+        f"{text}; in each, the calls that the kernel refuses and their errno" if refusals else text
     )
-    return f"{states}, every {'refused ' if refusals else ''}call"
 
 
 def state_node(flat: FlatMachine, state: str, stage: Meaning, *, refusals: bool = False) -> Node:
