@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
@@ -17,21 +18,17 @@ _NAME_COLUMNS = 12
 
 
 class Lanes:
-    """The names of one trace's lanes, numbered in the order in which the trace lists them.
+    """The names of one trace's lanes, numbered in the order in which they first come up.
 
-    processes, sockets: the trace's, as they stood when this was made; each look at a trace reads
-    its files anew. states: identity -> the last state then. A socket that appears later, while the
-    program runs, gets the next number.
+    processes, sockets: those that made a call, as they stood when this was made; each look at a
+    trace reads its files anew. states: identity -> the last state then. A socket that appears later,
+    while the program runs, gets the next number.
     """
 
     def __init__(self, trace: Trace) -> None:
-        self.processes = trace.processes
         self.sockets: dict[str, Socket] = {}
         self.states: dict[str, str] = {}
-        for call in trace.calls():
-            if call.socket is not None:
-                self.sockets[call.socket.identity] = call.socket
-                self.states[call.socket.identity] = call.after
+        self.processes = self._met(trace)
         self._sockets: dict[str, str] = {}
         self._processes: dict[str, str] = {}
         self._ends: dict[tuple[object, object], Socket] = {}
@@ -46,6 +43,17 @@ class Lanes:
             if local is not None:
                 self._ends[local, _endpoint(socket.remote)] = socket
         self.lonely = len(self.processes) <= 1
+
+    def _met(self, trace: Trace) -> list[Process]:
+        """Read the trace once; its processes, the first started first."""
+        sockets, states, processes = self.sockets, self.states, {}
+        for call in trace.calls():
+            processes[call.process.log] = call.process
+            if call.socket is not None:
+                identity = call.socket.identity
+                sockets[identity] = call.socket
+                states[identity] = call.after
+        return sorted(processes.values(), key=attrgetter("started")) or trace.processes
 
     def socket(self, socket: Socket | None) -> str:
         """`#3`; `-` for None."""

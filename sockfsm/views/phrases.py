@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.trace.events import Call, Packet, Site
 from sockfsm.views.text import address, cut_front, plain
@@ -106,6 +108,7 @@ def reason(call: Call) -> str:
     return cell.rule.why if cell is not None else ""
 
 
+@lru_cache(4096)
 def place(site: Site | None, columns: int = 28) -> str:
     """`echo.py:12`: the file's last part and the line."""
     if site is None:

@@ -85,7 +85,8 @@ class Timeline:
         yield from self._laid(call, self.lanes.who(call.process, call.thread), lane, fields)
         if call.refused:
             yield from self._remark(reason(call), "red")
-        yield from self._remark(doubt(call), "magenta")
+        if not call.explained:
+            yield from self._remark(doubt(call), "magenta")
 
     def packet(self, packet: Packet, numbers: tuple[int, int | None]) -> Iterator[str]:
         """One packet as an arrow from end to end, with the call that caused it."""
@@ -114,30 +115,31 @@ class Timeline:
         room = self._indent - _TIME - _SOCKET - 3
         rest = f" {pad(cut(who, room), room)} {lane:{_SOCKET}}"
         line, used = self._paint(f"{seconds:{_TIME}.6f}", "dim") + rest, _TIME + width(rest)
-        *left, states, site = (
-            (column, cut(plain(text), COLUMNS - self._indent - 2), colour)
-            for column, text, colour in fields
-        )
-        for column, text, colour in left:
+        paint, most = self._paint, COLUMNS - self._indent - 2
+        for column, text, colour in fields[:-2]:
             if not text:
                 continue
-            blanks = max(column - used, 1)
-            if used + blanks + width(text) > COLUMNS:
+            shown = cut(plain(text), most)
+            columns = width(shown)
+            blanks = column - used if column > used else 1
+            if used + blanks + columns > COLUMNS:
                 yield line
                 line, used, blanks = "", 0, self._indent + 2
-            line += " " * blanks + self._paint(text, colour)
-            used += blanks + width(text)
+            line += " " * blanks + paint(shown, colour)
+            used += blanks + columns
         # The place ends at the right margin, the states before it where they find room.
-        needed = width(states[1]) + (width(site[1]) + 1 if site[1] else 0)
+        states, site = (cut(plain(text), most) for _, text, _ in fields[-2:])
+        needed = width(states) + (width(site) + 1 if site else 0)
         if used + 1 + needed > COLUMNS:
             yield line
             line, used = "", 0
-        column = min(max(states[0], used + 1), COLUMNS - needed)
-        line += " " * (column - used) + self._paint(states[1], states[2])
-        if site[1]:
-            blanks = COLUMNS - column - width(states[1]) - width(site[1])
-            line += " " * blanks + self._paint(site[1], site[2])
-        yield line if line.endswith("m") else line.rstrip()
+        column = min(max(fields[-2][0], used + 1), COLUMNS - needed)
+        if states:
+            line += " " * (column - used) + paint(states, fields[-2][2])
+            used = column + width(states)
+        if site:
+            line += " " * (COLUMNS - used - width(site)) + paint(site, fields[-1][2])
+        yield line
 
     def _remark(self, text: str, colour: str) -> Iterator[str]:
         for line in wrap(plain(text), COLUMNS - self._indent - 2):
