@@ -62,6 +62,7 @@ def test_hostile_text_stays_within_its_quotes_in_mermaid(text: str) -> None:
     )
     for line in lines:
         assert re.fullmatch(shape, line), line
+        assert '""' not in line or line.startswith("title"), line
         for label in re.findall(r'"([^"]*)"', line):
             if not line.startswith("title"):
                 assert not re.search(r"[<>`\\]|#(?!\d+;)", label.replace("<br/>", "")), line

@@ -105,4 +105,5 @@ def _words(row: Words) -> str:
 
 
 def _text(text: str) -> str:
-    return _SPECIAL.sub(lambda match: f"#{ord(match[0])};", clean(text))
+    # An empty label is a syntax error there.
+    return _SPECIAL.sub(lambda match: f"#{ord(match[0])};", clean(text)) or " "
