@@ -110,7 +110,7 @@ def command_for(program: str, args: list[str], module: bool) -> list[str]:
     if found is None:
         raise UsageError(f"{program}: no such program: neither a file nor a command on the PATH")
     first = _first_line(found)
-    if first.startswith(b"\x7fELF") or first.startswith(b"#!"):
+    if first.startswith((b"\x7fELF", b"#!")):
         if b"python" in first or "python" in Path(found).resolve().name:
             return [found, *args] if os.access(found, os.X_OK) else [sys.executable, found, *args]
         raise UsageError(f"{program}: not a Python program; sockfsm traces Python's sockets")

@@ -30,7 +30,10 @@ def kind_of(family: int, type_: int, proto: int) -> str:
         if base == socket.SOCK_DGRAM and proto in (0, socket.IPPROTO_UDP):
             return "udp"
     elif family == _UNIX:
-        return {socket.SOCK_STREAM: "unix-stream", socket.SOCK_DGRAM: "unix-dgram"}.get(base, OTHER)
+        if base == socket.SOCK_STREAM:
+            return "unix-stream"
+        if base == socket.SOCK_DGRAM:
+            return "unix-dgram"
     return OTHER
 
 

@@ -52,8 +52,8 @@ ENFORCED = 1 << 55
 BEGUN = 1 << 56
 
 NO_ADDRESS, INET, NOTED = range(3)
-OUTCOMES = ("ok", "eof", "errno", "deferred", "raised", "timeout")
-OK, EOF, ERROR, DEFERRED, RAISED, TIMEOUT = range(6)
+OUTCOMES = ("ok", "eof", "errno", "deferred", "raised", "timeout", "gaierror")
+OK, EOF, ERROR, DEFERRED, RAISED, TIMEOUT, UNRESOLVED = range(7)
 
 MOST = 0xFFFFFFFF
 

@@ -38,10 +38,9 @@ else:
 
         libc = ctypes.CDLL(None, use_errno=True)
         libc.mmap.restype = ctypes.c_void_p
-        libc.mmap.argtypes = (
-            [ctypes.c_void_p, ctypes.c_size_t] + [ctypes.c_int] * 3 + [ctypes.c_longlong]
-        )
-        libc.munmap.argtypes = [ctypes.c_void_p, ctypes.c_size_t]
+        pointer, size_t, c_int = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
+        libc.mmap.argtypes = (pointer, size_t, c_int, c_int, c_int, ctypes.c_longlong)
+        libc.munmap.argtypes = (pointer, size_t)
         protection = mmap.PROT_READ | mmap.PROT_WRITE
         address = libc.mmap(None, size, protection, mmap.MAP_SHARED, descriptor, offset)
         if address in (None, ctypes.c_void_p(-1).value):

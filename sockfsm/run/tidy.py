@@ -12,7 +12,7 @@ from sockfsm.trace.trace import Trace
 
 def tidy(trace: Trace) -> None:
     """Cut the unused ends off the logs of processes that have ended."""
-    running = {process.log for process in trace.processes if alive(process)}
+    running = {process.log for process in trace.heads if alive(process)}
     for path in trace.logs:
         if path.name not in running:
             cut(path)

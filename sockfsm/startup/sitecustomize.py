@@ -18,7 +18,7 @@ def _trace() -> None:
         from sockfsm.tracer.session import install
 
         install(folder, mode=os.environ.get("SOCKFSM_MODE", "observe"), sinks=())
-    except Exception as error:  # whatever it is, the program runs, untraced
+    except Exception as error:  # noqa: BLE001 - whatever it is, the program runs, untraced
         line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
         os.write(2, line.encode("utf-8", "backslashreplace"))
     finally:

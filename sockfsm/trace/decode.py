@@ -115,6 +115,7 @@ class Decoder:
             return None
         address: Address | None = None
         form = head >> ADDRESS & 3
+        socket: Socket | None
         if word in _BIRTHS:
             socket = self._birth(fields, method, word)
             asked = done = 0
@@ -185,7 +186,7 @@ class Decoder:
             known.descriptor = done & MOST
             return known
         kind = self._kinds.get(asked >> 16 & 0xFF, ("other", [], {}))[0]
-        socket = Socket(
+        born = Socket(
             f"{self.process.pid}.{number}",
             number,
             self.process,
@@ -198,11 +199,11 @@ class Decoder:
         )
         if word == "accepted":
             listening, peer = self._accepted.get(thread, (None, None))
-            socket.remote = peer
+            born.remote = peer
             if listening is not None:
-                socket.parent, socket.local = listening.identity, listening.local
-        self._sockets[self.log, number] = socket
-        return socket
+                born.parent, born.local = listening.identity, listening.local
+        self._sockets[self.log, number] = born
+        return born
 
     def _names(
         self,
@@ -268,6 +269,18 @@ def decode(
     return decoder, calls()
 
 
+def head(path: Path) -> Process:
+    """A log's process, by its first note alone. TraceError when the file is no log."""
+    decoder = Decoder(path.name, {})
+    for item in LogReader(path):
+        if not isinstance(item, dict):
+            break
+        decoder.note(item)
+        if decoder.process.pid:
+            break
+    return decoder.process
+
+
 def alive(process: Process) -> bool:
-    """Whether a traced process of this machine still runs."""
+    """Whether a traced process of this machine still runs, as far as its log and /proc tell."""
     return process.ended is None and process.pid > 0 and os.path.exists(f"/proc/{process.pid}")

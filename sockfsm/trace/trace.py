@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from sockfsm.errors import TraceError
-from sockfsm.trace.decode import Decoder, decode
+from sockfsm.trace.decode import Decoder, decode, head
 from sockfsm.trace.events import Call, Packet, Process, Socket, Transition, Wait
 
 LOGS = "*.calls"
@@ -92,6 +92,11 @@ class Trace:
                 found[call.socket.identity] = call.socket
         return found
 
+    @property
+    def heads(self) -> list[Process]:
+        """The traced processes as their logs begin: quick, but without threads and end."""
+        return [head(path) for path in self.logs]
+
     def _exhaust(self) -> list[Decoder]:
         decoders = self._decoders()
         for _, calls in decoders:
@@ -127,5 +132,5 @@ class Trace:
         from sockfsm.trace.join import join
         from sockfsm.wire.headers import packets
 
-        clock = next((process.clock for process in self.processes), 0)
+        clock = min(self.heads, key=attrgetter("started")).clock if self.logs else None
         return join(self.calls(), packets(path, clock, self.problems))

@@ -2,15 +2,45 @@
 
 from __future__ import annotations
 
-from sockfsm.trace.events import Wait
+import os
+
+from sockfsm.record.layout import METHODS
+from sockfsm.trace.events import Process, Socket, Thread, Wait
 from sockfsm.tracer import recorder
-from sockfsm.tracer.session import session
+from sockfsm.tracer.rows import Tracked
+from sockfsm.tracer.sockets import objects
 
 
 def blocked() -> list[Wait]:
     """The calls of this process that wait in the kernel at this moment, the longest first."""
-    now = {wait.thread.number: wait for wait in (session.trace.blocked() if session.trace else ())}
-    return sorted(
-        (now[thread] for thread in list(recorder.waiting) if thread in now),
-        key=lambda wait: wait.begin,
+    process = Process(os.getpid(), os.getppid(), recorder.log.path, (), 0, 0)
+    waits = [
+        Wait(
+            since,
+            None,
+            Thread(number, *recorder.threads.get(number, (0, ""))),
+            _socket(tracked, process),
+            METHODS[method][0],
+            recorder.places.get(site),
+        )
+        for number, (tracked, method, since, site) in list(recorder.waiting.items())
+    ]
+    return sorted(waits, key=lambda wait: wait.begin)
+
+
+def _socket(tracked: Tracked | None, process: Process) -> Socket | None:
+    """The socket as a trace would show it; None for a call without one, such as getaddrinfo."""
+    sock = next(objects(tracked), None) if tracked is not None else None
+    if tracked is None or sock is None:
+        return None
+    return Socket(
+        f"{process.pid}.{tracked.number}",
+        tracked.number,
+        process,
+        tracked.row.kind.name,
+        sock.family,
+        sock.type,
+        sock.proto,
+        sock.fileno(),
+        "",
     )

@@ -213,12 +213,12 @@ def connector(name: str) -> Method:
         end = clock()
         # Nothing tells in advance whether connect will wait: the kernel counts a thread's sleeps.
         waited = blocks and resource.getrusage(_THREAD).ru_nvcsw > sleeps
-        error = OSError(result, "") if result else None
-        if error is not None and tracked.timed and result == EAGAIN:
-            error = TimeoutError()
-        name = _ends(self, tracked, address, error)
-        if error is not None:
-            failed(tracked, method, error, begin, end, 0, waited, frame, name)
+        refusal = OSError(result, "") if result else None
+        if refusal is not None and tracked.timed and result == EAGAIN:
+            refusal = TimeoutError()
+        name = _ends(self, tracked, address, refusal)
+        if refusal is not None:
+            failed(tracked, method, refusal, begin, end, 0, waited, frame, name)
             return result
         me.resolved = False
         finished(tracked, method, "ok", begin, end, 0, 0, waited, frame, name)
@@ -304,7 +304,7 @@ def message_receiver(name: str) -> Method:
         end = clock()
         done = result[0] if isinstance(result[0], int) else len(result[0])
         outcome = "ok" if done or not size or not ends(self) else "eof"
-        address = result[-1] if result[-1] else None
+        address = result[-1] or None
         finished(tracked, method, outcome, begin, end, size, done, waited, frame, _noted(address))
         return result
 

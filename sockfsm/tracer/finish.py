@@ -5,8 +5,8 @@ from __future__ import annotations
 from errno import EAGAIN, EINPROGRESS, errorcode
 from types import FrameType
 
-from sockfsm.record.layout import ERRNO, METHODS, MOST, OUTCOME, TIMEOUT, WAITED
-from sockfsm.tracer.recorder import log, me, site_of
+from sockfsm.record.layout import ERRNO, METHODS, OUTCOME, TIMEOUT, WAITED
+from sockfsm.tracer.recorder import amount, log, me, site_of
 from sockfsm.tracer.rows import Tracked, step
 
 _CODE_BITS = 0xFFFF << ERRNO | 7 << OUTCOME
@@ -35,7 +35,7 @@ def finished(
         tracked.number,
         site_of(frame),
         me.number,
-        address[1] or min(asked, MOST),
+        address[1] or amount(asked),
         done | address[2],
     )
 
@@ -66,7 +66,7 @@ def failed(
         tracked.number,
         site_of(frame),
         me.number,
-        address[1] or min(asked, MOST),
+        address[1] or amount(asked),
         address[2],
     )
 
@@ -82,6 +82,8 @@ def outcome_of(error: BaseException, word: str) -> tuple[str, bool]:
         return "eof", False
     if isinstance(error, TimeoutError) and error.errno is None:
         return ("EINPROGRESS" if word == "connect" else "EAGAIN"), True
+    if kind == "gaierror":
+        return kind, False
     if type(error).__module__ == "ssl" or error.errno is None:
         return "raised", False
     return errorcode.get(error.errno, "raised"), False

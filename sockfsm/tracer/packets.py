@@ -6,8 +6,11 @@ import json
 from collections.abc import Callable
 from typing import Any
 
+from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
 from sockfsm.wire.capture import Capture, CaptureError
+from sockfsm.wire.headers import Decoder
+from sockfsm.wire.pcapng import keep
 
 
 def begin(trace: Trace, report: Callable[[str], None]) -> Capture | None:
@@ -27,6 +30,10 @@ def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None
     """
     summary = capture.stop()
     describe(trace, capture=str(summary))
+    if not all_packets:
+        traced = Endpoints(trace.calls())
+        decoder = Decoder()
+        keep(trace.path / PACKETS, lambda frame: traced.has(decoder.decode(frame)))
 
 
 def describe(trace: Trace, **facts: Any) -> None:

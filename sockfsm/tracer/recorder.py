@@ -7,20 +7,23 @@ import os
 import socket as _stdlib
 import sys
 import threading
-from time import monotonic_ns as clock
+from time import monotonic_ns
 from types import CodeType, FrameType
 
 from sockfsm.record.layout import ADDRESS, BEGUN, INET, MOST, NOTED, inet
 from sockfsm.record.writer import Log
+from sockfsm.trace.events import Site
 from sockfsm.tracer.rows import Tracked, head
 
 log = Log()
+clock = monotonic_ns
 
 # From 3.11 on a code object holds its bytecode, so its address plus an offset names one instruction.
 STRIDE = 1 if sys.version_info >= (3, 11) else 1 << 48
 
 sites: dict[int, int] = {}
 """id(code) + offset * STRIDE -> number of the place; 0 inside the standard library's `socket`."""
+places: dict[int, Site] = {}
 _codes: list[CodeType] = []
 _site_numbers = itertools.count(1)
 _INSIDE = {_stdlib.__file__}
@@ -34,7 +37,7 @@ class _Me(threading.local):
         self.number = next(_thread_numbers)
         self.expected: Tracked | None = None
         self.resolved = False
-        self.missing: tuple[object, int, int, int] | None = None
+        self.missing: tuple[str, int, int, int] | None = None
         """(path, begin, end, site) of an unlink that found nothing."""
         note_thread(self.number)
 
@@ -84,6 +87,7 @@ def _new_site(frame: FrameType) -> int:
         return 0
     number = next(_site_numbers)
     name = getattr(frame.f_code, "co_qualname", frame.f_code.co_name)
+    places[number] = Site(file, frame.f_lineno, name)
     log.note({"site": number, "file": file, "line": frame.f_lineno, "function": name})
     return number
 
@@ -123,6 +127,11 @@ def packed(address: object, local: object = None) -> tuple[int, int, int]:
         return NOTED << ADDRESS, 0, address_number(repr(address)) << 32
 
 
+def amount(asked: object) -> int:
+    """`asked` as 32 bits; 0 for nonsense, which is the call's own to refuse."""
+    return min(max(asked, 0), MOST) if isinstance(asked, int) else 0
+
+
 def begin_wait(tracked: Tracked, method: int, asked: int, frame: FrameType | None) -> int:
     """Note that `method` starts to block. Gives the place of the call."""
     site, since = site_of(frame), clock()
@@ -135,7 +144,7 @@ def begin_wait(tracked: Tracked, method: int, asked: int, frame: FrameType | Non
         tracked.number,
         site,
         me.number,
-        min(asked, MOST),
+        amount(asked),
         0,
     )
     return site

@@ -24,6 +24,7 @@ from sockfsm.record.layout import (
     RAISED,
     TIMEOUT,
     UNEXPLAINED,
+    UNRESOLVED,
 )
 
 if TYPE_CHECKING:
@@ -32,7 +33,14 @@ if TYPE_CHECKING:
 Entry = tuple[int, "Row"]
 Key = int | tuple[int, str]
 UNMODELLED = "-"
-_CODES = {"ok": OK, "eof": EOF, "deferred": DEFERRED, "raised": RAISED, "timeout": TIMEOUT}
+_CODES = {
+    "ok": OK,
+    "eof": EOF,
+    "deferred": DEFERRED,
+    "raised": RAISED,
+    "timeout": TIMEOUT,
+    "gaierror": UNRESOLVED,
+}
 
 
 class Row(dict[Key, Entry]):

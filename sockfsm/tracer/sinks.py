@@ -88,4 +88,5 @@ def line(call: Call) -> str:
     moved = f" {call.done} bytes" if call.call in ("send", "recv") and call.outcome == "ok" else ""
     waited = f" after {(call.end - call.begin) / 1e6:.3f} ms" if call.waited else ""
     marks = "" if call.explained else " UNEXPLAINED by the machine"
-    return f"{socket}{call.method}{address} = {call.outcome}{moved}{waited}{states} at {call.site}{marks}"
+    ended = f"{call.outcome}{moved}{waited}{states}"
+    return f"{socket}{call.method}{address} = {ended} at {call.site}{marks}"

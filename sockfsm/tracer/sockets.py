@@ -10,7 +10,7 @@ import itertools
 import select
 import socket as _stdlib
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import FrameType
 from weakref import ref
 
@@ -58,7 +58,7 @@ class _Grave(ref[_stdlib.socket]):
 def forget() -> None:
     """Drop all models: a new session adopts what is still open."""
     for table in (records, unclaimed, paths, kinds, _kind_of, _graves):
-        table.clear()  # type: ignore[attr-defined]
+        table.clear()
 
 
 def kind(family: int, type_: int, proto: int) -> Kind:
@@ -158,10 +158,8 @@ def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -
         return
     tracked, row, method = found
     before, tracked.row = tracked.row, row
-    if method == NUMBER["adopt"]:
-        bits = head(before, row, method, "ok")
-    else:
-        bits = step(tracked, method, "ok")
+    back = method == NUMBER["adopt"]
+    bits = head(before, row, method, "ok") if back else step(tracked, method, "ok")
     asked, done = _describe(sock, row.kind)
     log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
     register(sock, tracked)
@@ -238,6 +236,13 @@ def _situation(sock: _stdlib.socket) -> tuple[str, ...]:
     name = _ask(_getsockname, sock)
     bound = bool(name[1]) if isinstance(name, tuple) and len(name) > 1 else bool(name)
     return ("BOUND", "CREATED") if bound else ("CREATED",)
+
+
+def objects(tracked: Tracked) -> Iterator[_stdlib.socket]:
+    """The living socket objects of a model."""
+    for key, grave in list(_graves.items()):
+        if records.get(key) is tracked and (sock := grave()) is not None:
+            yield sock
 
 
 def note_names(sock: _stdlib.socket, tracked: Tracked) -> None:

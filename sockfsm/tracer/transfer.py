@@ -33,7 +33,7 @@ def sender(name: str) -> Sender:
     original = getattr(_socket.socket, name)
     whole = name == "sendall"
 
-    def send(self: Socket, data: Any, flags: int = 0, /) -> int | None:
+    def send(self: Socket, data: Any, flags: int = 0, /) -> Any:
         try:
             tracked = records[id(self)]
         except KeyError:
@@ -127,12 +127,12 @@ def buffer_size(data: Any) -> int:
         return 0
 
 
-def receiver() -> Callable[..., bytes]:
+def receiver() -> Callable[..., Any]:
     """The traced `recv`."""
     method = NUMBER["recv"]
     original = _socket.socket.recv
 
-    def recv(self: Socket, size: int, flags: int = 0, /) -> bytes:
+    def recv(self: Socket, size: int, flags: int = 0, /) -> Any:
         try:
             tracked = records[id(self)]
         except KeyError:
@@ -187,12 +187,12 @@ def receiver() -> Callable[..., bytes]:
     return recv
 
 
-def filler() -> Callable[..., int]:
+def filler() -> Callable[..., Any]:
     """The traced `recv_into`; `makefile` reads by it."""
     method = NUMBER["recv_into"]
     original = _socket.socket.recv_into
 
-    def recv_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> int:
+    def recv_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
         try:
             tracked = records[id(self)]
         except KeyError:
@@ -244,7 +244,7 @@ def filler() -> Callable[..., int]:
     return recv_into
 
 
-_type = _socket.socket.type.__get__  # type: ignore[attr-defined]
+_type = _socket.socket.type.__get__
 _STREAM = int(_stdlib.SOCK_STREAM)
 
 

@@ -1,0 +1,60 @@
+# make demo    real servers and clients, traced, captured and drawn
+# make test    everything that CI checks: ruff, mypy, pytest
+# make bench   speed, as ratios against baselines of the same run
+# make traces diagrams    regenerate the committed traces and pictures
+# Each target does all the set-up that it needs: a virtual environment here, Debian packages when root.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+READY := $(VENV)/.ready
+PACKAGES := graphviz tcpdump tshark curl openssl
+COMMANDS := dot tcpdump tshark curl openssl
+
+.PHONY: demo test lint bench diagrams traces conform clean packages
+
+demo: $(READY)
+	$(BIN)/sockfsm demo -o demo-output
+
+test: $(READY) packages lint
+	$(BIN)/python -m pytest
+
+lint: $(READY)
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+bench: $(READY) packages
+	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+
+diagrams: $(READY) packages
+	$(BIN)/python -m sockfsm.diagrams
+
+traces: $(READY) packages
+	$(BIN)/python traces/record.py
+
+conform: $(READY)
+	$(BIN)/sockfsm conform --depth 6
+
+$(READY): pyproject.toml
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || $(MAKE) --no-print-directory python-venv
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[draw,learn,test]'
+	touch $@
+
+# Some of the tests compare with these; where they are missing and we are root, they are installed.
+packages:
+	@missing=; for command in $(COMMANDS); do command -v $$command >/dev/null || missing=yes; done; \
+	if [ -z "$$missing" ]; then exit 0; fi; \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
+	else echo "make: the tests need these commands: $(COMMANDS)" >&2; exit 2; fi
+
+.PHONY: python-venv
+python-venv:
+	@if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq python3-venv >/dev/null; \
+	else echo "make: $(PYTHON) cannot make virtual environments: install python3-venv" >&2; exit 2; fi
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-output
