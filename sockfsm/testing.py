@@ -78,6 +78,7 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
+        from sockfsm.trace.verdict import out_of_order
         from sockfsm.tracer import session
 
         try:
@@ -90,7 +91,7 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         failures = [call for call in calls if call.refused]
         if error is not None and not _comes_of(error, failures):
             return False
-        refused = [call for call in failures if call.predicted or call.enforced]
+        refused = [call for call in failures if out_of_order(call)]
         if len(refused) == 1 and self._fits(refused[0]):
             self.refusal = refused[0]
             return error is not None

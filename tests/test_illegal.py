@@ -65,6 +65,8 @@ def test_each_expectation_may_be_left_out(pair: Pair) -> None:
         server.connect(("127.0.0.1", 1))
     with illegal("accept", socket=conn):
         conn.accept()
+    with illegal("bind", state="CONNECTED", errno=errno.EINVAL):
+        conn.bind(("127.0.0.1", 0))
 
 
 def test_a_method_or_the_machines_word_names_the_call(make: type[socket.socket]) -> None:

@@ -6,6 +6,7 @@ from functools import lru_cache
 
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.trace.events import Call, Packet, Site
+from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.text import address, cut_front, plain
 
 _FLAGS = {
@@ -54,8 +55,7 @@ def answered(call: Call, made: str = "") -> str:
     if call.enforced:
         return f"REFUSED {call.outcome} by sockfsm"
     if call.refused:
-        # Only what the state forbids is a refusal; the rest is the world's fault (no listener, ...).
-        word = "REFUSED" if call.predicted else "FAILED"
+        word = "REFUSED" if out_of_order(call) else "FAILED"
         return f"{word} {plain(call.outcome)}"
     if call.outcome in _SLOW:
         return _SLOW[call.outcome]

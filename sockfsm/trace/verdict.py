@@ -1,0 +1,33 @@
+"""Whose fault a failed call is: the program's order of calls, or the world around the socket."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+from sockfsm.model.kinds import KINDS, flat_of
+from sockfsm.trace.events import Call
+
+
+def out_of_order(call: Call) -> bool:
+    """Whether the call was refused because of the state that the socket was in.
+
+    `listen` on a connected socket is; `connect` where nobody listens, or `bind` to a name that is
+    taken, would have gone well in the same state of the same socket.
+    """
+    if not call.refused:
+        return False
+    if call.predicted or call.enforced:
+        return True
+    return call.socket is not None and _refused_by_state(call.socket.kind, call.before, call.call)
+
+
+@lru_cache(4096)
+def _refused_by_state(kind: str, state: str, call: str) -> bool:
+    """Whether the reference environment, where nothing else is in the way, refuses `call`."""
+    if kind not in KINDS:
+        return False
+    flat = flat_of(kind)
+    if state not in flat.states or call not in flat.calls:
+        return False
+    rule = flat.table.predict(call, flat.states[state], flat.table.reference)
+    return rule is not None and rule.refused
