@@ -1,7 +1,9 @@
 """The TCP states of both ends of a connection, driven by its captured segments.
 
-Every segment is an event of its sender and one of its receiver; `sockfsm.model.rfc9293` says where
-they lead. On loopback both happen at once; elsewhere the receiver's comes a little later.
+Every segment is an event of its sender and, once it arrives, one of its receiver;
+`sockfsm.model.rfc9293` says where they lead. A capture does not show arrivals. On loopback a segment
+arrives as it is captured; from a delayed or lossy wire, what the receiver sends later betrays that
+something had not arrived yet: it does not acknowledge it, or repeats what it acknowledged.
 """
 
 from __future__ import annotations
@@ -73,18 +75,65 @@ def _walk(connection: Connection) -> tuple[_End, _End, list[Step]]:
     if kind == "self-connect":
         server = client
     ends = {CLIENT: client, SERVER: server}
-    found = []
+    others = {CLIENT: server, SERVER: client}
     # An RST that ends the opening stands in both lists.
-    segments = dict.fromkeys(connection.opening.segments + connection.closing.segments)
-    for segment in sorted(segments, key=lambda segment: segment.after):
-        sender = ends[segment.sender]
-        receiver = ends[SERVER if segment.sender == CLIENT else CLIENT]
-        sender.strange = receiver.strange = False
-        _send(sender, segment)
-        _receive(receiver, segment)
-        strange = sender.strange or receiver.strange
+    unique = dict.fromkeys(connection.opening.segments + connection.closing.segments)
+    segments = sorted(unique, key=lambda segment: segment.after)
+    arrivals = _arrivals(segments) if client is not server else list(range(len(segments)))
+    found = []
+    for place, segment in enumerate(segments):
+        client.strange = server.strange = False
+        _send(ends[segment.sender], segment)
+        for number, arrival in enumerate(arrivals):
+            if arrival == place:
+                _receive(others[segments[number].sender], segments[number])
+        strange = client.strange or server.strange
         found.append(Step(segment, client.state, server.state, strange))
     return client, server, found
+
+
+def _arrivals(segments: list[Segment]) -> list[int | None]:
+    """For each segment, after which one it arrived; None: it did not, as far as can be told."""
+    arrivals: list[int | None] = []
+    latest = {CLIENT: 0, SERVER: 0}
+    for number, segment in enumerate(segments):
+        arrival: int | None = max(number, latest[segment.sender])
+        answered = "S" not in segment.flags
+        for place, later in enumerate(segments[number + 1 :], number + 1):
+            if later.sender == segment.sender:
+                if not answered and _repeats(later, segment):
+                    arrival = None  # the first copy went nowhere; the last one counts
+                    break
+                continue
+            if _unaware(later, segment):
+                arrival = max(arrival, place) if arrival is not None else None
+            else:
+                answered = True
+        if not answered:
+            arrival = None
+        if arrival is not None:
+            latest[segment.sender] = arrival
+        arrivals.append(arrival)
+    return arrivals
+
+
+def _repeats(later: Segment, segment: Segment) -> bool:
+    """Whether `later` is the same SYN again."""
+    return later.flags == segment.flags and later.seq == segment.seq
+
+
+def _unaware(later: Segment, segment: Segment) -> bool:
+    """Whether the sender of `later` shows that `segment` of the other end had not arrived."""
+    if "R" in later.flags or "R" in segment.flags:
+        return False
+    if "S" in segment.flags or "F" in segment.flags:
+        needed = segment.relative_seq + segment.length + 1
+        if later.relative_ack is None or later.relative_ack < needed:
+            return True
+    # It repeats a SYN or FIN that `segment` acknowledges.
+    if segment.relative_ack is None or not set("SF") & set(later.flags):
+        return False
+    return segment.relative_ack >= later.relative_seq + later.length + 1
 
 
 def _send(end: _End, segment: Segment) -> None:

@@ -1,0 +1,80 @@
+"""A user and network namespace of our own: capturing without root.
+
+Inside, this process may open packet sockets; the programs that it starts keep their user and group
+but see no network besides a loopback of their own. Sources: user_namespaces(7), netdevice(7).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import socket
+import struct
+import sys
+from fcntl import ioctl
+
+from sockfsm.errors import SockfsmError
+
+CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
+SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
+
+MEANING = (
+    "in a network namespace of its own: the program sees only its own loopback, no other network"
+)
+
+
+class NamespaceError(SockfsmError):
+    """No namespace can be had here: says why, and what else there is."""
+
+
+def possible() -> bool:
+    """Whether a child process of ours could enter a namespace (tried out, nothing changes here)."""
+    if not sys.platform.startswith("linux"):
+        return False
+    child = os.fork()
+    if child == 0:
+        status = 1
+        try:
+            enter()
+            status = 0
+        finally:
+            os._exit(status)
+    return os.waitpid(child, 0)[1] == 0
+
+
+def enter() -> None:
+    """Move this process, which must have a single thread, into namespaces with `lo` up.
+
+    User and group stay what they are. Raises NamespaceError; nothing has changed then, unless the
+    kernel gave the namespace but not its loopback.
+    """
+    if not sys.platform.startswith("linux"):
+        raise NamespaceError("network namespaces exist on Linux only")
+    user, group = os.geteuid(), os.getegid()
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
+        error = os.strerror(ctypes.get_errno())
+        raise NamespaceError(
+            f"no namespace of our own ({error}; user namespaces may be switched off, or this "
+            "process has several threads): use sudo, setcap cap_net_raw, or --no-capture"
+        )
+    try:
+        _write("/proc/self/setgroups", "deny")
+        _write("/proc/self/uid_map", f"{user} {user} 1")
+        _write("/proc/self/gid_map", f"{group} {group} 1")
+        raise_interface("lo")
+    except OSError as error:
+        raise NamespaceError(f"the namespace cannot be set up: {error}") from None
+
+
+def raise_interface(name: str) -> None:
+    """Bring an interface up. OSError where that is not permitted."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as handle:
+        request = struct.pack("16sH14x", name.encode(), 0)
+        flags = struct.unpack_from("=H", ioctl(handle.fileno(), SIOCGIFFLAGS, request), 16)[0]
+        ioctl(handle.fileno(), SIOCSIFFLAGS, struct.pack("16sH14x", name.encode(), flags | IFF_UP))
+
+
+def _write(path: str, text: str) -> None:
+    with open(path, "w") as file:
+        file.write(text)

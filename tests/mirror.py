@@ -1,0 +1,143 @@
+"""A wire between two real TCP ends of this machine that delays and loses segments on purpose.
+
+A tun device has the address 10.9.0.1; whatever is sent to 10.9.0.2 comes back with the addresses
+swapped (the checksums stay right), so each of two sockets takes the other for a remote host. Run in
+a namespace of one's own only.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import select
+import socket
+import struct
+import subprocess
+import threading
+import time
+from collections.abc import Callable
+
+HERE, THERE = "10.9.0.1", "10.9.0.2"
+TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+
+
+class Mirror:
+    """The device and the thread that plays the wire. `lose(packet)`: whether to drop it."""
+
+    def __init__(self, delay: float = 0.0) -> None:
+        self.delay = delay
+        self.lose: Callable[[bytes], bool] = lambda packet: False
+        self.tun = os.open("/dev/net/tun", os.O_RDWR)
+        fcntl.ioctl(self.tun, TUNSETIFF, struct.pack("16sH22x", b"mirror0", IFF_TUN | IFF_NO_PI))
+        for command in (
+            ["ip", "address", "add", f"{HERE}/24", "dev", "mirror0"],
+            ["ip", "link", "set", "mirror0", "up"],
+        ):
+            subprocess.run(command, check=True)
+        self._end, self._stop = os.pipe()
+        self._thread = threading.Thread(target=self._run)
+        self._thread.start()
+
+    def _run(self) -> None:
+        waiting: list[tuple[float, bytes]] = []
+        while True:
+            left = max(waiting[0][0] - time.monotonic(), 0) if waiting else None
+            ready, _, _ = select.select([self.tun, self._end], [], [], left)
+            if self._end in ready:
+                return
+            if self.tun in ready:
+                packet = os.read(self.tun, 65536)
+                if packet[0] >> 4 == 4 and packet[9] == 6 and not self.lose(packet):
+                    swapped = packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
+                    waiting.append((time.monotonic() + self.delay, swapped))
+            while waiting and waiting[0][0] <= time.monotonic():
+                os.write(self.tun, waiting.pop(0)[1])
+
+    def close(self) -> None:
+        os.write(self._stop, b"x")
+        self._thread.join()
+        for descriptor in (self.tun, self._end, self._stop):
+            os.close(descriptor)
+
+
+def flags(packet: bytes) -> int:
+    """The TCP flags of an IPv4 packet without options."""
+    return packet[33]
+
+
+def payload(packet: bytes) -> int:
+    return len(packet) - 20 - (packet[32] >> 4) * 4
+
+
+def simultaneous_open_and_close() -> None:
+    """Both connect to each other while the SYNs are under way, then both close."""
+    first, second = socket.socket(), socket.socket()
+    with first, second:
+        first.bind((HERE, 5001))
+        second.bind((HERE, 5002))
+        for sock, port in ((first, 5002), (second, 5001)):
+            sock.setblocking(False)
+            sock.connect_ex((THERE, port))
+        for sock in (first, second):
+            assert select.select([], [sock], [], 5)[1]
+            assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
+        first.shutdown(socket.SHUT_WR)
+        second.shutdown(socket.SHUT_WR)
+        for sock in (first, second):
+            sock.setblocking(True)
+            assert sock.recv(1) == b""
+
+
+def lost_segments(mirror: Mirror) -> None:
+    """The SYN, one data segment and the FIN are lost once each and sent again."""
+    lost: set[str] = set()
+
+    def lose(packet: bytes) -> bool:
+        kind = ""
+        if struct.unpack_from(">H", packet, 22)[0] == 5003:
+            if flags(packet) & 2:
+                kind = "SYN"
+            elif payload(packet):
+                kind = "data"
+            elif flags(packet) & 1:
+                kind = "FIN"
+        if kind and kind not in lost:
+            lost.add(kind)
+            return True
+        return False
+
+    mirror.lose = lose
+    with socket.create_server((HERE, 5003)) as listening:
+        client = socket.create_connection((THERE, 5003))
+        data, _ = listening.accept()
+        with client, data:
+            client.sendall(b"x" * 500)
+            assert len(data.recv(1000)) == 500
+            client.shutdown(socket.SHUT_WR)
+            assert data.recv(1) == b""
+            data.close()
+            assert client.recv(1) == b""
+    mirror.lose = lambda packet: False
+
+
+def main(path: str) -> None:
+    """Enter a namespace, make all cases, capture them into `path`."""
+    from pathlib import Path
+
+    from sockfsm.wire import namespace
+    from sockfsm.wire.capture import Capture
+
+    namespace.enter()
+    mirror = Mirror(delay=0.02)
+    try:
+        with Capture.start(Path(path), interface="mirror0"):
+            simultaneous_open_and_close()
+            lost_segments(mirror)
+    finally:
+        mirror.close()
+
+
+if __name__ == "__main__":
+    import sys
+
+    main(sys.argv[1])

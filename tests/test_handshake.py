@@ -1,0 +1,294 @@
+"""The handshake inspector on connections that real sockets made, captured here."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import wire_cases
+
+from sockfsm.cli.main import main
+from sockfsm.trace.tcp_path import paths, steps
+from sockfsm.views import handshake as view
+from sockfsm.views.text import Paint
+from sockfsm.wire.capture import Capture
+from sockfsm.wire.handshake import CLOSINGS, OPENINGS, Connection, inspect
+from sockfsm.wire.headers import packets
+
+ACTIVE = ("CLOSED", "SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
+PASSIVE = ("LISTEN", "SYN-RECEIVED", "ESTABLISHED", "CLOSE-WAIT", "LAST-ACK", "CLOSED")
+OPENED = ("CLOSED", "SYN-SENT", "ESTABLISHED")
+ACCEPTED = ("LISTEN", "SYN-RECEIVED", "ESTABLISHED")
+
+
+def captured(path: Path, case) -> Connection:
+    """The one connection of `case`, captured into `path`."""
+    with Capture.start(path) as capture:
+        client, server = case()
+        summary = capture.stop()
+    assert summary.dropped == 0
+    assert summary.problem == ""
+    return of(path, client, server)
+
+
+def of(path: Path, client, server) -> Connection:
+    problems: list[str] = []
+    found = inspect(packets(path, None, problems)).connections
+    assert problems == []
+    (connection,) = [c for c in found if (c.client, c.server) == (client, server)]
+    return connection
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "packets.pcapng"
+
+
+def test_normal_connection(path: Path) -> None:
+    connection = captured(path, wire_cases.normal)
+    opening, closing = connection.opening, connection.closing
+    assert opening.kind == "normal"
+    assert [s.flags for s in opening.segments] == ["S", "SA", "A"]
+    assert [s.sender for s in opening.segments] == ["client", "server", "client"]
+    assert [(s.relative_seq, s.relative_ack) for s in opening.segments] == [
+        (0, None),
+        (0, 1),
+        (1, 1),
+    ]
+    syn = opening.segments[0]
+    assert syn.offered is not None
+    assert syn.offered.mss == 65495
+    assert syn.offered.sack
+    assert syn.offered.scale is not None
+    assert syn.offered.timestamps is not None
+    assert opening.round_trip is not None
+    assert 0 < opening.round_trip < 1_000_000_000
+    assert (connection.sent.bytes, connection.sent.segments) == (100, 1)
+    assert (connection.received.bytes, connection.received.segments) == (50, 1)
+    assert closing.kind == "orderly"
+    assert closing.first == "client"
+    assert closing.order == ("client", "server")
+    assert closing.time_wait == ("client",)
+    assert closing.complete
+    assert closing.half_close is not None
+    assert closing.fin_segments in (3, 4)
+    assert paths(connection) == (ACTIVE, PASSIVE)
+
+
+def test_ipv6(path: Path) -> None:
+    connection = captured(path, lambda: wire_cases.normal("::1", socket.AF_INET6))
+    assert connection.opening.kind == "normal"
+    assert connection.client[0] == "::1"
+    assert (connection.sent.bytes, connection.received.bytes) == (100, 50)
+
+
+def test_the_server_closes_first_and_owes_time_wait(path: Path) -> None:
+    connection = captured(path, wire_cases.server_closes_first)
+    assert connection.closing.first == "server"
+    assert connection.closing.time_wait == ("server",)
+    client, server = paths(connection)
+    assert client == OPENED + ("CLOSE-WAIT", "LAST-ACK", "CLOSED")
+    assert server == ACCEPTED + ("FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
+
+
+def test_refused(path: Path) -> None:
+    connection = captured(path, wire_cases.refused)
+    assert connection.opening.kind == "refused"
+    assert connection.closing.reset_by == "server"
+    assert "nothing listens" in connection.closing.reset_cause
+    assert paths(connection) == (("CLOSED", "SYN-SENT", "CLOSED"), ("CLOSED",))
+
+
+def test_half_close(path: Path) -> None:
+    connection = captured(path, wire_cases.half_close)
+    closing = connection.closing
+    assert (closing.kind, closing.first, closing.fin_segments) == ("orderly", "client", 4)
+    assert closing.half_close_bytes == 30
+    assert paths(connection) == (ACTIVE, PASSIVE)
+
+
+@pytest.mark.parametrize(
+    ("case", "by", "cause"),
+    [
+        (wire_cases.linger_reset, "client", "SO_LINGER 0"),
+        (wire_cases.unread_reset, "server", "received data unread"),
+        (wire_cases.data_after_close, "server", "data came after this end had closed"),
+        (wire_cases.never_accepted, "server", "listening socket closed before accept"),
+    ],
+)
+def test_resets(path: Path, case, by: str, cause: str) -> None:
+    connection = captured(path, case)
+    assert connection.opening.kind == "normal"
+    assert connection.closing.kind == "reset"
+    assert connection.closing.reset_by == by
+    assert cause in connection.closing.reset_cause
+    assert connection.closing.time_wait == ()
+    assert [path[-1] for path in paths(connection)] == ["CLOSED", "CLOSED"]
+
+
+def test_full_backlog_times_out(path: Path) -> None:
+    connection = captured(path, wire_cases.full_backlog)
+    assert connection.opening.kind == "timed out"
+    assert connection.opening.tries == 2
+    assert connection.sent.retransmitted == 1
+    assert paths(connection) == (("CLOSED", "SYN-SENT"), ("LISTEN",))
+
+
+def test_self_connect(path: Path) -> None:
+    connection = captured(path, wire_cases.self_connect)
+    assert connection.opening.kind == "self-connect"
+    assert connection.closing.kind == "simultaneous"
+    assert connection.sent.bytes == 2
+    assert connection.sent.retransmitted == 0
+    client, server = paths(connection)
+    assert client == server
+    assert client == (
+        "CLOSED",
+        "SYN-SENT",
+        "SYN-RECEIVED",
+        "ESTABLISHED",
+        "FIN-WAIT-1",
+        "CLOSING",
+        "TIME-WAIT",
+    )
+
+
+def test_still_open(path: Path) -> None:
+    with Capture.start(path) as capture:
+        (client, server), sockets = wire_cases.still_open()
+        capture.stop()
+    for sock in sockets:
+        sock.close()
+    connection = of(path, client, server)
+    assert connection.closing.kind == "open"
+    assert paths(connection) == (OPENED, ACCEPTED)
+
+
+def test_capture_that_begins_in_the_middle(path: Path) -> None:
+    (client, server), sockets = wire_cases.still_open()
+    with Capture.start(path) as capture:
+        sockets[0].sendall(b"late")
+        assert sockets[1].recv(9) == b"late"
+        for sock in sockets:
+            sock.close()
+        capture.stop()
+    connection = of(path, client, server)
+    assert connection.opening.kind == "mid-stream"
+    assert connection.sent.bytes == 4
+    assert connection.closing.kind == "orderly"
+    assert connection.closing.time_wait == ("client",)
+
+
+def test_zero_window(path: Path) -> None:
+    connection = captured(path, wire_cases.zero_window)
+    assert connection.received.zero_windows >= 1
+    assert connection.sent.zero_windows == 0
+    assert connection.sent.missing == 0
+
+
+def test_udp_conversation(path: Path) -> None:
+    with Capture.start(path):
+        client, server = wire_cases.datagrams()
+    found = inspect(packets(path)).conversations
+    (talk,) = [c for c in found if c.client == client]
+    assert (talk.server, talk.sent, talk.received) == (server, (1, 8), (1, 10))
+
+
+@pytest.fixture(scope="module")
+def mirrored(tmp_path_factory: pytest.TempPathFactory) -> list[Connection]:
+    """Connections over a wire that delays and loses segments, in a namespace of their own."""
+    path = tmp_path_factory.mktemp("mirror") / "mirror.pcapng"
+    script = Path(__file__).with_name("mirror.py")
+    subprocess.run([sys.executable, script, path], check=True, timeout=60)
+    return list(inspect(packets(path)).connections)
+
+
+def test_simultaneous_open_and_close(mirrored: list[Connection]) -> None:
+    for connection in mirrored[:2]:
+        assert connection.opening.kind == "simultaneous"
+        assert connection.closing.kind == "simultaneous"
+        assert connection.closing.time_wait == ("client", "server")
+        assert paths(connection)[0] == (
+            "CLOSED",
+            "SYN-SENT",
+            "SYN-RECEIVED",
+            "ESTABLISHED",
+            "FIN-WAIT-1",
+            "CLOSING",
+            "TIME-WAIT",
+        )
+        assert not any(step.strange for step in steps(connection))
+
+
+def test_lost_segments_are_sent_again(mirrored: list[Connection]) -> None:
+    seen_before_loss, seen_after_loss = mirrored[2:4]
+    assert seen_before_loss.opening.tries == 2
+    assert seen_before_loss.sent.retransmitted == 3
+    assert seen_before_loss.sent.bytes == 500
+    assert seen_after_loss.opening.tries == 1
+    assert seen_after_loss.sent.retransmitted == 0
+    assert paths(seen_before_loss) == paths(seen_after_loss) == (ACTIVE, PASSIVE)
+
+
+def test_all_eleven_states_are_seen(mirrored: list[Connection], path: Path) -> None:
+    from sockfsm.model.rfc9293 import STATES
+
+    seen = {state for c in mirrored for side in paths(c) for state in side}
+    seen |= {state for side in paths(captured(path, wire_cases.normal)) for state in side}
+    assert seen == set(STATES)
+
+
+def test_text_fits_the_terminal_and_names_what_matters(
+    path: Path, mirrored: list[Connection]
+) -> None:
+    with Capture.start(path):
+        wire_cases.normal("::1", socket.AF_INET6)
+        wire_cases.refused()
+        wire_cases.unread_reset()
+        wire_cases.datagrams()
+    report = inspect(packets(path))
+    lines = list(view.lines(report, Paint(False), ["something was cut"]))
+    for connection in mirrored:
+        lines += view.of_connection(connection, Paint(False))
+    assert max(map(len, lines)) <= 100
+    text = "\n".join(lines)
+    for words in (
+        "SYN,ACK seq=0 ack=1",
+        "TIME_WAIT is owed by client",
+        "[::1]:",
+        "RST by the server",
+    ):
+        assert words in text
+    assert "could not be read: something was cut" in text
+
+
+def test_every_kind_has_its_words() -> None:
+    assert all(text for text in (*OPENINGS.values(), *CLOSINGS.values()))
+
+
+def test_command(path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with Capture.start(path):
+        client, server = wire_cases.normal()
+        wire_cases.normal()
+    assert main(["handshake", str(path), "--json", "--port", str(client[1])]) == 0
+    (found,) = json.loads(capsys.readouterr().out)["connections"]
+    assert found["server"] == list(server)
+    assert found["opening"]["segments"][1]["flags"] == "SA"
+    assert found["states"]["client"] == list(ACTIVE)
+    assert main(["handshake", str(path)]) == 0
+    assert f"127.0.0.1:{client[1]} -> 127.0.0.1:{server[1]}" in capsys.readouterr().out
+
+
+def test_command_with_no_capture(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, content in (("missing", None), ("text.pcap", b"hello"), ("empty.pcap", b"")):
+        file = tmp_path / name
+        if content is not None:
+            file.write_bytes(content)
+        assert main(["handshake", str(file)]) == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert main(["handshake", str(tmp_path)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1
