@@ -66,6 +66,9 @@ def test_refusals_list_every_refused_call_by_errno() -> None:
     for state, node in graph.nodes.items():
         text = " ".join(word.text for row in node.rows for word in row)
         refused = [call for call in MACHINE.calls if MACHINE.refusal(state, call)]
+        if text == "EBADF   every other call":
+            assert {MACHINE.refusal(state, call).outcome for call in refused} == {"EBADF"}
+            continue
         assert [call for call in MACHINE.calls if call in text.replace(",", "").split()] == refused
     trap = edge(graph, "CREATED", "CREATED_WRITE_DEAD")
     assert label(trap) == "shutdown_wr: ENOTCONN"

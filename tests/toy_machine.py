@@ -7,8 +7,8 @@ _TOY = {"why": "toy", "source": "toy"}
 
 _START = {
     "tcp": (
-        rule("resolve", "fd=none", "ok", "fd=resolved", **_TOY),
-        rule("create", "fd=resolved", "ok", "fd=open", **_TOY),
+        rule("resolve", "fd=none", "ok", "resolved=yes", **_TOY),
+        rule("create", "resolved=yes fd=none", "ok", "fd=open resolved=no", **_TOY),
     ),
     "unix-stream": (
         rule("unlink", "fd=none", "ok", **_TOY),
@@ -23,7 +23,8 @@ def _table(kind: str) -> Table:
         kind=kind,
         title=f"a toy {kind} socket",
         parts={
-            "fd": ("none", "resolved", "open", "closed", "exited"),
+            "fd": ("none", "open", "closed", "exited"),
+            "resolved": ("no", "yes"),
             "name": ("no", "yes"),
             "role": ("fresh", "listening", "connecting", "connected"),
             "rd": ("open", "shut", "ended"),
@@ -32,9 +33,13 @@ def _table(kind: str) -> Table:
         environment={"peer": ("quiet", "sent", "closed")},
         rules=(
             *_START[kind],
-            rule("exit", "", "ok", "fd=exited name=no role=fresh rd=open wr=open", **_TOY),
+            rule(
+                "exit", "", "ok", "fd=exited resolved=no name=no role=fresh rd=open wr=open", **_TOY
+            ),
             rule("create", "fd=none", "ok", "fd=open", **_TOY),
-            rule("accepted", "fd=none", "ok", "fd=open name=yes role=connected", **_TOY),
+            rule(
+                "accepted", "fd=none", "ok", "fd=open resolved=no name=yes role=connected", **_TOY
+            ),
             rule("*", "fd!=open", "EBADF", **_TOY),
             rule("close", "fd=open", "ok", "fd=closed name=no role=fresh rd=open wr=open", **_TOY),
             rule("bind", "name=yes", "EINVAL", **_TOY),
@@ -68,8 +73,8 @@ def _table(kind: str) -> Table:
             rule("shutdown_wr", "fd=open", "ENOTCONN", **_TOY),
         ),
         names=(
-            ("fd=none", "START"),
-            ("fd=resolved", "RESOLVED"),
+            ("fd=none resolved=no", "START"),
+            ("fd=none", "RESOLVED"),
             ("fd=exited", "EXITED"),
             ("fd=closed name=yes", "CLOSED_PATH_LEFT"),
             ("fd=closed", "CLOSED"),

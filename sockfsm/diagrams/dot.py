@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from graphviz import Digraph
 
 _ENTRIES_PER_LINE = 4
-_NOTE_COLUMNS = 70
+_NOTE_COLUMNS = 80
 
 
 def to_dot(graph: Graph) -> str:

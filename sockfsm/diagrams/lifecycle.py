@@ -6,24 +6,22 @@ from collections.abc import Iterable, Mapping
 
 from sockfsm.diagrams.graph import Edge, Graph, Meaning, Node, Word, Words, words
 from sockfsm.diagrams.stages import (
-    ASIDE,
     BORN_OF_ACCEPT,
+    ROADS,
     can,
     goes_well,
     main_states,
+    seen_whole,
     stages,
+    usual,
     waits,
 )
 from sockfsm.model.flat import Cell, FlatMachine
 from sockfsm.model.rules import ACCEPTED, OK
 
-ROADS = (
-    ("resolve", "create", "bind", "listen", "close", "unlink", "exit"),
-    ("resolve", "create", "connect", "close", "exit"),
-)
-"""The usual lives, as calls in order; a call that a kind lacks or refuses there is passed over."""
-
 _CALLS_PER_LINE = 3
+_MANY = 6
+_ERRNOS_SHOWN = 2
 
 
 def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) -> Graph:
@@ -49,7 +47,7 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
             graph.link(move_edge(flat, kept, road))
     graph.edges += births(flat, shown, stage)
     for state in shown:
-        cells = work(flat, state)
+        cells = work(flat, state, stage[state])
         if cells:
             graph.link(work_edge(flat, cells, stage[state]))
     if full:
@@ -97,6 +95,8 @@ def refusal_rows(flat: FlatMachine, state: str) -> tuple[Words, ...]:
             by_errno.setdefault(rule.outcome, []).append(call)
     rows = []
     for errno, calls in by_errno.items():
+        if len(calls) > _MANY and len(by_errno) == 1:
+            calls = ["every other call"]
         for start in range(0, len(calls), _CALLS_PER_LINE):
             head = f"{errno}  " if start == 0 else "    "
             line = ", ".join(calls[start : start + _CALLS_PER_LINE])
@@ -122,8 +122,10 @@ def drawn_moves(
     for cell in flat:
         if cell.state == cell.target or not {cell.state, cell.target} <= among:
             continue
+        if not seen_whole(cell):
+            continue
         failed = cell.outcome not in ACCEPTED
-        if full or (failed and refusals) or _usual(cell, stage[cell.state]):
+        if full or (failed and refusals) or _drawn(cell, stage[cell.state]):
             found.setdefault((cell.state, cell.target), []).append(cell)
     return list(found.values())
 
@@ -178,28 +180,40 @@ def move_edge(flat: FlatMachine, cells: list[Cell], road: set[tuple[str, str]]) 
 
 
 def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
-    """The calls of parallel cells as label lines: `send / recv`, refused ones with their errno."""
-    pieces = list(dict.fromkeys(_piece(flat, cell) for cell in cells))
+    """The calls of parallel cells as label lines: `send / recv`, refused ones with their errnos."""
+    pieces: dict[Word, None] = {}
+    failed: dict[str, list[str]] = {}
+    for cell in cells:
+        if cell.outcome in ACCEPTED:
+            text = cell.call if cell.outcome == OK else f"{cell.call}: {cell.outcome}"
+            meaning = Meaning.WOULD_BLOCK if waits(flat, cell.state, cell.call) else None
+            pieces[Word(text, meaning)] = None
+        else:
+            failed.setdefault(cell.call, []).append(cell.outcome)
+    rows = _lines(list(pieces))
+    for call, errnos in failed.items():
+        rest = len(errnos) - _ERRNOS_SHOWN
+        more = f" and {rest} more" if rest > 0 else ""
+        shown = ", ".join(errnos[:_ERRNOS_SHOWN])
+        rows.append(words(f"{call}: {shown}{more}", Meaning.REFUSED))
+    return rows
+
+
+def _lines(pieces: list[Word]) -> list[Words]:
     rows = []
     for start in range(0, len(pieces), _CALLS_PER_LINE):
-        line = pieces[start : start + _CALLS_PER_LINE]
         row: list[Word] = []
-        for number, piece in enumerate(line):
+        for number, piece in enumerate(pieces[start : start + _CALLS_PER_LINE]):
             row += [*([Word(" / ")] if number else []), piece]
         rows.append(tuple(row))
     return rows
 
 
-def _piece(flat: FlatMachine, cell: Cell) -> Word:
-    if cell.outcome not in ACCEPTED:
-        return Word(f"{cell.call}: {cell.outcome}", Meaning.REFUSED)
-    text = cell.call if cell.outcome == OK else f"{cell.call}: {cell.outcome}"
-    return Word(text, Meaning.WOULD_BLOCK if waits(flat, cell.state, cell.call) else None)
-
-
-def work(flat: FlatMachine, state: str) -> list[Cell]:
+def work(flat: FlatMachine, state: str, stage: Meaning) -> list[Cell]:
     """The calls that do the work of a state and leave it alone: they move data, or take clients."""
-    cells = []
+    cells: list[Cell] = []
+    if stage not in (Meaning.LISTENING, Meaning.OPEN, Meaning.HALF):
+        return cells
     for call in ("accept", "send", "recv"):
         if can(flat, state, call):
             cells += [c for c in flat.cells[state, call] if c.outcome == OK and c.target == state]
@@ -214,9 +228,6 @@ def work_edge(flat: FlatMachine, cells: list[Cell], stage: Meaning) -> Edge:
     return Edge(state, state, tuple(call_rows(flat, cells)), frozenset({meaning}))
 
 
-def _usual(cell: Cell, stage: Meaning) -> bool:
-    """Whether a move belongs in the default picture."""
-    if not goes_well(cell):
-        return False
+def _drawn(cell: Cell, stage: Meaning) -> bool:
     # close() is legal everywhere: drawn from where a life ends, else told in a note.
-    return cell.call not in ASIDE and (cell.call != "close" or stage is not Meaning.SETUP)
+    return usual(cell, stage) and (cell.call != "close" or stage is not Meaning.SETUP)

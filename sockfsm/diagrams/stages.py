@@ -1,6 +1,7 @@
 """What a flat state is in a picture: set up, listening, open, half shut, dead, closed.
 
-Read off the calls that are legal there, so that it holds for every kind and every later state.
+Read off the parts `fd` and `role` and the calls that work there, so that it holds for every kind and
+every later state.
 """
 
 from __future__ import annotations
@@ -15,37 +16,45 @@ BORN_OF_ACCEPT = "accepted"
 BORN_READY = frozenset({BORN_OF_ACCEPT, "socketpair", "adopt"})
 """The call words by which a socket comes into the program in a later state than a created one."""
 
-ASIDE = frozenset({"exit", "detach"})
-"""Ends of the program's doing, legal everywhere: they would only clutter a student's picture."""
+ASIDE = frozenset({"exit", "detach", "disconnect", "so_error"})
+"""Calls beside the usual life, legal nearly everywhere: clutter in a student's picture."""
+
+ROADS = (
+    ("resolve", "create", "bind", "listen", "close", "unlink", "exit"),
+    ("resolve", "create", "connect", "close", "exit"),
+)
+"""The usual lives, as calls in order; a call that a kind lacks or refuses there is passed over."""
+
+STEPS = frozenset(call for road in ROADS for call in road) - ASIDE
+"""The calls by which a socket is set up, and put down."""
 
 
 def stages(flat: FlatMachine) -> dict[str, Meaning]:
     """Flat state -> SETUP, LISTENING, OPEN, HALF, DEAD or FINAL."""
-    found = {state: _by_calls(flat, state) for state in flat.states}
-    before_data = _reachable(flat, {state for state, stage in found.items() if stage is None})
-    return {
-        state: stage or (Meaning.SETUP if state in before_data else Meaning.DEAD)
-        for state, stage in found.items()
-    }
+    return {state: _stage(flat, state) for state in flat.states}
 
 
-def _by_calls(flat: FlatMachine, state: str) -> Meaning | None:
+def _stage(flat: FlatMachine, state: str) -> Meaning:
+    situation = dict(zip(flat.table.parts, flat.states[state], strict=True))
+    role = situation.get("role", "fresh")
+    if state == flat.initial or situation.get("fd") == "none":
+        return Meaning.SETUP
+    if situation.get("fd") != "open":
+        return Meaning.FINAL
     if can(flat, state, "accept"):
         return Meaning.LISTENING
-    sends, receives = can(flat, state, "send"), can(flat, state, "recv")
-    if sends and receives:
-        return Meaning.OPEN
-    if sends or receives:
+    able = [can(flat, state, call) for call in ("send", "recv")]
+    if all(able):
+        return Meaning.SETUP if role == "connecting" else Meaning.OPEN
+    if any(able):
         return Meaning.HALF
-    if state != flat.initial and not can(flat, state, "create") and _bad_descriptor(flat, state):
-        return Meaning.FINAL
-    return None
+    return Meaning.SETUP if role in ("fresh", "connecting") else Meaning.DEAD
 
 
 def can(flat: FlatMachine, state: str, call: str) -> bool:
-    """Whether `call` may do its work in `state`, now or after a wait."""
-    outcomes = {cell.outcome for cell in flat.cells.get((state, call), ())}
-    return bool(outcomes & {OK, WOULD_BLOCK})
+    """Whether `call` does its work in `state`, now or after a wait, in the reference environment."""
+    expected = flat.table.predict(call, flat.states[state], flat.table.reference)
+    return expected is not None and expected.outcome in (OK, WOULD_BLOCK)
 
 
 def waits(flat: FlatMachine, state: str, call: str) -> bool:
@@ -54,39 +63,35 @@ def waits(flat: FlatMachine, state: str, call: str) -> bool:
     return bool(outcomes & (ACCEPTED - {OK, "eof"}))
 
 
-def _bad_descriptor(flat: FlatMachine, state: str) -> bool:
-    return any(cell.outcome == "EBADF" for cell in flat.cells.get((state, "recv"), ()))
-
-
-def _reachable(flat: FlatMachine, through: set[str]) -> set[str]:
-    """The states of `through` that the initial one reaches without leaving `through`."""
-    seen, todo = {flat.initial}, [flat.initial]
-    while todo:
-        state = todo.pop()
-        for call in flat.calls:
-            for cell in flat.cells[state, call]:
-                if cell.target in through and cell.target not in seen:
-                    seen.add(cell.target)
-                    todo.append(cell.target)
-    return seen
-
-
 def goes_well(cell: Cell) -> bool:
     """A call that the kernel takes and that is no mistake, in the life of a created socket."""
     return cell.outcome in ACCEPTED and not cell.rule.lint and cell.call not in BORN_READY
 
 
+def seen_whole(cell: Cell) -> bool:
+    """False for what can only be when something happened to the socket beside sockfsm."""
+    return all(g.holds("complete") for g in cell.rule.given if g.name == "history")
+
+
+def usual(cell: Cell, stage: Meaning) -> bool:
+    """Whether a call belongs to the usual life in a state of this stage."""
+    if not goes_well(cell) or not seen_whole(cell):
+        return False
+    if stage in (Meaning.SETUP, Meaning.LISTENING):
+        return cell.call in STEPS
+    return cell.call not in ASIDE
+
+
 def main_states(flat: FlatMachine) -> tuple[str, ...]:
-    """The states a student should know: with a name of their own, reached by good calls."""
+    """The states a student should know: with a name of their own, reached by usual calls."""
     own = {template for _, template in flat.table.names if not template.startswith("+")}
+    stage = stages(flat)
     seen, todo = {flat.initial}, [flat.initial]
     while todo:
         state = todo.pop()
         for call in flat.calls:
             for cell in flat.cells[state, call]:
-                if call in ASIDE or not goes_well(cell):
-                    continue
-                if cell.target in own and cell.target not in seen:
+                if cell.target in own and cell.target not in seen and usual(cell, stage[state]):
                     seen.add(cell.target)
                     todo.append(cell.target)
     return tuple(state for state in flat.states if state in seen)
