@@ -1,7 +1,8 @@
 """One line of time for calls and packets, in the order of cause and effect.
 
-A call that only takes stands where it returned: what ended its wait comes before it. Every other
-call stands where it began: the packets that it causes come after it.
+A call that takes (accept, recv) stands where it returned: what it took came before that. Every other
+call stands where it began, because the packets that it causes come after that; one that waited and
+caused none (close with SO_LINGER, for example) stands where it returned, too.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from sockfsm.trace.events import Call, Packet
 
 # Calls arrive by their end; one that began long before the others' is held back this many calls.
 HORIZON = 4096
+_TAKING = frozenset({"accept", "recv"})
 _GIVING = frozenset({"connect", "send"})
 
 
@@ -21,7 +23,7 @@ def moment(event: Call | Packet) -> int:
     """Where `event` stands on the timeline, monotonic ns."""
     if isinstance(event, Packet):
         return event.time
-    if event.waited and event.call not in _GIVING:
+    if event.call in _TAKING or (event.waited and event.call not in _GIVING):
         return event.end
     return event.begin
 
