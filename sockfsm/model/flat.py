@@ -50,15 +50,23 @@ class FlatMachine:
             parts = self.states[state]
             for call in self.calls:
                 cells: dict[str, Cell] = {}
-                for entry in self.table.fitting(call, parts):
-                    if entry.outcome in cells:
-                        continue
+                for entry in self._choices(call, parts):
                     count = len(self.states)
                     target = self._add(self.table.after(entry, parts))
                     if len(self.states) > count:
                         todo.append(target)
                     cells[entry.outcome] = Cell(state, call, entry.outcome, target, entry)
                 self.cells[state, call] = tuple(cells.values())
+
+    def _choices(self, call: str, parts: Parts) -> Iterator[Rule]:
+        """One rule for each outcome: that of the reference environment, else the first."""
+        chosen: dict[str, Rule] = {}
+        expected = self.table.predict(call, parts, self.table.reference)
+        for entry in self.table.fitting(call, parts):
+            chosen.setdefault(entry.outcome, entry)
+        if expected is not None:
+            chosen[expected.outcome] = expected
+        yield from chosen.values()
 
     def __iter__(self) -> Iterator[Cell]:
         """Every cell of the machine, in the order of states and calls."""

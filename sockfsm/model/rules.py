@@ -8,7 +8,8 @@ side, write side, ...). A *rule* says what one call does in all situations that 
 Rules are ordered and the first that fits wins. Two questions are answered by the same table:
 
 * predicting: the environment is known (`given`), the first fitting rule gives the outcome;
-* watching: the outcome is known, the first fitting rule *with that outcome* gives the next state.
+* watching: the outcome is known, the first fitting rule *with that outcome* gives the next state,
+  one that holds in the reference environment before one that needs another environment.
 
 A rule without `given` holds in every environment, so it closes its cell: for the situations that it
 fits, rules of the same call further down are out of reach.
@@ -25,7 +26,11 @@ WOULD_BLOCK = "EAGAIN"
 # Not a refusal: the call was taken, or has to be repeated later.
 ACCEPTED = frozenset({OK, EOF, WOULD_BLOCK, "EINPROGRESS", "EALREADY"})
 
+# Calls that take no descriptor: a rule for `*` does not speak of them.
+WITHOUT_DESCRIPTOR = frozenset({"resolve", "unlink", "create", "socketpair", "accepted", "exit"})
+
 Parts = tuple[str, ...]
+_Tests = tuple[tuple[int, frozenset[str]], ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +97,15 @@ def rule(
     """
     changes = dict(word.split("=", 1) for word in then.split())
     return Rule(
-        call, parse_conditions(when), outcome, changes, parse_conditions(given), why, source, lint, note
+        call,
+        parse_conditions(when),
+        outcome,
+        changes,
+        parse_conditions(given),
+        why,
+        source,
+        lint,
+        note,
     )
 
 
@@ -102,6 +115,7 @@ class Table:
 
     parts: part name -> its possible values, the first is the initial one.
     environment: fact name -> its possible values, the first is the reference environment's.
+    words: what each part and each fact of the environment means, in one sentence.
     names: ordered (conditions, template); the first that fits names a flat state, and `+` as first
     character appends a suffix to the name so far.
     """
@@ -113,23 +127,31 @@ class Table:
     rules: tuple[Rule, ...]
     names: tuple[tuple[str, str], ...]
     words: Mapping[str, str] = field(default_factory=dict)
+    _index: dict[str, list[tuple[Rule, _Tests]]] = field(
+        default_factory=dict, init=False, repr=False
+    )
+    _names: list[tuple[_Tests, str]] = field(default_factory=list, init=False, repr=False)
 
     def __post_init__(self) -> None:
+        for when, template in self.names:
+            conditions = parse_conditions(when)
+            self._check(conditions, self.parts, template)
+            self._names.append((self._tests(conditions), template))
         for entry in self.rules:
-            self._check(entry.when, self.parts, entry)
-            self._check(entry.given, self.environment, entry)
+            self._check(entry.when, self.parts, entry.call)
+            self._check(entry.given, self.environment, entry.call)
             for part, value in entry.then.items():
                 if value not in self.parts.get(part, ()):
                     raise ValueError(f"{self.kind}: {entry.call}: then {part}={value} is unknown")
 
     def _check(
-        self, conditions: tuple[Condition, ...], known: Mapping[str, tuple[str, ...]], entry: Rule
+        self, conditions: tuple[Condition, ...], known: Mapping[str, tuple[str, ...]], where: str
     ) -> None:
         for condition in conditions:
             unknown = condition.values - set(known.get(condition.name, ()))
             if unknown:
                 raise ValueError(
-                    f"{self.kind}: {entry.call}: {condition.name}={'|'.join(sorted(unknown))} is unknown"
+                    f"{self.kind}: {where}: {condition.name}={'|'.join(sorted(unknown))} is unknown"
                 )
 
     @property
@@ -148,14 +170,27 @@ class Table:
 
     def fitting(self, call: str, parts: Parts) -> Iterator[Rule]:
         """The rules within reach for `call` in this situation, in order, the closing one last."""
-        situation = dict(zip(self.parts, parts, strict=True))
-        for entry in self.rules:
-            if entry.call not in (call, "*"):
-                continue
-            if all(condition.holds(situation[condition.name]) for condition in entry.when):
+        for entry, tests in self._rules_of(call):
+            if all(parts[index] in values for index, values in tests):
                 yield entry
                 if not entry.given:
                     return
+
+    def _rules_of(self, call: str) -> list[tuple[Rule, _Tests]]:
+        found = self._index.get(call)
+        if found is None:
+            words = (call,) if call in WITHOUT_DESCRIPTOR else (call, "*")
+            found = [(e, self._tests(e.when)) for e in self.rules if e.call in words]
+            self._index[call] = found
+        return found
+
+    def _tests(self, conditions: tuple[Condition, ...]) -> _Tests:
+        """Conditions as (index of the part, the values that fit): what is fast to check."""
+        order = list(self.parts)
+        return tuple(
+            (order.index(c.name), frozenset(v for v in self.parts[c.name] if c.holds(v)))
+            for c in conditions
+        )
 
     def predict(self, call: str, parts: Parts, environment: Mapping[str, str]) -> Rule | None:
         """The first rule that fits call, parts and environment."""
@@ -172,10 +207,9 @@ class Table:
 
     def name(self, parts: Parts) -> str:
         """The flat state's name that a reader expects, derived from the parts."""
-        situation = dict(zip(self.parts, parts, strict=True))
         name = ""
-        for when, template in self.names:
-            if not all(c.holds(situation[c.name]) for c in parse_conditions(when)):
+        for tests, template in self._names:
+            if not all(parts[index] in values for index, values in tests):
                 continue
             if template.startswith("+"):
                 name += template[1:]

@@ -1,0 +1,209 @@
+"""The machines as data, their flat lookup and the `transitions` machine say the same thing."""
+
+from __future__ import annotations
+
+import errno
+
+import pytest
+from transitions.core import MachineError
+
+from sockfsm.errors import UsageError
+from sockfsm.model.compiled import Compiled
+from sockfsm.model.executed import build
+from sockfsm.model.flat import FlatMachine
+from sockfsm.model.kinds import KINDS, flat_of, machine_of, table_of
+from sockfsm.model.rules import ACCEPTED, WITHOUT_DESCRIPTOR, Table, rule
+
+WORDS = (
+    *("bind", "listen", "accept", "connect", "send", "recv"),
+    *("shutdown_rd", "shutdown_wr", "shutdown_rdwr", "disconnect", "close"),
+)
+kinds = pytest.mark.parametrize("kind", KINDS)
+
+
+class Model:
+    """What `transitions` moves."""
+
+    __slots__ = ("state",)
+
+    def __init__(self, state: str) -> None:
+        self.state = state
+
+
+def outcomes(flat: FlatMachine) -> set[str]:
+    return {cell.outcome for cell in flat} | {"EXDEV"}
+
+
+@kinds
+def test_lookup_and_transitions_machine_agree_on_the_whole_product(kind: str) -> None:
+    """Every (state, call, outcome); where there is no cell, neither moves."""
+    flat, machine = flat_of(kind), build(flat_of(kind))
+    compiled = Compiled(machine)
+    possible = outcomes(flat)
+    moved = 0
+    for state in flat.states:
+        for call in flat.calls:
+            for outcome in possible:
+                cell = flat.cell(state, call, outcome)
+                model = Model(state)
+                event = machine.events.get(f"{call}_{outcome}")
+                if cell is None:
+                    assert compiled.step(state, call, outcome) is None
+                    if event is not None:
+                        with pytest.raises(MachineError):
+                            event.trigger(model)
+                    assert model.state == state
+                    continue
+                assert event is not None
+                assert event.trigger(model)
+                assert model.state == cell.target == compiled.step(state, call, outcome)
+                moved += cell.target != state
+    assert moved > 100
+
+
+@kinds
+def test_every_call_on_a_descriptor_has_an_outcome_in_every_state(kind: str) -> None:
+    """An empty cell is a decision: only calls that make another socket have none."""
+    flat = flat_of(kind)
+    for (state, call), cells in flat.cells.items():
+        if call not in WITHOUT_DESCRIPTOR or call == "exit":
+            assert cells, (state, call)
+
+
+@kinds
+def test_the_reference_environment_gives_every_call_one_outcome(kind: str) -> None:
+    table = table_of(kind)
+    flat = flat_of(kind)
+    for state, parts in flat.states.items():
+        for call in WORDS:
+            entry = table.predict(call, parts, table.reference)
+            assert entry is not None, (state, call)
+            cell = flat.cell(state, call, entry.outcome)
+            assert cell is not None
+            assert cell.rule is entry
+            assert cell.target == table.name(table.after(entry, parts))
+
+
+@kinds
+def test_states_have_one_name_and_one_situation(kind: str) -> None:
+    flat = flat_of(kind)
+    assert flat.initial == "START"
+    assert len(set(flat.states.values())) == len(flat.states)
+    for name in ("CREATED", "BOUND", "CONNECTED", "CLOSED", "DETACHED", "EXITED"):
+        assert name in flat.states
+    assert all(name and name == name.upper() for name in flat.states)
+
+
+@kinds
+def test_the_states_before_and_after_the_descriptor(kind: str) -> None:
+    flat = flat_of(kind)
+    for state in flat.states:
+        cell = flat.cell(state, "exit", "ok")
+        assert cell is not None
+        assert cell.target == "EXITED"
+    for state in ("CLOSED", "DETACHED"):
+        for call in WORDS[:-1]:
+            refusal = flat.refusal(state, call)
+            assert refusal is not None
+            assert refusal.outcome == "EBADF"
+        close = flat.cell(state, "close", "ok")
+        assert close is not None
+        assert close.target == state
+    detach = flat.cell("CONNECTED", "detach", "ok")
+    assert detach is not None
+    assert detach.target == "DETACHED"
+
+
+@kinds
+def test_every_rule_says_why_and_where_it_stands_written(kind: str) -> None:
+    for entry in table_of(kind).rules:
+        first = entry.why.split()[0]
+        assert first[0].isupper() or "(" in first, entry.why
+        assert entry.why.endswith(".")
+        assert entry.source
+        if entry.refused and entry.outcome != "gaierror":
+            assert hasattr(errno, entry.outcome), entry.outcome
+
+
+@kinds
+def test_every_part_and_fact_is_explained(kind: str) -> None:
+    table = table_of(kind)
+    assert set(table.parts) | set(table.environment) <= set(table.words)
+
+
+@kinds
+def test_every_rule_is_within_reach(kind: str) -> None:
+    """A rule that never fits anywhere, in any environment, is dead text."""
+    table = table_of(kind)
+    used = set()
+    todo = [table.initial]
+    known = {table.initial}
+    while todo:
+        parts = todo.pop()
+        for call in table.calls:
+            for entry in table.fitting(call, parts):
+                used.add(id(entry))
+                after = table.after(entry, parts)
+                if after not in known:
+                    known.add(after)
+                    todo.append(after)
+    assert [(e.call, e.when, e.outcome) for e in table.rules if id(e) not in used] == []
+
+
+def test_the_fresh_socket_shutdown_trap() -> None:
+    flat = flat_of("tcp")
+    state = "CREATED"
+    for call, outcome, target in (
+        ("shutdown_wr", "ENOTCONN", "CREATED_WRITE_SHUT"),
+        ("connect", "EINPROGRESS", "CONNECTING_WRITE_SHUT"),
+        ("connect", "ok", "CONNECTED_WRITE_SHUT"),
+        ("send", "EPIPE", "CONNECTED_WRITE_SHUT"),
+        ("recv", "EAGAIN", "CONNECTED_WRITE_SHUT"),
+    ):
+        cell = flat.cell(state, call, outcome)
+        assert cell is not None, (state, call)
+        assert cell.target == target
+        state = target
+
+
+def test_a_path_outlives_its_socket() -> None:
+    flat = flat_of("unix-stream")
+    for state, call, target in (
+        ("LISTENING", "close", "CLOSED_PATH_LEFT"),
+        ("CLOSED_PATH_LEFT", "unlink", "CLOSED"),
+        ("LISTENING", "unlink", "LISTENING_UNLINKED"),
+        ("LISTENING_UNLINKED", "close", "CLOSED"),
+    ):
+        cell = flat.cell(state, call, "ok")
+        assert cell is not None
+        assert cell.target == target
+
+
+def test_watching_takes_the_rule_of_the_reference_environment_first() -> None:
+    table = Table(
+        "toy", "", {"a": ("x", "y", "z")}, {"e": ("one", "two")},
+        (rule("go", "a=x", "ok", "a=y", given="e=two", why="", source=""),
+         rule("go", "a=x", "ok", "a=z", why="", source="")),
+        (("a=x", "X"), ("a=y", "Y"), ("a=z", "Z")),
+    )  # fmt: skip
+    cell = FlatMachine(table).cell("X", "go", "ok")
+    assert cell is not None
+    assert cell.target == "Z"
+    other = table.predict("go", ("x",), {"e": "two"})
+    assert other is not None
+    assert other.then == {"a": "y"}
+
+
+def test_unknown_parts_values_and_kinds_are_named() -> None:
+    with pytest.raises(ValueError, match="role=q is unknown"):
+        Table("toy", "", {"role": ("a",)}, {}, (rule("go", "role=q", "ok", why="", source=""),), ())
+    with pytest.raises(ValueError, match="then role=q is unknown"):
+        Table("toy", "", {"role": ("a",)}, {},
+              (rule("go", "", "ok", "role=q", why="", source=""),), ())  # fmt: skip
+    with pytest.raises(UsageError, match="no kind 'sctp'"):
+        table_of("sctp")
+
+
+def test_one_machine_per_kind_is_shared() -> None:
+    assert machine_of("tcp") is machine_of("tcp")
+    assert "EAGAIN" in ACCEPTED
