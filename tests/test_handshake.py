@@ -91,8 +91,8 @@ def test_the_server_closes_first_and_owes_time_wait(path: Path) -> None:
     assert connection.closing.first == "server"
     assert connection.closing.time_wait == ("server",)
     client, server = paths(connection)
-    assert client == OPENED + ("CLOSE-WAIT", "LAST-ACK", "CLOSED")
-    assert server == ACCEPTED + ("FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
+    assert client == (*OPENED, "CLOSE-WAIT", "LAST-ACK", "CLOSED")
+    assert server == (*ACCEPTED, "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
 
 
 def test_refused(path: Path) -> None:

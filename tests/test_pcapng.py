@@ -219,7 +219,7 @@ def test_big_endian_pcapng(tmp_path: Path) -> None:
 
 
 def test_cut_file_is_read_to_the_cut(capture: Path, tmp_path: Path) -> None:
-    whole = [p for p in packets(capture)]
+    whole = list(packets(capture))
     data = capture.read_bytes()
     path = tmp_path / "cut.pcapng"
     for size in range(len(data) - 200, len(data) - 100, 7):

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from textwrap import wrap
 from typing import Any
 
 from sockfsm.trace.tcp_path import paths, steps
@@ -64,8 +65,8 @@ def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
     yield from _data(connection)
     yield from _closing(closing, paint)
     before, after = paths(connection)
-    yield from _wrapped("client", " > ".join(before))
-    yield from _wrapped("server", " > ".join(after))
+    yield from _wide("client", " > ".join(before))
+    yield from _wide("server", " > ".join(after))
     if opening.kind == "self-connect":
         yield "  client and server are the same socket"
 
@@ -148,8 +149,15 @@ def _data(connection: Connection) -> Iterator[str]:
     if not connection.sent.segments and not connection.received.segments:
         yield f"  {'data':8} none"
         return
-    yield f"  {'data':8} client sent {_flow(connection.sent)}"
-    yield f"  {'':8} server sent {_flow(connection.received)}"
+    yield from _wide("data", f"client sent {_flow(connection.sent)}")
+    yield from _wide("", f"server sent {_flow(connection.received)}")
+
+
+def _wide(label: str, text: str) -> Iterator[str]:
+    """`text` after a label, over as many lines as it takes."""
+    first, *more = wrap(text, 100 - 13, break_long_words=False)
+    yield f"  {label:8} {first}"
+    yield from (f"  {'':8}   {line}" for line in more)
 
 
 def _flow(flow: Flow) -> str:
@@ -185,17 +193,6 @@ def _closing(closing: Closing, paint: Paint) -> Iterator[str]:
         yield f"{blank} TIME_WAIT is owed by {' and '.join(closing.time_wait)}"
     if closing.left_out:
         yield f"{blank} {count(closing.left_out, 'more segment')} of the closing not shown"
-
-
-def _wrapped(label: str, text: str) -> Iterator[str]:
-    """A list of states over as many lines as it takes."""
-    line = f"  {label:8}"
-    for word in text.split(" > "):
-        if len(line) + len(word) + 3 > 100:
-            yield line
-            line = " " * 10
-        line += f" {word}" if line.strip() == label or not line.strip() else f" > {word}"
-    yield line
 
 
 def _datagrams(talk: Datagrams) -> Iterator[str]:

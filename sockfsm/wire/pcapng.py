@@ -6,14 +6,13 @@ the file holds. Sources: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
 
 from __future__ import annotations
 
-import gzip
 import os
 import re
 import struct
 import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import IO, NamedTuple, cast
+from typing import BinaryIO, NamedTuple
 
 from sockfsm.errors import TraceError
 from sockfsm.wire import blocks
@@ -47,10 +46,42 @@ class _Interface(NamedTuple):
     offset: int  # ns to add
 
 
+class _Unpacked:
+    """A gzip file, read as far as it goes: `gzip` gives nothing of a chunk that is cut."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+        self.unpacker = zlib.decompressobj(31)
+        self.packed = b""
+
+    def read(self, size: int) -> bytes:
+        """At most `size` bytes; EOFError after the last ones of a file that is cut."""
+        while True:
+            if self.unpacker.eof:
+                self.packed = self.unpacker.unused_data or self.stream.read(CHUNK)
+                if not self.packed:
+                    return b""
+                self.unpacker = zlib.decompressobj(31)
+            self.packed = self.packed or self.stream.read(CHUNK)
+            data = self.unpacker.decompress(self.packed, size)
+            end = not self.packed
+            self.packed = self.unpacker.unconsumed_tail
+            if data:
+                return data
+            if end and not self.unpacker.eof:
+                raise EOFError("the gzip file is cut")
+
+    def __enter__(self) -> _Unpacked:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stream.close()
+
+
 class _Buffered:
     """A file as one growing window: `data` from `place` on is what was not used yet."""
 
-    def __init__(self, stream: IO[bytes]) -> None:
+    def __init__(self, stream: BinaryIO | _Unpacked) -> None:
         self.stream = stream
         self.data = b""
         self.place = 0
@@ -100,18 +131,16 @@ class CaptureFile:
         if magic == _PCAPNG:
             self._peek()
 
-    def _open(self) -> IO[bytes]:
+    def _open(self) -> BinaryIO | _Unpacked:
         try:
-            stream: IO[bytes] = open(self.path, "rb")  # noqa: SIM115
-            if stream.read(2) == b"\x1f\x8b":
-                stream.close()
-                return cast("IO[bytes]", gzip.open(self.path, "rb"))
+            stream = open(self.path, "rb")  # noqa: SIM115
+            packed = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
         except OSError as error:
             raise TraceError(f"{self.path}: {error.strerror}") from None
-        return stream
+        return _Unpacked(stream) if packed else stream
 
-    def _first(self, stream: IO[bytes]) -> bytes:
+    def _first(self, stream: BinaryIO | _Unpacked) -> bytes:
         try:
             return stream.read(4)
         except (OSError, EOFError, zlib.error) as error:
