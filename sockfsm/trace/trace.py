@@ -69,13 +69,30 @@ class Trace:
     def calls(self) -> Iterator[Call]:
         """Every finished call, in the order in which they ended."""
         streams = [calls for _, calls in self._decoders()]
-        merged = streams[0] if len(streams) == 1 else heapq.merge(*streams, key=attrgetter("end"))
+        merged = streams[0] if len(streams) == 1 else self._merged(streams)
         if not self.since and self.until is None:
             yield from merged
             return
         for call in merged:
             if call.end >= self.since and (self.until is None or call.end <= self.until):
                 yield call
+
+    def _merged(self, streams: list[Iterator[Call]]) -> Iterator[Call]:
+        """All streams by the calls' ends. A log is opened when its time has come: a child's first
+        record may name a socket that its parent's log has to tell of before."""
+        heap: list[tuple[int, int, Call | None]] = [
+            (process.started, index, None) for index, process in enumerate(self.heads)
+        ]
+        heapq.heapify(heap)
+        while heap:
+            _, index, call = heap[0]
+            if call is not None:
+                yield call
+            following = next(streams[index], None)
+            if following is None:
+                heapq.heappop(heap)
+            else:
+                heapq.heapreplace(heap, (following.end, index, following))
 
     @property
     def processes(self) -> list[Process]:
@@ -99,9 +116,8 @@ class Trace:
 
     def _exhaust(self) -> list[Decoder]:
         decoders = self._decoders()
-        for _, calls in decoders:
-            for _ in calls:
-                pass
+        for _ in self._merged([calls for _, calls in decoders]):
+            pass
         return [decoder for decoder, _ in decoders]
 
     def transitions(self) -> Iterator[Transition]:

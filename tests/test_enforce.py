@@ -1,0 +1,128 @@
+"""Enforce: an illegal call raises before the kernel is touched; stricter machines; callbacks."""
+
+from __future__ import annotations
+
+import errno
+import socket
+
+import pytest
+
+import sockfsm
+
+
+def test_an_illegal_call_carries_everything_and_leaves_the_state():
+    with sockfsm.tracing(mode="enforce") as trace:
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        with pytest.raises(BrokenPipeError) as caught:
+            sock.send(b"x")
+        assert sockfsm.state(sock) == "BOUND"
+        sock.close()
+    error = caught.value
+    assert isinstance(error, sockfsm.IllegalCall)
+    assert (error.errno, error.machine, error.state, error.call) == (
+        errno.EPIPE,
+        "tcp",
+        "BOUND",
+        "send",
+    )
+    assert "listen" in error.legal
+    assert "send" not in error.legal
+    assert [c.call for c in error.history][:2] == ["create", "bind"]
+    assert all(c.site is not None for c in error.history)
+    assert __file__ in str(error)
+    (refused,) = [c for c in trace.calls() if c.refused]
+    assert refused.enforced
+    assert refused.before == refused.after == "BOUND"
+
+
+def test_the_kernel_is_not_touched():
+    # A failed shutdown of a fresh TCP socket shuts it all the same; a refused one cannot.
+    with sockfsm.tracing(mode="enforce"), socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.socket()
+        with pytest.raises(sockfsm.IllegalCall):
+            client.shutdown(socket.SHUT_WR)
+        client.connect(listening.getsockname())
+        assert client.send(b"x") == 1
+        client.close()
+
+
+def test_observe_leaves_the_trap_as_it_is():
+    with sockfsm.tracing() as trace, socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.socket()
+        with pytest.raises(OSError, match="not connected"):
+            client.shutdown(socket.SHUT_WR)
+        client.connect(listening.getsockname())
+        with pytest.raises(BrokenPipeError):
+            client.send(b"x")
+        client.close()
+    assert all(call.explained for call in trace.calls())
+
+
+def test_every_guarded_call_of_a_closed_socket():
+    with sockfsm.tracing(mode="enforce"):
+        sock = socket.socket()
+        sock.close()
+        for call in (
+            lambda: sock.bind(("127.0.0.1", 0)),
+            sock.listen,
+            sock.accept,
+            lambda: sock.connect(("127.0.0.1", 1)),
+            lambda: sock.send(b""),
+            lambda: sock.recv(1),
+            lambda: sock.shutdown(socket.SHUT_RDWR),
+        ):
+            with pytest.raises(sockfsm.IllegalCall) as caught:
+                call()
+            assert caught.value.errno == errno.EBADF
+        sock.close()
+
+
+def test_a_stricter_machine():
+    strict = sockfsm.machine("tcp", fresh=True)
+    strict.remove_transition("listen_ok", source="CREATED")
+    with sockfsm.tracing(mode="enforce", machines={"tcp": strict}):
+        sock = socket.socket()
+        with pytest.raises(PermissionError, match="stricter machine") as caught:
+            sock.listen()
+        assert isinstance(caught.value, sockfsm.IllegalCall)
+        sock.bind(("127.0.0.1", 0))
+        sock.listen()
+        sock.close()
+
+
+def test_callbacks_of_transitions_run():
+    machine = sockfsm.machine("tcp", fresh=True)
+    seen = []
+    machine.get_state("LISTENING").add_callback("enter", lambda: seen.append("enter"))
+    machine.get_transitions("bind_ok", "CREATED")[0].add_callback(
+        "after", lambda: seen.append("bound")
+    )
+    with sockfsm.tracing(machines={"tcp": machine}) as trace:
+        for _ in range(2):
+            sock = socket.create_server(("127.0.0.1", 0))
+            sock.close()
+    assert seen == ["bound", "enter"] * 2
+    assert all(call.explained for call in trace.calls())
+
+
+def test_a_condition_that_says_no_is_shown():
+    machine = sockfsm.machine("tcp", fresh=True)
+    (transition,) = machine.get_transitions("bind_ok", "CREATED")
+    transition.conditions.append(transition.condition_cls(lambda: False))
+    with sockfsm.tracing(machines={"tcp": machine}) as trace:
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        assert sockfsm.state(sock) == "CREATED"
+        sock.close()
+    assert [c.explained for c in trace.calls() if c.call == "bind"] == [False]
+
+
+def test_bad_arguments_say_what_to_do():
+    with pytest.raises(sockfsm.SockfsmError, match="choose observe or enforce"):
+        sockfsm.install(mode="strict")
+    with pytest.raises(sockfsm.SockfsmError, match="choose one of tcp"):
+        sockfsm.install(machines={"sctp": object()})
+    with pytest.raises(sockfsm.SockfsmError, match="no kind 'sctp'"):
+        sockfsm.machine("sctp")
+    assert "send" not in socket.socket.__dict__
