@@ -31,11 +31,9 @@ def committed() -> Iterator[Committed]:
     """Every diagram that belongs into `diagrams/`."""
     yield Committed("server", (*TEXTS, *PICTURES), server)
     for kind in KINDS:
-        yield Committed(kind, (*TEXTS, *PICTURES), partial(_lifecycle, kind))
-        yield Committed(
-            f"{kind}-refusals", ("dot", "svg"), partial(_lifecycle, kind, refusals=True)
-        )
-        yield Committed(f"{kind}-full", ("dot", "svg"), partial(_lifecycle, kind, full=True))
+        yield Committed(kind, (*TEXTS, "svg"), partial(_lifecycle, kind))
+        yield Committed(f"{kind}-refusals", ("svg",), partial(_lifecycle, kind, refusals=True))
+        yield Committed(f"{kind}-full", ("svg",), partial(_lifecycle, kind, full=True))
 
 
 def _lifecycle(kind: str, *, refusals: bool = False, full: bool = False) -> Graph:

@@ -8,16 +8,17 @@ from sockfsm.diagrams.graph import Edge, Graph, Meaning, Node, Word, Words, word
 from sockfsm.diagrams.stages import (
     BORN_OF_ACCEPT,
     ROADS,
-    can,
+    connectionless,
     goes_well,
     main_states,
     seen_whole,
     stages,
     usual,
     waits,
+    works,
 )
 from sockfsm.model.flat import Cell, FlatMachine
-from sockfsm.model.rules import ACCEPTED, OK
+from sockfsm.model.rules import ACCEPTED, OK, WOULD_BLOCK
 
 _CALLS_PER_LINE = 3
 _MANY = 6
@@ -28,7 +29,7 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
     """A kind's lifecycle as a graph.
 
     refusals: each state also lists the calls that are refused there, by errno, and failed calls
-    that change the state are drawn. full: every flat state and every change of state.
+    that change the state are drawn. full: every flat state, and every call that changes it.
     """
     shown = tuple(flat.states) if full else main_states(flat)
     stage = stages(flat)
@@ -114,18 +115,20 @@ def drawn_moves(
 ) -> list[list[Cell]]:
     """The changes of state between the states `shown`, parallel ones together in one list.
 
-    refusals: also the failed calls that change the state. full: those too, and mistakes and early
-    ends.
+    refusals: also the failed calls that change the state. full: also mistakes and early ends, and
+    the failed calls without which a state would stand alone.
     """
     among = set(shown)
     found: dict[tuple[str, str], list[Cell]] = {}
+    first = _first_ways(flat) if full else set()
     for cell in flat:
         if cell.state == cell.target or not {cell.state, cell.target} <= among:
             continue
         if not seen_whole(cell):
             continue
         failed = cell.outcome not in ACCEPTED
-        if full or (failed and refusals) or _drawn(cell, stage[cell.state]):
+        wanted = refusals or _key(cell) in first if failed else full
+        if wanted or _drawn(flat, cell, stage[cell.state]):
             found.setdefault((cell.state, cell.target), []).append(cell)
     return list(found.values())
 
@@ -146,6 +149,27 @@ def births(flat: FlatMachine, shown: Iterable[str], stage: Mapping[str, Meaning]
         if cell.outcome == OK and cell.target in among
         for state in listening[:1]
     ]
+
+
+def _key(cell: Cell) -> tuple[str, str, str]:
+    return cell.state, cell.call, cell.outcome
+
+
+def _first_ways(flat: FlatMachine) -> set[tuple[str, str, str]]:
+    """For each state the cell by which a walk from the initial one, accepted calls first, finds it."""
+    seen, ways = {flat.initial}, set[tuple[str, str, str]]()
+    for failing in (False, True):
+        todo = [state for state in flat.states if state in seen]
+        while todo:
+            state = todo.pop(0)
+            for call in flat.calls:
+                for cell in flat.cells[state, call]:
+                    taken = failing or cell.outcome in ACCEPTED
+                    if taken and seen_whole(cell) and cell.target not in seen:
+                        seen.add(cell.target)
+                        ways.add(_key(cell))
+                        todo.append(cell.target)
+    return ways
 
 
 def main_road(flat: FlatMachine) -> set[tuple[str, str]]:
@@ -184,7 +208,9 @@ def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
     pieces: dict[Word, None] = {}
     failed: dict[str, list[str]] = {}
     for cell in cells:
-        if cell.outcome in ACCEPTED:
+        if cell.outcome == WOULD_BLOCK:
+            pieces.setdefault(Word(cell.call, Meaning.WOULD_BLOCK))
+        elif cell.outcome in ACCEPTED:
             text = cell.call if cell.outcome == OK else f"{cell.call}: {cell.outcome}"
             meaning = Meaning.WOULD_BLOCK if waits(flat, cell.state, cell.call) else None
             pieces[Word(text, meaning)] = None
@@ -211,13 +237,15 @@ def _lines(pieces: list[Word]) -> list[Words]:
 
 def work(flat: FlatMachine, state: str, stage: Meaning) -> list[Cell]:
     """The calls that do the work of a state and leave it alone: they move data, or take clients."""
-    cells: list[Cell] = []
     if stage not in (Meaning.LISTENING, Meaning.OPEN, Meaning.HALF):
-        return cells
-    for call in ("accept", "send", "recv"):
-        if can(flat, state, call):
-            cells += [c for c in flat.cells[state, call] if c.outcome == OK and c.target == state]
-    return cells
+        return []
+    return [
+        cell
+        for call in ("accept", "send", "recv")
+        for cell in flat.cells.get((state, call), ())
+        if cell.outcome == OK and cell.target == state and seen_whole(cell)
+        if connectionless(flat) or works(flat, state, call)
+    ]
 
 
 def work_edge(flat: FlatMachine, cells: list[Cell], stage: Meaning) -> Edge:
@@ -228,6 +256,6 @@ def work_edge(flat: FlatMachine, cells: list[Cell], stage: Meaning) -> Edge:
     return Edge(state, state, tuple(call_rows(flat, cells)), frozenset({meaning}))
 
 
-def _drawn(cell: Cell, stage: Meaning) -> bool:
+def _drawn(flat: FlatMachine, cell: Cell, stage: Meaning) -> bool:
     # close() is legal everywhere: drawn from where a life ends, else told in a note.
-    return usual(cell, stage) and (cell.call != "close" or stage is not Meaning.SETUP)
+    return usual(flat, cell, stage) and (cell.call != "close" or stage is not Meaning.SETUP)

@@ -41,17 +41,28 @@ def _stage(flat: FlatMachine, state: str) -> Meaning:
         return Meaning.SETUP
     if situation.get("fd") != "open":
         return Meaning.FINAL
-    if can(flat, state, "accept"):
+    if works(flat, state, "accept"):
         return Meaning.LISTENING
-    able = [can(flat, state, call) for call in ("send", "recv")]
+    if connectionless(flat):
+        able = [situation[side] == "open" for side in ("wr", "rd")]
+        if situation["name"] == situation["peer"] == "no":
+            return Meaning.SETUP
+    else:
+        able = [works(flat, state, call) for call in ("send", "recv")]
     if all(able):
         return Meaning.SETUP if role == "connecting" else Meaning.OPEN
     if any(able):
         return Meaning.HALF
-    return Meaning.SETUP if role in ("fresh", "connecting") else Meaning.DEAD
+    beginning = role in ("fresh", "connecting") and not connectionless(flat)
+    return Meaning.SETUP if beginning else Meaning.DEAD
 
 
-def can(flat: FlatMachine, state: str, call: str) -> bool:
+def connectionless(flat: FlatMachine) -> bool:
+    """Whether the kind sends datagrams: its sockets have no role in a connection."""
+    return "role" not in flat.table.parts
+
+
+def works(flat: FlatMachine, state: str, call: str) -> bool:
     """Whether `call` does its work in `state`, now or after a wait, in the reference environment."""
     expected = flat.table.predict(call, flat.states[state], flat.table.reference)
     return expected is not None and expected.outcome in (OK, WOULD_BLOCK)
@@ -73,12 +84,12 @@ def seen_whole(cell: Cell) -> bool:
     return all(g.holds("complete") for g in cell.rule.given if g.name == "history")
 
 
-def usual(cell: Cell, stage: Meaning) -> bool:
+def usual(flat: FlatMachine, cell: Cell, stage: Meaning) -> bool:
     """Whether a call belongs to the usual life in a state of this stage."""
     if not goes_well(cell) or not seen_whole(cell):
         return False
     if stage in (Meaning.SETUP, Meaning.LISTENING):
-        return cell.call in STEPS
+        return cell.call in STEPS or (connectionless(flat) and cell.call == "send")
     return cell.call not in ASIDE
 
 
@@ -91,7 +102,11 @@ def main_states(flat: FlatMachine) -> tuple[str, ...]:
         state = todo.pop()
         for call in flat.calls:
             for cell in flat.cells[state, call]:
-                if cell.target in own and cell.target not in seen and usual(cell, stage[state]):
+                if (
+                    cell.target in own
+                    and cell.target not in seen
+                    and usual(flat, cell, stage[state])
+                ):
                     seen.add(cell.target)
                     todo.append(cell.target)
     return tuple(state for state in flat.states if state in seen)

@@ -46,8 +46,8 @@ def main(rounds: int) -> None:
                     measured[name].append(taken)
         ours, text, plain = (statistics.median(measured[name]) for name in ("ours", "text", "dot"))
         print(
-            f"lifecycle of {kind:12} as SVG: {ours:5.1f} ms (limit {LIMIT_MS:.0f}), of it graph and DOT "
-            f"{text:4.1f} ms; plain dot {plain:5.1f} ms; ratio {ours / plain:.2f}"
+            f"lifecycle of {kind:12} as SVG: {ours:5.1f} ms (limit {LIMIT_MS:.0f}), of it graph and "
+            f"DOT {text:4.1f} ms; plain dot {plain:5.1f} ms; ratio {ours / plain:.2f}"
         )
 
 
