@@ -13,6 +13,8 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 def clean(text: str) -> str:
     """`text` on one line: invisible characters as escapes, its length bounded."""
+    if text.isprintable() and len(text) <= _LONGEST:
+        return text
     shown = "".join(
         character
         if unicodedata.category(character)[0] not in "CZ" or character == " "

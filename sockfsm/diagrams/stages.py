@@ -6,6 +6,9 @@ every later state.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from functools import lru_cache
+
 from sockfsm.diagrams.graph import Meaning
 from sockfsm.model.flat import Cell, FlatMachine
 from sockfsm.model.rules import ACCEPTED, OK, WOULD_BLOCK
@@ -29,7 +32,8 @@ STEPS = frozenset(call for road in ROADS for call in road) - ASIDE
 """The calls by which a socket is set up, and put down."""
 
 
-def stages(flat: FlatMachine) -> dict[str, Meaning]:
+@lru_cache(maxsize=8)
+def stages(flat: FlatMachine) -> Mapping[str, Meaning]:
     """Flat state -> SETUP, LISTENING, OPEN, HALF, DEAD or FINAL."""
     return {state: _stage(flat, state) for state in flat.states}
 
