@@ -6,8 +6,10 @@ callback or a condition hangs on a transition the lookup says so, for the caller
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from sockfsm.model.executed import SocketMachine, observed
-from sockfsm.model.rules import ACCEPTED
+from sockfsm.model.rules import ACCEPTED, Rule
 
 
 class Compiled:
@@ -18,6 +20,7 @@ class Compiled:
         self.flat = machine.flat
         self.kind = self.flat.kind
         self.states = tuple(machine.states)
+        self._facts = self.flat.table.environment
         self._next: dict[tuple[str, str], str] = {}
         self._observed: set[tuple[str, str]] = set()
         for trigger, event in machine.events.items():
@@ -44,12 +47,20 @@ class Compiled:
         """Whether some outcome of `call` in `state` is not a refusal."""
         return any((state, f"{call}_{outcome}") in self._next for outcome in ACCEPTED)
 
-    def refusal(self, state: str, call: str) -> str:
+    def refusal(self, state: str, call: str, facts: Mapping[str, str] | None = None) -> str:
         """The errno's name with which `call` is refused in `state`, '' where it is legal.
 
-        A call that only a stricter machine forbids is refused with EPERM.
+        facts: what is known of the environment, see `FlatMachine.refusal`. A call that only a
+        stricter machine forbids is refused with EPERM.
         """
-        if self.accepts(state, call) or not self.flat.cells.get((state, call)):
+        if not self.flat.cells.get((state, call)):
             return ""
-        rule = self.flat.refusal(state, call)
-        return rule.outcome if rule is not None else "EPERM"
+        rule = self.rule(state, call, facts)
+        if rule is not None:
+            return rule.outcome
+        return "" if self.accepts(state, call) else "EPERM"
+
+    def rule(self, state: str, call: str, facts: Mapping[str, str] | None = None) -> Rule | None:
+        """The rule that refuses `call` in `state`, None where no rule does."""
+        known = {name: fact for name, fact in (facts or {}).items() if name in self._facts}
+        return self.flat.refusal(state, call, known)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
 from sockfsm.model.rules import ACCEPTED, Parts, Rule, Table
@@ -33,11 +33,16 @@ class FlatMachine:
         self.calls = table.calls
         self.states: dict[str, Parts] = {}
         self.cells: dict[tuple[str, str], tuple[Cell, ...]] = {}
+        self._named: dict[Parts, str] = {}
+        self._reference = table.reference
         self.initial = self._add(table.initial)
         self._expand()
 
     def _add(self, parts: Parts) -> str:
-        name = self.table.name(parts)
+        name = self._named.get(parts)
+        if name is not None:
+            return name
+        name = self._named[parts] = self.table.name(parts)
         known = self.states.setdefault(name, parts)
         if known != parts:
             raise ValueError(f"{self.kind}: two situations are called {name}: {known} and {parts}")
@@ -61,11 +66,11 @@ class FlatMachine:
     def _choices(self, call: str, parts: Parts) -> Iterator[Rule]:
         """One rule for each outcome: that of the reference environment, else the first."""
         chosen: dict[str, Rule] = {}
-        expected = self.table.predict(call, parts, self.table.reference)
+        expected: Rule | None = None
         for entry in self.table.fitting(call, parts):
             chosen.setdefault(entry.outcome, entry)
-        if expected is not None:
-            chosen[expected.outcome] = expected
+            if expected is None and all(c.holds(self._reference[c.name]) for c in entry.given):
+                expected = chosen[entry.outcome] = entry
         yield from chosen.values()
 
     def __iter__(self) -> Iterator[Cell]:
@@ -80,13 +85,18 @@ class FlatMachine:
                 return cell
         return None
 
-    def refusal(self, state: str, call: str) -> Rule | None:
-        """The rule that refuses `call` in `state` whatever the environment; None when it is legal."""
-        cells = self.cells.get((state, call), ())
-        if not cells or any(cell.outcome in ACCEPTED for cell in cells):
+    def refusal(self, state: str, call: str, facts: Mapping[str, str] | None = None) -> Rule | None:
+        """The rule that refuses `call` in `state`; None when it is legal.
+
+        A refusal holds whatever the environment is. facts: what is known of it all the same, such
+        as {"to": "none"} for a send without an address.
+        """
+        parts = self.states[state]
+        rules = tuple(self.table.fitting(call, parts, facts))
+        if not rules or any(entry.outcome in ACCEPTED for entry in rules):
             return None
-        expected = self.table.predict(call, self.states[state], self.table.reference)
-        return expected or cells[-1].rule
+        environment = {**self.table.reference, **(facts or {})}
+        return self.table.predict(call, parts, environment) or rules[-1]
 
     def legal(self, state: str) -> tuple[str, ...]:
         """The calls that the kernel may take in `state`."""

@@ -168,13 +168,24 @@ class Table:
         """The reference environment: fact -> value."""
         return {name: values[0] for name, values in self.environment.items()}
 
-    def fitting(self, call: str, parts: Parts) -> Iterator[Rule]:
-        """The rules within reach for `call` in this situation, in order, the closing one last."""
+    def fitting(
+        self, call: str, parts: Parts, facts: Mapping[str, str] | None = None
+    ) -> Iterator[Rule]:
+        """The rules within reach for `call` in this situation, in order, the closing one last.
+
+        facts: what is known of the environment; rules that it excludes are left out.
+        """
         for entry, tests in self._rules_of(call):
-            if all(parts[index] in values for index, values in tests):
-                yield entry
-                if not entry.given:
-                    return
+            if not all(parts[index] in values for index, values in tests):
+                continue
+            given = entry.given
+            if facts and given:
+                if not all(c.name not in facts or c.holds(facts[c.name]) for c in given):
+                    continue
+                given = tuple(c for c in given if c.name not in facts)
+            yield entry
+            if not given:
+                return
 
     def _rules_of(self, call: str) -> list[tuple[Rule, _Tests]]:
         found = self._index.get(call)

@@ -68,12 +68,14 @@ _CONNECT = (
 )
 
 _SEND = (
+    rule("send", "", "EMSGSIZE", given="size=big",
+         why="A datagram travels whole: it must fit into the send buffer.", source="send(2)"),
+    rule("send", "wr=shut", "EPIPE",
+         why="shutdown(SHUT_WR) was called; the kernel looks at that before it looks for a peer.",
+         source="send(2), measured"),
     rule("send", "peer=no", "ENOTCONN", given="to=none",
          why="No peer is known: use sendto(), or connect() first.", source="send(2)",
          note="UDP says EDESTADDRREQ in the same place; so does POSIX."),
-    rule("send", "", "EMSGSIZE", given="size=big",
-         why="A datagram travels whole: it must fit into the send buffer.", source="send(2)"),
-    rule("send", "wr=shut", "EPIPE", why="shutdown(SHUT_WR) was called.", source="send(2)"),
     rule("send", "", "EAGAIN", given="room=no",
          why="The send buffer, or the peer's queue, is full (max_dgram_qlen): a blocking send() "
          "would wait.", source="send(2), unix(7)"),

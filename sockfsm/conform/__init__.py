@@ -1,0 +1,1 @@
+"""The machines beside the running kernel: every sequence of calls, compared."""

@@ -1,0 +1,255 @@
+"""A bench per kind: the peers that the reference environment has, and a fresh socket per sequence.
+
+The socket under test is non-blocking and lingers for zero seconds, so that its close() leaves no
+TIME_WAIT behind; peers are renewed before their queues fill. Loopback and a private folder only.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from sockfsm.errors import UsageError
+
+_LINGER_ZERO = b"\1\0\0\0\0\0\0\0"
+_AF_UNSPEC = bytes(16)
+_TCP_STATES = (
+    *("", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"),
+    *("CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING"),
+)
+_libc = ctypes.CDLL(None, use_errno=True)
+
+Address = tuple[str, int] | str
+
+
+def disconnect(sock: socket.socket) -> None:
+    """connect() to AF_UNSPEC, which Python's socket has no way to say."""
+    if _libc.connect(sock.fileno(), _AF_UNSPEC, len(_AF_UNSPEC)) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def outcome_of(call: Callable[[], object]) -> str:
+    """`ok`, `eof` for b'', or the errno's name."""
+    try:
+        result = call()
+    except OSError as error:
+        if error.errno is None:
+            return str(error)
+        return errno.errorcode.get(error.errno, str(error.errno)).replace("ENOTSUP", "EOPNOTSUPP")
+    return "eof" if result == b"" else "ok"
+
+
+class Bench:
+    """The reference environment of one kind, for one process.
+
+    lane: a number that no other bench has at the same time; it chooses the loopback address.
+    UsageError when the kernel refuses sockets, ports or paths.
+    """
+
+    family: int = socket.AF_INET
+    type: int = socket.SOCK_STREAM
+    lasts = 400
+    """After how many sequences the peers are renewed."""
+
+    def __init__(self, lane: int = 0) -> None:
+        self.lane = lane
+        self.host = f"127.{80 + lane // 60_000 % 40}.{lane // 250 % 240}.{1 + lane % 250}"
+        self._used = 0
+        self.peer: socket.socket | None = None
+
+    def open(self) -> None:
+        """Set the peers up. UsageError when that is impossible."""
+        self.close()
+        try:
+            self.peer = self.set_up()
+        except OSError as error:
+            raise UsageError(f"the kernel refuses the bench for {self}: {error}") from error
+
+    def close(self) -> None:
+        """Take the peers down."""
+        if self.peer is not None:
+            self.peer.close()
+            self.peer = None
+        self._used = 0
+
+    def __enter__(self) -> Bench:
+        self.open()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def set_up(self) -> socket.socket:
+        """The peer that connect() goes to."""
+        peer = socket.socket(self.family, self.type)
+        peer.bind(self.fresh())
+        if self.type == socket.SOCK_STREAM:
+            peer.listen(4096)
+        peer.setblocking(False)
+        return peer
+
+    def fresh(self) -> Address:
+        """A name for bind() that nobody has."""
+        return (self.host, 0)
+
+    def target(self) -> Address:
+        """Where connect() goes."""
+        assert self.peer is not None
+        address: Address = self.peer.getsockname()
+        return address
+
+    def make(self) -> socket.socket:
+        """The socket under test, just created."""
+        sock = socket.socket(self.family, self.type)
+        sock.setblocking(False)
+        if self.type == socket.SOCK_STREAM:
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        return sock
+
+    def run(self, calls: Sequence[str], look: bool = False) -> tuple[list[str], dict[str, object]]:
+        """(the outcome of each call, what is seen from outside afterwards when `look`)."""
+        if self._used >= self.lasts:
+            self.open()
+        self._used += 1
+        self.clean()
+        sock = self.make()
+        try:
+            outcomes = [outcome_of(self.deed(sock, call)) for call in calls]
+            return outcomes, self.seen(sock) if look else {}
+        finally:
+            self.dispose(sock)
+
+    def clean(self) -> None:
+        """Before each sequence: make room at the peer."""
+
+    def dispose(self, sock: socket.socket) -> None:
+        """After each sequence."""
+        sock.close()
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        """What a call word does to the real socket."""
+        deeds: dict[str, Callable[[], object]] = {
+            "bind": lambda: sock.bind(self.fresh()),
+            "listen": lambda: sock.listen(5),
+            "accept": sock.accept,
+            "connect": lambda: sock.connect(self.target()),
+            "send": lambda: sock.send(b"x"),
+            "recv": lambda: sock.recv(16),
+            "shutdown_rd": lambda: sock.shutdown(socket.SHUT_RD),
+            "shutdown_wr": lambda: sock.shutdown(socket.SHUT_WR),
+            "shutdown_rdwr": lambda: sock.shutdown(socket.SHUT_RDWR),
+            "disconnect": lambda: disconnect(sock),
+            "so_error": lambda: _so_error(sock),
+            "close": sock.close,
+            "detach": lambda: os.close(number) if (number := sock.detach()) >= 0 else None,
+        }
+        return deeds[call]
+
+    def seen(self, sock: socket.socket) -> dict[str, object]:
+        """The state as far as it can be seen from outside, on a second look."""
+        if sock.fileno() < 0:
+            return {"open": False}
+        name = sock.getsockname()
+        facts: dict[str, object] = {
+            "open": True,
+            "named": bool(name[1] if isinstance(name, tuple) else name),
+            "connected": outcome_of(sock.getpeername) == "ok",
+        }
+        if self.type == socket.SOCK_STREAM:
+            facts["listening"] = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
+        if self.family != socket.AF_UNIX and self.type == socket.SOCK_STREAM:
+            facts["tcp"] = _TCP_STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
+        # Last, because reading the pending error clears it.
+        facts["error"] = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+        return facts
+
+    def __str__(self) -> str:
+        return type(self).__name__
+
+
+def _so_error(sock: socket.socket) -> None:
+    number = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+class TcpBench(Bench):
+    """A live TCP listener that never accepts."""
+
+
+class Tcp6Bench(TcpBench):
+    """The same over IPv6."""
+
+    family = socket.AF_INET6
+
+    def fresh(self) -> Address:
+        return ("::1", 0)
+
+
+class UdpBench(Bench):
+    """A bound UDP socket that is read between sequences only."""
+
+    type = socket.SOCK_DGRAM
+
+    def clean(self) -> None:
+        assert self.peer is not None
+        while outcome_of(lambda: self.peer and self.peer.recv(16)) == "ok":
+            continue
+
+
+class UnixBench(Bench):
+    """A UNIX listener in a private folder, which vanishes with the bench."""
+
+    family = socket.AF_UNIX
+
+    def __init__(self, lane: int = 0) -> None:
+        super().__init__(lane)
+        self._folder: tempfile.TemporaryDirectory[str] | None = None
+        self._names = 0
+        self._bound: list[str] = []
+
+    def open(self) -> None:
+        if self._folder is None:
+            self._folder = tempfile.TemporaryDirectory(prefix="sockfsm-")
+        super().open()
+        self._bound.clear()
+
+    def __exit__(self, *_: object) -> None:
+        super().__exit__()
+        if self._folder is not None:
+            self._folder.cleanup()
+            self._folder = None
+
+    def fresh(self) -> Address:
+        assert self._folder is not None
+        self._names += 1
+        path = f"{self._folder.name}/{self._names}"
+        self._bound.append(path)
+        return path
+
+    def dispose(self, sock: socket.socket) -> None:
+        super().dispose(sock)
+        for path in self._bound:
+            Path(path).unlink(missing_ok=True)
+        self._bound.clear()
+
+
+class UnixDatagramBench(UnixBench, UdpBench):
+    """A bound UNIX datagram socket that is read between sequences only."""
+
+    type = socket.SOCK_DGRAM
+
+
+BENCHES: dict[str, type[Bench]] = {
+    "tcp": TcpBench,
+    "udp": UdpBench,
+    "unix-stream": UnixBench,
+    "unix-dgram": UnixDatagramBench,
+}
+"""Kind -> the bench of its reference environment."""

@@ -1,0 +1,87 @@
+"""Predictions by the thousand: one sequence per line in, one JSON object per line out, in order."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator
+
+from sockfsm.errors import UsageError
+from sockfsm.model.predict import Node, Predictor
+from sockfsm.model.rules import ACCEPTED, EOF, OK, WITHOUT_DESCRIPTOR
+
+_LONGEST = 100_000
+# JSON fragments of one step: outcome, state after, legal; and the node that follows.
+_Fragments = tuple[str, str, str, "_Place"]
+
+
+class _Place:
+    """A node with its steps as ready JSON text."""
+
+    __slots__ = ("node", "steps")
+
+    def __init__(self, node: Node) -> None:
+        self.node = node
+        self.steps: dict[str, _Fragments] = {}
+
+
+class Batch:
+    """Turns lines into JSON lines; each (state, call) is worked out once.
+
+    A line is call words with spaces or commas between them; an empty line is the empty sequence. A
+    line that is no sequence gives `{"error": ...}` in its place, and `failed` hears of it.
+    """
+
+    def __init__(
+        self, predictor: Predictor, failed: Callable[[str], None], state: str = ""
+    ) -> None:
+        self._predictor = predictor
+        self._failed = failed
+        self._places: dict[int, _Place] = {}
+        self._created = self._place(predictor.origin((), state))
+        self._start = self._created if state else self._place(predictor.start)
+
+    def _place(self, node: Node) -> _Place:
+        place = self._places.get(id(node))
+        if place is None:
+            place = self._places[id(node)] = _Place(node)
+        return place
+
+    def _step(self, place: _Place, call: str) -> _Fragments:
+        outcome, after, _ = self._predictor.step(place.node, call)
+        fragments = (
+            f'"{OK if outcome == EOF else outcome}"',
+            f'"{after.name}"',
+            "true" if outcome in ACCEPTED else "false",
+            self._place(after),
+        )
+        place.steps[call] = fragments
+        return fragments
+
+    def line(self, text: str) -> str:
+        """The JSON object for one sequence. UsageError when it is none."""
+        words = text.replace(",", " ").split()
+        if len(words) > _LONGEST:
+            raise UsageError(f"{len(words)} calls are too many: at most {_LONGEST}")
+        made = words and words[0] in WITHOUT_DESCRIPTOR and words[0] != "exit"
+        place = self._start if made else self._created
+        outcomes, states, legal = [], [], []
+        for word in words:
+            found = place.steps.get(word) or self._step(place, word)
+            outcomes.append(found[0])
+            states.append(found[1])
+            legal.append(found[2])
+            place = found[3]
+        return (
+            f'{{"outcomes": [{", ".join(outcomes)}], "states": [{", ".join(states)}], '
+            f'"legal": [{", ".join(legal)}]}}'
+        )
+
+    def lines(self, texts: Iterable[str]) -> Iterator[str]:
+        """One JSON object for each line, as they come."""
+        for number, text in enumerate(texts, 1):
+            try:
+                yield self.line(text)
+            except UsageError as error:
+                message = f"line {number}: {error}"
+                self._failed(message)
+                yield json.dumps({"error": message})

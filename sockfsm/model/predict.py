@@ -1,0 +1,182 @@
+"""Prediction: how a sequence of calls would end, by the rules, with no kernel asked.
+
+The environment is the *reference environment* unless described: a non-blocking socket; one live
+listener (stream) or bound peer (datagram) of the same kind with room, that never accepts, sends or
+closes; bind() takes a fresh name each time, connect() goes to the peer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from functools import cache
+
+from sockfsm.errors import UsageError
+from sockfsm.model.kinds import flat_of, table_of
+from sockfsm.model.rules import ACCEPTED, EOF, OK, WITHOUT_DESCRIPTOR, Parts, Rule, Table
+
+CREATED = "CREATED"
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """One call of a sequence, as the model sees it.
+
+    outcome: `ok` or an errno's name; would-block is EAGAIN, a TCP connect under way EINPROGRESS.
+    end_of_stream: the call is a recv() that gives b'' (its outcome is `ok`). before, after: the
+    states' names. legal: the kernel does not refuse it. lint: the name of the mistake that the call
+    almost always is although the kernel lets it through, else ''. why, source: the rule's reason
+    and where it stands written; note: how POSIX or the BSDs differ. legal_calls: the calls that the
+    kernel would not refuse in `before`.
+    """
+
+    call: str
+    before: str
+    outcome: str
+    after: str
+    legal: bool
+    lint: str
+    why: str
+    source: str
+    note: str
+    legal_calls: tuple[str, ...]
+    end_of_stream: bool = False
+
+    @property
+    def verdict(self) -> str:
+        """`refused`, `lint` (let through, although almost always a mistake) or `legal`."""
+        if not self.legal:
+            return "refused"
+        return "lint" if self.lint else "legal"
+
+
+class Node:
+    """A situation and, for each call asked so far, the rule that applies and the next situation."""
+
+    __slots__ = ("name", "parts", "steps")
+
+    def __init__(self, parts: Parts, name: str) -> None:
+        self.parts = parts
+        self.name = name
+        self.steps: dict[str, tuple[str, Node, Rule]] = {}
+
+
+class Predictor:
+    """The machine of a kind in one environment, worked out call by call and remembered."""
+
+    def __init__(self, kind: str, given: Mapping[str, str] | None = None) -> None:
+        self.table = table_of(kind)
+        self.kind = kind
+        self.environment = environment(self.table, given or {})
+        self._nodes: dict[Parts, Node] = {}
+        self.start = self._node(self.table.initial)
+        self.created = self.step(self.start, "create")[1]
+
+    def _node(self, parts: Parts) -> Node:
+        node = self._nodes.get(parts)
+        if node is None:
+            node = self._nodes[parts] = Node(parts, self.table.name(parts))
+        return node
+
+    def step(self, node: Node, call: str) -> tuple[str, Node, Rule]:
+        """(outcome in the machine's words, next node, rule). UsageError for an impossible call."""
+        found = node.steps.get(call)
+        if found is None:
+            found = node.steps[call] = self._work_out(node, call)
+        return found
+
+    def _work_out(self, node: Node, call: str) -> tuple[str, Node, Rule]:
+        entry = self.table.predict(call, node.parts, self.environment)
+        if entry is None:
+            if call not in self.table.calls:
+                words = " ".join(self.table.calls)
+                raise UsageError(f"no call {call!r} for {self.kind}: the words are {words}")
+            raise UsageError(
+                f"{call} makes a socket of its own, and in {node.name} there is one already: "
+                f"put {call} first"
+            )
+        return entry.outcome, self._node(self.table.after(entry, node.parts)), entry
+
+    def origin(self, calls: Iterable[str], state: str = "") -> Node:
+        """Where a sequence begins: `state`, or START when its first call makes the socket."""
+        if state:
+            flat = flat_of(self.kind)
+            if state not in flat.states:
+                raise UsageError(
+                    f"no state {state!r} of {self.kind}: it has {' '.join(sorted(flat.states))}"
+                )
+            return self._node(flat.states[state])
+        first = next(iter(calls), "")
+        made = first in WITHOUT_DESCRIPTOR and first != "exit"
+        return self.start if made else self.created
+
+    def legal_calls(self, node: Node) -> tuple[str, ...]:
+        """The calls that would not be refused here, in this environment."""
+        return tuple(
+            call
+            for call in self.table.calls
+            if (entry := self.table.predict(call, node.parts, self.environment)) is not None
+            and not entry.refused
+        )
+
+    def predict(self, calls: Iterable[str], state: str = "") -> list[Prediction]:
+        """One prediction per call; see the module's `predict`."""
+        words = list(calls)
+        node = self.origin(words, state)
+        predictions = []
+        for call in words:
+            outcome, after, entry = self.step(node, call)
+            predictions.append(
+                Prediction(
+                    call=call,
+                    before=node.name,
+                    outcome=OK if outcome == EOF else outcome,
+                    after=after.name,
+                    legal=outcome in ACCEPTED,
+                    lint=entry.lint,
+                    why=entry.why,
+                    source=entry.source,
+                    note=entry.note,
+                    legal_calls=self.legal_calls(node),
+                    end_of_stream=outcome == EOF,
+                )
+            )
+            node = after
+        return predictions
+
+
+def environment(table: Table, given: Mapping[str, str]) -> dict[str, str]:
+    """The reference environment with `given` facts changed. UsageError for unknown ones."""
+    facts = table.reference
+    for fact, value in given.items():
+        if fact not in facts:
+            raise UsageError(f"no fact {fact!r} for {table.kind}: there are {', '.join(facts)}")
+        if value not in table.environment[fact]:
+            known = ", ".join(table.environment[fact])
+            raise UsageError(f"{fact} cannot be {value!r}: it is one of {known}")
+        facts[fact] = value
+    return facts
+
+
+@cache
+def _predictor(kind: str, given: tuple[tuple[str, str], ...]) -> Predictor:
+    return Predictor(kind, dict(given))
+
+
+def predict(
+    kind: str,
+    calls: Iterable[str],
+    *,
+    given: Mapping[str, str] | None = None,
+    state: str = "",
+) -> list[Prediction]:
+    """How each of `calls` would end on a socket of `kind`, one after the other.
+
+    calls: words such as "bind", "listen", "shutdown_wr"; `sockfsm machine KIND` lists them. The
+    socket is fresh (state CREATED), or not made yet when the first call makes it; `state` begins
+    elsewhere. given: facts of the environment that differ from the reference one, such as
+    {"peer": "refuses", "mode": "blocking"}. UsageError for an unknown kind, call, fact or state.
+    """
+    if isinstance(calls, str):
+        calls = calls.split()
+    return _predictor(kind, tuple(sorted((given or {}).items()))).predict(calls, state)
