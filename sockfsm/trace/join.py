@@ -30,7 +30,7 @@ def join(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Packet]:
 
     Reads all calls first and keeps those that can cause a packet; the packets are streamed.
     """
-    index = _Index(calls)
+    index = Index(calls)
     lanes: dict[tuple[End, End], _Lane] = {}
     for packet in packets:
         source, target, flags = packet.source, packet.target, packet.flags
@@ -113,7 +113,7 @@ class _Causes:
         return found
 
 
-class _Index:
+class Index:
     """Which socket has which ends since when, and what it called."""
 
     def __init__(self, calls: Iterable[Call]) -> None:
@@ -123,8 +123,9 @@ class _Index:
         self.accepted: dict[tuple[int, End], list[Since]] = {}
         # local port -> [(since, socket)]: what only has a name
         self.bound: dict[int, list[Since]] = {}
-        # where datagrams were sent to -> the calls
+        # where datagrams were sent to, and where a connect without a known name went -> the calls
         self.sendto: dict[End, list[Call]] = {}
+        self.connecting: dict[End, list[Call]] = {}
         for call in calls:
             if call.socket is not None and call.socket.kind in _INET:
                 self._add(call, call.socket)
@@ -133,8 +134,9 @@ class _Index:
         for known in (self.connected, self.accepted, self.bound):
             for entries in known.values():
                 entries.sort(key=_TIME)
-        for sends in self.sendto.values():
-            sends.sort(key=_BEGIN)
+        for towards in (self.sendto, self.connecting):
+            for calls_there in towards.values():
+                calls_there.sort(key=_BEGIN)
 
     def _add(self, call: Call, socket: Socket) -> None:
         word = call.call
@@ -154,22 +156,33 @@ class _Index:
             if causes is None:
                 causes = self.causes[socket.identity] = _Causes()
             causes.calls.append(call)
-            target = _end(call.address) if word == "send" else None
-            if target:
+            target = _end(call.address)
+            if target and word == "send":
                 self.sendto.setdefault(target, []).append(call)
+            elif target and word == "connect" and not (socket.local and socket.remote):
+                self.connecting.setdefault(target, []).append(call)
 
     def sender(self, packet: Packet) -> Socket | None:
         """The traced socket that sends this first packet of its lane."""
         key = (packet.source[1], packet.target)
         connecting = _latest(self.connected.get(key, ()), packet.time + SLACK)
         if connecting is not None or packet.flags == "S":
-            return connecting or self.named(packet)
+            return connecting or self._refused(packet) or self.named(packet)
         # The kernel answers before accept gives the socket: it is the next one that accept gives.
         accepted = self.accepted.get(key)
         if accepted:
             place = bisect_left(accepted, packet.time - SLACK, key=_TIME)
             return accepted[min(place, len(accepted) - 1)][1]
         return self.named(packet)
+
+    def _refused(self, packet: Packet) -> Socket | None:
+        """The socket of the one connect to there that was running, when the names are not known."""
+        calls = self.connecting.get(packet.target, ())
+        last = bisect_right(calls, packet.time + SLACK, key=_BEGIN)
+        running = [
+            c for c in calls[max(last - _LOOK_BACK, 0) : last] if packet.time <= c.end + SLACK
+        ]
+        return running[0].socket if len(running) == 1 else None
 
     def named(self, packet: Packet) -> Socket | None:
         return _latest(self.bound.get(packet.source[1], ()), packet.time + SLACK)
@@ -180,7 +193,7 @@ class _Lane:
 
     __slots__ = ("causes", "index", "isn", "known", "socket")
 
-    def __init__(self, index: _Index, packet: Packet) -> None:
+    def __init__(self, index: Index, packet: Packet) -> None:
         self.index = index
         self.known = "S" in packet.flags
         self.isn = packet.seq

@@ -194,6 +194,23 @@ def network(link: int, data: bytes) -> int | None:
     return network_offset(link, data)
 
 
+def icmp_cause(frame: Frame) -> Frame | None:
+    """The packet that an ICMP error quotes, as a frame of its own; None for anything else."""
+    wall, link, data, length = frame
+    start = network(link, data)
+    if start is None or len(data) < start + 48:
+        return None
+    version, inner = data[start] >> 4, None
+    if version == 4 and data[start + 9] == 1:
+        header = (data[start] & 15) * 4
+        # Destination unreachable, source quench, redirect, time exceeded, parameter problem.
+        if data[start + header] in (3, 4, 5, 11, 12):
+            inner = start + header + 8
+    elif version == 6 and data[start + 6] == 58 and data[start + 40] < 128:
+        inner = start + 48
+    return None if inner is None else (wall, RAW, data[inner:], length - inner)
+
+
 def transport(link: int, data: bytes) -> int | None:
     """Where the TCP or UDP header lies."""
     start = network(link, data)

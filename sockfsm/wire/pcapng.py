@@ -319,10 +319,13 @@ def _described(body: bytes, order: str) -> _Interface:
 def keep(path: Path, wanted: Callable[[Frame], bool]) -> tuple[int, int]:
     """Rewrite a capture of ours with the wanted frames alone: (kept, left out).
 
-    The file is replaced at once: whoever reads it sees the old one or the new one. When the disk
-    has no room for the second one, the old one stays, and TraceError says so.
+    A file that has no others is left as it is. Else it is replaced at once: whoever reads it sees
+    the old one or the new one. When the disk has no room for the new one, the old one stays, and
+    TraceError says so.
     """
     source = CaptureFile(path)
+    if all(map(wanted, source)):
+        return sum(1 for _ in source), 0
     fresh = path.with_name(path.name + ".part")
     kept = left = 0
     try:
