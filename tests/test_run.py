@@ -102,7 +102,7 @@ def test_children_by_fork_multiprocessing_and_subprocess(traced):
         "        child.start(); child.join()\n"
         "    if not os.fork(): talk(); os._exit(0)\n"
         "    os.wait()\n"
-        "    code = 'import socket; socket.socketpair()[0].sendall(b\"hello\")'\n"
+        "    code = 'import socket; a, b = socket.socketpair(); a.sendall(b\"hello\")'\n"
         "    subprocess.run([sys.executable, '-W', 'ignore', '-c', code], check=True)\n"
     )
     assert completed.stderr == ""

@@ -11,7 +11,8 @@ A log begins with MAGIC, padded to a slot. A slot is
     done u64             bytes moved
 
 and head packs, from the lowest bit: method 8, state before 12, state after 12, errno 16, address
-form 2, outcome 3, WAITED, UNEXPLAINED, ENFORCED, BEGUN. States are numbered by the `kind` note.
+form 2, outcome 3, WAITED, UNEXPLAINED, ENFORCED, BEGUN, REFUSED (the machine refuses the call in the
+state before). States are numbered by the `kind` note.
 
 A *birth* (create, accepted, ...) has in asked: family 8, type 8, kind 8; in done: descriptor 32,
 protocol 16. An address of form INET has its peer (or, for bind, its name) in done: IPv4 32, port 16,
@@ -50,6 +51,7 @@ WAITED = 1 << 53
 UNEXPLAINED = 1 << 54
 ENFORCED = 1 << 55
 BEGUN = 1 << 56
+REFUSED = 1 << 57
 
 NO_ADDRESS, INET, NOTED = range(3)
 OUTCOMES = ("ok", "eof", "errno", "deferred", "raised", "timeout", "gaierror")

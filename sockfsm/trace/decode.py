@@ -8,14 +8,13 @@ from errno import errorcode
 from pathlib import Path
 from typing import Any
 
+from sockfsm.model.kinds import flat_of
 from sockfsm.record.layout import (
     ADDRESS,
     AFTER,
     BEFORE,
     BEGUN,
-    DEFERRED,
     ENFORCED,
-    EOF,
     ERRNO,
     ERROR,
     INET,
@@ -24,6 +23,7 @@ from sockfsm.record.layout import (
     NOTED,
     OUTCOME,
     OUTCOMES,
+    REFUSED,
     UNEXPLAINED,
     WAITED,
     inet_name,
@@ -49,7 +49,7 @@ class Decoder:
         self._methods: tuple[tuple[str, str], ...] = METHODS
         self._sites: dict[int, Site] = {}
         self._addresses: dict[int, Address] = {}
-        self._kinds: dict[int, tuple[str, list[str], dict[str, dict[str, str]]]] = {}
+        self._kinds: dict[int, tuple[str, list[str]]] = {}
         self._accepted: dict[int, tuple[Socket | None, Address | None]] = {}
         self._open: dict[int, Wait] = {}
         self._kind_numbers: dict[int, int] = {}
@@ -71,7 +71,7 @@ class Decoder:
             number = note["thread"]
             self.process.threads[number] = Thread(number, note["ident"], note["name"])
         elif "kind" in note:
-            self._kinds[note["kind"]] = note["name"], note["states"], note["refusals"]
+            self._kinds[note["kind"]] = note["name"], note["states"]
         elif "socket" in note:
             socket = self._socket(note["socket"])
             if socket is not None:
@@ -138,7 +138,10 @@ class Decoder:
             wait = self._open.pop(thread)
             if head & WAITED:
                 self.waits.append(wait._replace(end=end))
-        before, after, predicted = self._states(socket, head, word, number)
+        before, after = self._states(socket, head, number)
+        predicted = ""
+        if head & REFUSED and socket is not None:
+            predicted = outcome if code == ERROR else _refusal(socket.kind, before, word)
         return Call(
             begin,
             end,
@@ -158,26 +161,24 @@ class Decoder:
             bool(head & WAITED),
             not head & UNEXPLAINED,
             bool(head & ENFORCED),
-            predicted if code != EOF and code != DEFERRED else "",
+            predicted,
         )
 
-    def _states(
-        self, socket: Socket | None, head: int, word: str, number: int
-    ) -> tuple[str, str, str]:
+    def _states(self, socket: Socket | None, head: int, number: int) -> tuple[str, str]:
         if socket is None:
-            return "", "", ""
+            return "", ""
         key = self._kind_numbers.get(number)
         if key is None:
             key = next((k for k, kind in self._kinds.items() if kind[0] == socket.kind), -1)
             self._kind_numbers[number] = key
         kind = self._kinds.get(key)
         if kind is None:
-            return "?", "?", ""
-        _, states, refusals = kind
+            return "?", "?"
+        states = kind[1]
         before, after = head >> BEFORE & _UNKNOWN, head >> AFTER & _UNKNOWN
         if before >= len(states) or after >= len(states):
-            return "?", "?", ""
-        return states[before], states[after], refusals.get(str(before), {}).get(word, "")
+            return "?", "?"
+        return states[before], states[after]
 
     def _birth(self, fields: Fields, method: str, word: str) -> Socket:
         asked, done, number, thread = fields[6], fields[7], fields[3], fields[5]
@@ -185,7 +186,7 @@ class Decoder:
         if known is not None:
             known.descriptor = done & MOST
             return known
-        kind = self._kinds.get(asked >> 16 & 0xFF, ("other", [], {}))[0]
+        kind = self._kinds.get(asked >> 16 & 0xFF, ("other", []))[0]
         born = Socket(
             f"{self.process.pid}.{number}",
             number,
@@ -236,6 +237,13 @@ class Decoder:
         elif socket is not None and word == "connect":
             socket.remote = address
         return address
+
+
+def _refusal(kind: str, state: str, word: str) -> str:
+    """How the machine refuses a call that the kernel took all the same."""
+    flat = flat_of(kind)
+    rule = flat.refusal(state, word) if state in flat.states else None
+    return rule.outcome if rule is not None else "EPERM"
 
 
 def _address(value: Any) -> Any:

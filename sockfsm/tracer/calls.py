@@ -13,6 +13,7 @@ from sys import _getframe
 from typing import Any
 
 from sockfsm.record.layout import NUMBER
+from sockfsm.tracer.adapters import adapt
 from sockfsm.tracer.finish import failed, finished, outcome_of
 from sockfsm.tracer.recorder import begin_wait, clock, end_wait, log, me, packed, site_of
 from sockfsm.tracer.rows import Tracked, step
@@ -23,7 +24,8 @@ from sockfsm.tracer.sockets import (
     claim,
     kind,
     note_names,
-    numbers,
+    number,
+    part,
     paths,
     ready,
     records,
@@ -94,6 +96,8 @@ def init(
             unclaimed.pop(_fileno(self), None)
         born(self, NUMBER["socket"], begin, end, frame)
     else:
+        # ssl and multiprocessing may have been imported since tracing began.
+        adapt()
         claim(self, begin, end, frame)
 
 
@@ -105,7 +109,7 @@ def _stillborn(error: OSError, family: int, type_: int, proto: int, begin: int, 
         max(int(proto), 0),
     )
     found = kind(family, type_, proto)
-    tracked = Tracked(next(numbers), found.initial)
+    tracked = Tracked(number(), found.initial)
     bits = step(tracked, NUMBER["socket"], outcome_of(error, "create")[0])
     asked = family & 0xFF | (type_ & 0xF) << 8 | found.number << 16
     site = site_of(frame)
@@ -184,7 +188,7 @@ def accept(self: Socket, /) -> tuple[int, Any]:
     end = clock()
     finished(tracked, method, "ok", begin, end, 0, 0, waited, frame, packed(address or None))
     initial = tracked.row.kind.initial
-    unclaimed[descriptor] = Tracked(next(numbers), initial), initial, NUMBER["accepted"]
+    unclaimed[descriptor] = Tracked(number(), initial), initial, NUMBER["accepted"]
     return descriptor, address
 
 
@@ -401,9 +405,14 @@ def real_close(self: Socket, *args: Any) -> None:
 
 def detach(self: Socket) -> int:
     tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    adapt()
     row = tracked.row
     descriptor: int = _plain["detach"](self)
-    if descriptor >= 0:
+    if descriptor >= 0 and tracked.descriptors > 1:
+        # ssl makes its own object on the same descriptor: that one goes on with the model.
+        part(self, tracked)
+        finished(tracked, NUMBER["detach"], "deferred", begin, clock(), 0, 0, False, frame)
+    elif descriptor >= 0:
         finished(tracked, NUMBER["detach"], "ok", begin, clock(), 0, 0, False, frame)
         unclaimed[descriptor] = tracked, row, NUMBER["adopt"]
     return descriptor

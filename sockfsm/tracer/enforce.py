@@ -72,8 +72,8 @@ def illegal(tracked: Tracked, method: int, refusal: str, history: tuple[Call, ..
     call = METHODS[method][1]
     compiled = row.kind.compiled
     assert compiled is not None
-    legal = tuple(word for word in compiled.flat.calls if compiled.accepts(row.state, word))
-    rule = compiled.flat.refusal(row.state, call)
+    legal = tuple(word for word in compiled.flat.calls if not compiled.refusal(row.state, word))
+    rule = row.rule(method)
     number = getattr(errno, refusal)
     why = rule.why if rule is not None else "this stricter machine has no such transition."
     lines = [

@@ -19,9 +19,11 @@ from sockfsm.record.layout import (
     ERRNO,
     ERROR,
     METHODS,
+    NUMBER,
     OK,
     OUTCOME,
     RAISED,
+    REFUSED,
     TIMEOUT,
     UNEXPLAINED,
     UNRESOLVED,
@@ -29,10 +31,14 @@ from sockfsm.record.layout import (
 
 if TYPE_CHECKING:
     from sockfsm.model.compiled import Compiled
+    from sockfsm.model.rules import Rule
 
 Entry = tuple[int, "Row"]
 Key = int | tuple[int, str]
 UNMODELLED = "-"
+# What a method tells of the environment: whether a send comes with an address.
+_UNADDRESSED = {"to": "none"}
+_FACTS: dict[int, dict[str, str]] = {NUMBER["sendto"]: {"to": "address"}, NUMBER["sendmsg"]: {}}
 _CODES = {
     "ok": OK,
     "eof": EOF,
@@ -57,7 +63,16 @@ class Row(dict[Key, Entry]):
     def refusal(self, method: int) -> str:
         """The errno's name with which the machine refuses the method here, '' where it is legal."""
         compiled = self.kind.compiled
-        return compiled.refusal(self.state, METHODS[method][1]) if compiled else ""
+        if compiled is None:
+            return ""
+        return compiled.refusal(self.state, METHODS[method][1], _FACTS.get(method, _UNADDRESSED))
+
+    def rule(self, method: int) -> Rule | None:
+        """The rule by which it does; None where only a stricter machine of the user's refuses."""
+        compiled = self.kind.compiled
+        assert compiled is not None
+        facts = _FACTS.get(method, _UNADDRESSED)
+        return compiled.rule(self.state, METHODS[method][1], facts)
 
 
 class Kind:
@@ -114,17 +129,23 @@ def step(tracked: Tracked, method: int, outcome: str) -> int:
         elif compiled.observed(row.state, word, outcome):
             # Never kept in the row: callbacks and conditions have to run each time.
             explained = compiled.trigger(tracked, word, outcome)
-            return head(row, tracked.row, method, outcome) | (0 if explained else UNEXPLAINED)
+            marks = 0 if explained else UNEXPLAINED
+            return head(row, tracked.row, method, outcome) | marks | judged(row, method)
         else:
             target = compiled.step(row.state, word, outcome)
             if target is None:
-                entry = head(row, row, method, outcome) | UNEXPLAINED, row
+                entry = head(row, row, method, outcome) | UNEXPLAINED | judged(row, method), row
             else:
                 after = row.kind.rows[target]
-                entry = head(row, after, method, outcome), after
+                entry = head(row, after, method, outcome) | judged(row, method), after
             row[key] = entry
     tracked.row = entry[1]
     return entry[0]
+
+
+def judged(row: Row, method: int) -> int:
+    """The mark of a call that the machine refuses in the state `row`."""
+    return REFUSED if row.refusal(method) else 0
 
 
 def head(before: Row, after: Row, method: int, outcome: str) -> int:

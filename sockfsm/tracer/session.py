@@ -146,7 +146,7 @@ def _child() -> None:
     if session.trace is None:
         return
     folder = str(session.trace.path)
-    parent, born = os.path.basename(log.path), next(sockets.numbers)
+    parent, born = os.path.basename(log.path), sockets.number()
     recorder.waiting.clear()
     recorder.threads.clear()
     session.capture = None

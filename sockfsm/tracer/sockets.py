@@ -40,11 +40,10 @@ paths: dict[object, Tracked] = {}
 kinds: dict[str, Kind] = {}
 machines: dict[str, object] = {}
 """kind -> a `transitions` machine to use in place of the shared one."""
-numbers = itertools.count(1)
 _kind_of: dict[tuple[int, int, int], Kind] = {}
 _graves: dict[int, _Grave] = {}
+_numbers = itertools.count(1)
 
-_WORDS = {word: number for number, (_, word) in enumerate(METHODS) if word}
 _BIRTHS = {_stdlib.socketpair.__code__: "socketpair", _stdlib.fromfd.__code__: "fromfd"}
 
 
@@ -56,9 +55,16 @@ class _Grave(ref[_stdlib.socket]):
 
 
 def forget() -> None:
-    """Drop all models: a new session adopts what is still open."""
+    """Drop all models and number anew: a new session adopts what is still open."""
+    global _numbers
+    _numbers = itertools.count(1)
     for table in (records, unclaimed, paths, kinds, _kind_of, _graves):
         table.clear()
+
+
+def number() -> int:
+    """The next socket's number in this process's log."""
+    return next(_numbers)
 
 
 def kind(family: int, type_: int, proto: int) -> Kind:
@@ -76,16 +82,8 @@ def kind(family: int, type_: int, proto: int) -> Kind:
 
 
 def note_kind(found: Kind) -> None:
-    """Write down the numbers of a kind's states, and which calls they refuse."""
-    refusals = {
-        str(row.index): {
-            word: name for word, method in _WORDS.items() if (name := row.refusal(method))
-        }
-        for row in found.rows.values()
-    }
-    log.note(
-        {"kind": found.number, "name": found.name, "states": found.states, "refusals": refusals}
-    )
+    """Write down the numbers of a kind's states."""
+    log.note({"kind": found.number, "name": found.name, "states": found.states})
 
 
 def adjust(sock: _stdlib.socket, tracked: Tracked) -> None:
@@ -108,6 +106,13 @@ def register(sock: _stdlib.socket, tracked: Tracked) -> None:
     grave = _graves[key] = _Grave(sock, _collected)
     grave.key = key
     adjust(sock, tracked)
+
+
+def part(sock: _stdlib.socket, tracked: Tracked) -> None:
+    """`sock` holds no descriptor any more; another socket object that shares the model still does."""
+    tracked.descriptors -= 1
+    records.pop(id(sock), None)
+    _graves.pop(id(sock), None)
 
 
 def _collected(grave: ref[_stdlib.socket]) -> None:
@@ -135,7 +140,7 @@ def born(
     """A new socket: model, record, registration."""
     found = kind(_family(sock), _type(sock), _proto(sock))
     row = found.row("RESOLVED") if me.resolved and METHODS[method][1] == "create" else found.initial
-    tracked = Tracked(next(numbers), row)
+    tracked = Tracked(number(), row)
     bits = step(tracked, method, "ok")
     asked, done = _describe(sock, found)
     log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
@@ -195,7 +200,7 @@ def adopt(
         _share(sock, twin, METHODS[method][0], begin, end, frame)
         return twin
     found = kind(_family(sock), _type(sock), _proto(sock))
-    tracked = Tracked(next(numbers), found.row(*_situation(sock)))
+    tracked = Tracked(number(), found.row(*_situation(sock)))
     bits = head(found.initial, tracked.row, method, "ok")
     asked, done = _describe(sock, found)
     register(sock, tracked)

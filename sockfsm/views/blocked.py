@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from sockfsm.trace.decode import alive
 from sockfsm.trace.events import Process, Thread, Wait
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.text import Paint, address, cut, duration, plain
+from sockfsm.views.text import Paint, address, cut, cut_front, duration, plain
 
 if TYPE_CHECKING:
     from sockfsm.trace.trace import Trace
@@ -31,7 +31,8 @@ def lines(trace: Trace, paint: Paint | None = None) -> Iterator[str]:
         where = plain(str(wait.site)) if wait.site is not None else "(unknown place)"
         text = f"{_span(wait, process)}  {plain(wait.method)}() on {_on(wait, lanes)}"
         yield paint(cut(text, 100), "yellow")
-        yield cut(f"    {_who(process, wait.thread)} at {where}", 100)
+        who = cut(f"    {_who(process, wait.thread)} at ", 60)
+        yield who + cut_front(where, 100 - len(who))
 
 
 def _span(wait: Wait, process: Process | None) -> str:
