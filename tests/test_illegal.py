@@ -81,6 +81,28 @@ def test_a_method_or_the_machines_word_names_the_call(make: type[socket.socket])
             sock.shutdown(socket.SHUT_RD)
 
 
+@pytest.mark.parametrize(
+    ("family", "type_", "call", "number"),
+    [
+        (socket.AF_INET, socket.SOCK_DGRAM, "listen", errno.EOPNOTSUPP),
+        (socket.AF_INET, socket.SOCK_DGRAM, "accept", errno.EOPNOTSUPP),
+        (socket.AF_INET, socket.SOCK_DGRAM, "send", errno.EDESTADDRREQ),
+        (socket.AF_UNIX, socket.SOCK_STREAM, "listen", errno.EINVAL),
+        (socket.AF_UNIX, socket.SOCK_STREAM, "accept", errno.EINVAL),
+        (socket.AF_UNIX, socket.SOCK_STREAM, "send", errno.ENOTCONN),
+        (socket.AF_UNIX, socket.SOCK_STREAM, "recv", errno.EINVAL),
+        (socket.AF_UNIX, socket.SOCK_DGRAM, "send", errno.ENOTCONN),
+        (socket.AF_UNIX, socket.SOCK_DGRAM, "listen", errno.EOPNOTSUPP),
+    ],
+)
+def test_every_kind_has_its_own(
+    make: type[socket.socket], family: int, type_: int, call: str, number: int
+) -> None:
+    arguments = {"send": (b"x",), "recv": (1,)}.get(call, ())
+    with make(family, type_) as sock, illegal(call, state="CREATED", errno=number):
+        getattr(sock, call)(*arguments)
+
+
 def test_connect_ex_is_refused_without_an_exception(pair: Pair) -> None:
     _, client, _ = pair
     with illegal("connect", errno=errno.EISCONN):

@@ -83,7 +83,7 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog="sockfsm",
         description="See what your sockets really do: every call, state, wait and packet.",
         epilog=_EXAMPLES,
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=_formatter,
     )
     parser.add_argument("--version", action=_Version)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -94,6 +94,11 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
         else:
             subparsers.add_parser(name, help=line)
     return parser
+
+
+def _formatter(prog: str) -> argparse.HelpFormatter:
+    # Room for the longest command's name beside its help.
+    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28)
 
 
 class _Version(argparse.Action):

@@ -48,8 +48,9 @@ def _program(process: Process, lanes: Lanes) -> str:
         about = f"pid {process.pid}, end not seen"
     else:
         about = f"pid {process.pid}, ran {duration(process.ended - process.started)}"
-    if len(process.threads) > 1:
-        about += f", {count(len(process.threads), 'thread')}"
+    threads = len(lanes.threads_of(process))
+    if threads > 1:
+        about += f", {count(threads, 'thread')}"
     lane = "" if lanes.lonely else lanes.process(process) + " "
     command = plain(" ".join(process.command)) or "(unknown)"
     room = COLUMNS - _TITLE - len(lane) - len(about) - 3

@@ -28,6 +28,7 @@ class Lanes:
     def __init__(self, trace: Trace) -> None:
         self.sockets: dict[str, Socket] = {}
         self.states: dict[str, str] = {}
+        self._threads: dict[tuple[str, int], Thread] = {}
         self.processes = self._met(trace)
         self._sockets: dict[str, str] = {}
         self._processes: dict[str, str] = {}
@@ -48,7 +49,8 @@ class Lanes:
         """Read the trace once; its processes, the first started first."""
         sockets, states, processes = self.sockets, self.states, {}
         for call in trace.calls():
-            processes[call.process.log] = call.process
+            process = processes[call.process.log] = call.process
+            self._threads[process.log, call.thread.number] = call.thread
             if call.socket is not None:
                 identity = call.socket.identity
                 sockets[identity] = call.socket
@@ -87,9 +89,13 @@ class Lanes:
         names = [
             len(self.who(process, thread))
             for process in self.processes
-            for thread in list(process.threads.values())
+            for thread in self.threads_of(process)
         ]
         return max(names, default=4)
+
+    def threads_of(self, process: Process) -> list[Thread]:
+        """The threads of a process that made a call."""
+        return [thread for (log, _), thread in self._threads.items() if log == process.log]
 
     def made_by(self, call: Call) -> Socket | None:
         """The data socket that this `accept` made; ask once for each accept, in their order."""
@@ -119,7 +125,7 @@ class Lanes:
         """(pid, number) of the threads that `--thread` names: `main`, `p2 main`, `p2`, an ident."""
         found, names = set(), set()
         for process in self.processes:
-            for thread in list(process.threads.values()):
+            for thread in self.threads_of(process):
                 short = thread_name(thread)
                 lane = self.process(process)
                 names.add(self.who(process, thread))

@@ -88,5 +88,8 @@ def test_multiprocessing_connection(tmp_path: Path, start_method: str) -> None:
     connected = [call for call in calls if call.call == "connect" and call.outcome == "ok"]
     assert len(connected) == 1
     assert connected[0].process.pid != bound.process.pid
+    spoken = [call for call in calls if call.method == "Connection.send"]
+    assert {call.process.pid for call in spoken} == {bound.process.pid, connected[0].process.pid}
+    assert sum(call.done for call in spoken) > 0
     report = packets_of(trace)
     assert report is None or report.connections == ()
