@@ -54,14 +54,15 @@ def test_visited_states_show_visits_time_and_refusals() -> None:
     assert Meaning.VISITED in bound.meanings
 
 
-def test_visited_edges_show_calls_and_waits() -> None:
+def test_calls_and_waits_stand_where_they_happened() -> None:
     graph = drawn(echo_server())
     assert lines(edge(graph, "CREATED", "BOUND").rows) == ["bind"]
-    assert lines(edge(graph, "CONNECTED", "CONNECTED").rows) == [
-        "recv \u00d73  10 ms in 2 waits",
-        "send \u00d73",
+    assert lines(graph.nodes["CONNECTED"].rows) == [
+        "1 visit · 48 ms",
+        "↻ recv \u00d73  10 ms in 2 waits",
+        "↻ send \u00d73",
     ]
-    assert lines(edge(graph, "LISTENING", "LISTENING").rows) == ["accept  40 ms"]
+    assert lines(graph.nodes["LISTENING"].rows) == ["1 visit · 97 ms", "↻ accept  40 ms"]
     assert lines(edge(graph, "CONNECTED", "PEER_CLOSED").rows) == ["recv: eof  8.0 ms"]
 
 

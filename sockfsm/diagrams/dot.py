@@ -219,7 +219,9 @@ def _entry(meaning: Meaning) -> str:
             "<tr><td width='18' height='10'></td></tr></table></td>"
         )
         return swatch + text
-    if meaning in palette.WAITING:
+    if meaning is Meaning.STAYS:
+        mark = f"<font point-size='13'>{palette.STAY_MARK}</font>"
+    elif meaning in palette.WAITING:
         mark = f"<font color='{palette.ink(meaning)}' point-size='13'>{palette.WAIT_MARK}</font>"
     else:
         look_line = palette.line(frozenset({meaning}))

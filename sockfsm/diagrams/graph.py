@@ -30,6 +30,7 @@ class Meaning(str, Enum):
     VISITED = "this trace"
     MAKES = "makes a new socket"
     MESSAGE = "reaches the other side"
+    STAYS = "stays in the state"
     WOULD_BLOCK = "may block"
     WAITED = "waited"
     REFUSED = "refused by the kernel"

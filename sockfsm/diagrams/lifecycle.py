@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 
 from sockfsm.diagrams.graph import Edge, Graph, Meaning, Node, Word, Words, words
 from sockfsm.diagrams.stages import (
@@ -38,7 +39,11 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
         subtitle=_subtitle(flat, shown, refusals=refusals),
     )
     for state in shown:
-        graph.add(state_node(flat, state, stage[state], refusals=refusals))
+        node = state_node(flat, state, stage[state])
+        rows = tuple(staying(row) for row in call_rows(flat, work(flat, state, stage[state])))
+        if refusals:
+            rows += refusal_rows(flat, state)
+        graph.add(replace(node, rows=rows))
     road = main_road(flat)
     everywhere = common_ends(flat) if full else set()
     for cells in drawn_moves(flat, shown, stage, refusals=refusals, full=full):
@@ -47,10 +52,6 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
         if kept:
             graph.link(move_edge(flat, kept, road))
     graph.edges += births(flat, shown, stage)
-    for state in shown:
-        cells = work(flat, state, stage[state])
-        if cells:
-            graph.link(work_edge(flat, cells, stage[state]))
     if full:
         ways = ", ".join(f"{call} to {target}" for call, target in sorted(everywhere))
         graph.notes.append(f"Drawn only on the main road, possible nearly everywhere: {ways}.")
@@ -78,13 +79,17 @@ def _subtitle(flat: FlatMachine, shown: tuple[str, ...], *, refusals: bool) -> s
     )
 
 
-def state_node(flat: FlatMachine, state: str, stage: Meaning, *, refusals: bool = False) -> Node:
+def state_node(flat: FlatMachine, state: str, stage: Meaning) -> Node:
     """A state as a node, its parts as the tip."""
     meanings = {stage} | ({Meaning.INITIAL} if state == flat.initial else set())
     parts = zip(flat.table.parts, flat.states[state], strict=True)
-    rows = refusal_rows(flat, state) if refusals else ()
     tip = f"{state}: " + ", ".join(f"{part} {value}" for part, value in parts)
-    return Node(state, state, frozenset(meanings), rows, tip)
+    return Node(state, state, frozenset(meanings), tip=tip)
+
+
+def staying(row: Words) -> Words:
+    """The line of a call that stays in the state: in the state's box, where no edge can cross it."""
+    return (Word("↻ ", Meaning.STAYS), *row)
 
 
 def refusal_rows(flat: FlatMachine, state: str) -> tuple[Words, ...]:
@@ -246,14 +251,6 @@ def work(flat: FlatMachine, state: str, stage: Meaning) -> list[Cell]:
         if cell.outcome == OK and cell.target == state and seen_whole(cell)
         if connectionless(flat) or works(flat, state, call)
     ]
-
-
-def work_edge(flat: FlatMachine, cells: list[Cell], stage: Meaning) -> Edge:
-    """The working calls of a state as one loop."""
-    on_road = stage in (Meaning.LISTENING, Meaning.OPEN)
-    meaning = Meaning.LEGAL_PATH if on_road else Meaning.OTHER_PATH
-    state = cells[0].state
-    return Edge(state, state, tuple(call_rows(flat, cells)), frozenset({meaning}))
 
 
 def _drawn(flat: FlatMachine, cell: Cell, stage: Meaning) -> bool:

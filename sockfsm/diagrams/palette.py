@@ -17,6 +17,7 @@ FRAME = "#F5F7FA"
 FONT = "Helvetica,Arial,sans-serif"
 # Drawn behind the name of a call that may wait; text, so that it survives in every format.
 WAIT_MARK = "◷"
+STAY_MARK = "↻"
 WAITING = frozenset({Meaning.WOULD_BLOCK, Meaning.WAITED})
 
 

@@ -7,7 +7,7 @@ from math import log10
 
 from sockfsm.diagrams.graph import Cluster, Edge, Graph, Meaning, Node, Word, Words, words
 from sockfsm.diagrams.labels import duration, times
-from sockfsm.diagrams.lifecycle import drawn_moves, move_edge, state_node
+from sockfsm.diagrams.lifecycle import drawn_moves, move_edge, state_node, staying
 from sockfsm.diagrams.stages import main_states, stages
 from sockfsm.diagrams.tally import Move, Tally, tally
 from sockfsm.errors import DrawingError
@@ -42,7 +42,9 @@ def path(
         keys = _overlay(graph, flat, counts, prefix, full=full)
         if prefix:
             graph.clusters.append(Cluster(kind.replace("-", "_"), flat.table.title, keys))
-    graph.notes.append("In a state: visits and time spent there; on an edge: calls, and waits.")
+    graph.notes.append(
+        "In a state: visits, time spent there, calls; on an edge: calls that led on; waits."
+    )
     return graph
 
 
@@ -72,7 +74,7 @@ def _overlay(
         graph.add(_visited_node(node, counts, prefix))
     by_ends: dict[tuple[str, str], dict[Move, int]] = {}
     for move, count in counts.moves.items():
-        if not (move.refused and move.source == move.target):
+        if move.source != move.target:
             by_ends.setdefault((move.source, move.target), {})[move] = count
     for (source, target), moves in by_ends.items():
         graph.link(_visited_edge(prefix + source, prefix + target, moves, counts))
@@ -97,6 +99,8 @@ def _visited_node(node: Node, counts: Tally, prefix: str) -> Node:
     rows: list[Words] = [
         words(_plural(visits, "visit") + (f" · {duration(stay)}" if stay else ""), Meaning.NOTE)
     ]
+    stayed = counts.stayed(state)
+    rows += [staying(_move_row(move, count, counts)) for move, count in stayed.items()]
     refused = counts.refused(state)
     for move, count in list(refused.items())[:_REFUSED_LINES]:
         by = " (stopped)" if move.enforced else ""

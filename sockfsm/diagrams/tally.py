@@ -44,12 +44,19 @@ class Tally:
     waited: dict[Move, Waited] = field(default_factory=dict)
     made: Counter[tuple[str, str]] = field(default_factory=Counter)
 
+    def stayed(self, state: str) -> dict[Move, int]:
+        """The calls that were taken in `state` and left it as it was, with their counts."""
+        return self._within(state, refused=False)
+
     def refused(self, state: str) -> dict[Move, int]:
         """The refused calls that left `state` as it was, with their counts."""
+        return self._within(state, refused=True)
+
+    def _within(self, state: str, *, refused: bool) -> dict[Move, int]:
         return {
             move: count
             for move, count in self.moves.items()
-            if move.refused and move.source == state == move.target
+            if move.refused is refused and move.source == state == move.target
         }
 
 
