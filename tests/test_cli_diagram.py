@@ -1,5 +1,8 @@
 """`sockfsm diagram`: kinds, the server, traces; formats; and every bad input as one line."""
 
+import re
+import subprocess
+import sys
 import xml.etree.ElementTree as ET
 from pathlib import Path
 
@@ -99,3 +102,35 @@ def test_a_kind_that_is_not_in_the_trace(trace: str, capsys: pytest.CaptureFixtu
 def test_files_that_cannot_be_written(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "cannot tell the format" in bad(["tcp", "-o", str(tmp_path / "tcp.jpg")], capsys)
     assert "cannot write" in bad(["tcp", "-o", str(tmp_path / "none" / "tcp.dot")], capsys)
+
+
+PROGRAM = """
+import os, socket
+path = "echo.sock"
+server = socket.socket(socket.AF_UNIX)
+server.bind(path)
+server.listen()
+client = socket.socket(socket.AF_UNIX)
+client.connect(path)
+data, _ = server.accept()
+client.sendall(b"hello")
+data.recv(100)
+try:
+    data.listen()
+except OSError:
+    pass
+for one in (client, data, server):
+    one.close()
+os.unlink(path)
+"""
+
+
+def test_a_recorded_trace_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "echo.py").write_text(PROGRAM)
+    command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace", "echo.py"]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    assert main(["diagram", str(tmp_path / "trace"), "--format", "mmd"]) == 0
+    out = capsys.readouterr().out
+    assert re.search(r"s_LISTENING -\.->\|\"accept makes it\"\| s_CONNECTED", out)
+    assert re.search(r's_CONNECTED\("CONNECTED<br/>2 visits.*listen: EINVAL', out)
+    assert re.search(r's_CLOSED_PATH_LEFT -->\|"unlink"\| s_CLOSED\n', out)

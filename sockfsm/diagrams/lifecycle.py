@@ -93,11 +93,16 @@ def staying(row: Words) -> Words:
 
 
 def refusal_rows(flat: FlatMachine, state: str) -> tuple[Words, ...]:
-    """The refused calls of a state, a line for each errno."""
+    """The calls that are refused in a state of the reference environment, a line for each errno.
+
+    Another environment may let one through (connect() again after a reset, recv() of no bytes):
+    that is what the edges and the table of the machine are for.
+    """
+    reference = flat.table.reference
     by_errno: dict[str, list[str]] = {}
     for call in flat.calls:
-        rule = flat.refusal(state, call)
-        if rule is not None:
+        rule = flat.table.predict(call, flat.states[state], reference)
+        if rule is not None and rule.refused:
             by_errno.setdefault(rule.outcome, []).append(call)
     rows = []
     for errno, calls in by_errno.items():

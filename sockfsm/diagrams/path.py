@@ -43,7 +43,7 @@ def path(
         if prefix:
             graph.clusters.append(Cluster(kind.replace("-", "_"), flat.table.title, keys))
     graph.notes.append(
-        "In a state: visits, time spent there, calls; on an edge: calls that led on; waits."
+        "In a state: visits, time, calls that stayed; on an edge: calls that led on."
     )
     return graph
 
