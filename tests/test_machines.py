@@ -38,7 +38,7 @@ def outcomes(flat: FlatMachine) -> set[str]:
 def test_lookup_and_transitions_machine_agree_on_the_whole_product(kind: str) -> None:
     """Every (state, call, outcome); where there is no cell, neither moves."""
     flat, machine = flat_of(kind), build(flat_of(kind))
-    compiled = Compiled(machine)
+    compiled = Compiled.of(machine)
     possible = outcomes(flat)
     moved = 0
     for state in flat.states:

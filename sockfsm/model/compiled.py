@@ -1,38 +1,91 @@
-"""A flat lookup, compiled from a `transitions` machine: what the runtime uses where 9 us are too much.
+"""A flat lookup, compiled from a `transitions` machine: for the runtime, where 9 us are too much.
 
 The machine is the authority: transitions that somebody removed are not in the lookup, and where a
 callback or a condition hangs on a transition the lookup says so, for the caller to run the trigger.
+What is compiled is plain strings in plain dicts: it can be stored, and the garbage collector, which
+the traced program may call often, has next to nothing to visit.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
-from sockfsm.model.executed import SocketMachine, observed
-from sockfsm.model.rules import ACCEPTED, Rule
+from sockfsm.model.rules import ACCEPTED
+
+if TYPE_CHECKING:
+    from sockfsm.model.executed import SocketMachine
+    from sockfsm.model.rules import Rule
+
+FACTS: dict[str, dict[str, str]] = {
+    "send": {"to": "none"},
+    "sendto": {"to": "address"},
+    "sendmsg": {},
+}
+"""What a word for sending tells of the environment; a `sendmsg` may have an address or not."""
 
 
 class Compiled:
-    """(state, call, outcome) -> next state, and which calls are legal, as the machine stands now."""
+    """(state, call, outcome) -> next state, and which calls are refused, as the machine stood.
 
-    def __init__(self, machine: SocketMachine) -> None:
-        self.machine = machine
-        self.flat = machine.flat
-        self.kind = self.flat.kind
-        self.states = tuple(machine.states)
-        self._facts = self.flat.table.environment
-        self._next: dict[tuple[str, str], str] = {}
-        self._observed: set[tuple[str, str]] = set()
+    moves: state -> trigger -> next state. refusals: state -> call, or one of FACTS -> errno's name.
+    """
+
+    def __init__(
+        self,
+        kind: str,
+        initial: str,
+        moves: Mapping[str, Mapping[str, str]],
+        refusals: Mapping[str, Mapping[str, str]],
+    ) -> None:
+        self.kind = kind
+        self.initial = initial
+        self.states = tuple(moves)
+        self.moves = moves
+        self.refusals = refusals
+        self._machine: SocketMachine | None = None
+        self._observed: frozenset[tuple[str, str]] = frozenset()
+
+    @classmethod
+    def of(cls, machine: SocketMachine) -> Compiled:
+        """Compile a machine; it is kept only if something observes its transitions."""
+        from sockfsm.model.executed import observed
+
+        moves: dict[str, dict[str, str]] = {state: {} for state in machine.states}
+        watched = set()
         for trigger, event in machine.events.items():
             for source, transitions in event.transitions.items():
                 for transition in transitions[:1]:
-                    self._next[source, trigger] = transition.dest or source
+                    moves[source][trigger] = transition.dest or source
                 if len(transitions) > 1 or any(observed(machine, t) for t in transitions):
-                    self._observed.add((source, trigger))
+                    watched.add((source, trigger))
+        flat = machine.flat
+        words = {**dict.fromkeys(flat.calls, ""), **dict.fromkeys(FACTS, "send")}
+        refusals = {
+            state: {
+                word: errno
+                for word, call in words.items()
+                if (errno := _refusal(machine, moves[state], state, call or word, word))
+            }
+            for state in moves
+        }
+        compiled = cls(flat.kind, flat.initial, moves, refusals)
+        if watched:
+            compiled._machine, compiled._observed = machine, frozenset(watched)
+        return compiled
+
+    def data(self) -> dict[str, Any]:
+        """The lookup as JSON-able data, for `Compiled(**data)`."""
+        return {
+            "kind": self.kind,
+            "initial": self.initial,
+            "moves": self.moves,
+            "refusals": self.refusals,
+        }
 
     def step(self, state: str, call: str, outcome: str) -> str | None:
         """The state after this outcome of `call`, None when the machine has no such transition."""
-        return self._next.get((state, f"{call}_{outcome}"))
+        return self.moves[state].get(f"{call}_{outcome}")
 
     def observed(self, state: str, call: str, outcome: str) -> bool:
         """Whether the transition has to be run by `transitions`, for its callbacks or conditions."""
@@ -40,27 +93,42 @@ class Compiled:
 
     def trigger(self, model: object, call: str, outcome: str) -> bool:
         """Run the real trigger on `model`; False when no transition was executed."""
-        event = self.machine.events.get(f"{call}_{outcome}")
+        assert self._machine is not None
+        event = self._machine.events.get(f"{call}_{outcome}")
         return event is not None and bool(event.trigger(model))
 
-    def accepts(self, state: str, call: str) -> bool:
-        """Whether some outcome of `call` in `state` is not a refusal."""
-        return any((state, f"{call}_{outcome}") in self._next for outcome in ACCEPTED)
+    def refusal(self, state: str, word: str) -> str:
+        """The errno's name with which a call is refused in `state`, '' where it is legal.
 
-    def refusal(self, state: str, call: str, facts: Mapping[str, str] | None = None) -> str:
-        """The errno's name with which `call` is refused in `state`, '' where it is legal.
-
-        facts: what is known of the environment, see `FlatMachine.refusal`. A call that only a
-        stricter machine forbids is refused with EPERM.
+        word: a call, or one of FACTS. A call that only a stricter machine forbids gives EPERM.
         """
-        if not self.flat.cells.get((state, call)):
-            return ""
-        rule = self.rule(state, call, facts)
-        if rule is not None:
-            return rule.outcome
-        return "" if self.accepts(state, call) else "EPERM"
+        return self.refusals[state].get(word, "")
 
-    def rule(self, state: str, call: str, facts: Mapping[str, str] | None = None) -> Rule | None:
-        """The rule that refuses `call` in `state`, None where no rule does."""
-        known = {name: fact for name, fact in (facts or {}).items() if name in self._facts}
-        return self.flat.refusal(state, call, known)
+    def legal(self, state: str) -> tuple[str, ...]:
+        """The calls that are taken in `state`."""
+        from sockfsm.model.kinds import flat_of
+
+        return tuple(call for call in flat_of(self.kind).calls if not self.refusal(state, call))
+
+    def rule(self, state: str, word: str) -> Rule | None:
+        """The rule that refuses a call; None where it is legal, or only a stricter machine refuses."""
+        from sockfsm.model.kinds import flat_of
+
+        return _rule(flat_of(self.kind), state, word)
+
+
+def _rule(flat: Any, state: str, word: str) -> Rule | None:
+    known = {k: v for k, v in FACTS.get(word, {}).items() if k in flat.table.environment}
+    rule: Rule | None = flat.refusal(state, "send" if word in FACTS else word, known)
+    return rule
+
+
+def _refusal(
+    machine: SocketMachine, moves: Mapping[str, str], state: str, call: str, word: str
+) -> str:
+    if not machine.flat.cells.get((state, call)):
+        return ""
+    rule = _rule(machine.flat, state, word)
+    if rule is not None:
+        return rule.outcome
+    return "" if any(f"{call}_{outcome}" in moves for outcome in ACCEPTED) else "EPERM"

@@ -17,7 +17,7 @@ def _trace() -> None:
     try:
         from sockfsm.tracer.session import install
 
-        install(folder, mode=os.environ.get("SOCKFSM_MODE", "observe"), sinks=())
+        install(folder, mode=os.environ.get("SOCKFSM_MODE", "observe"), sinks=(), shared=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, the program runs, untraced
         line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
         os.write(2, line.encode("utf-8", "backslashreplace"))

@@ -72,7 +72,7 @@ def illegal(tracked: Tracked, method: int, refusal: str, history: tuple[Call, ..
     call = METHODS[method][1]
     compiled = row.kind.compiled
     assert compiled is not None
-    legal = tuple(word for word in compiled.flat.calls if not compiled.refusal(row.state, word))
+    legal = compiled.legal(row.state)
     rule = row.rule(method)
     number = getattr(errno, refusal)
     why = rule.why if rule is not None else "this stricter machine has no such transition."

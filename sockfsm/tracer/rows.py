@@ -10,7 +10,7 @@ import errno
 from functools import cache
 from typing import TYPE_CHECKING
 
-from sockfsm.model.kinds import KINDS, OTHER, flat_of, machine_of
+from sockfsm.model.kinds import KINDS, OTHER, machine_of
 from sockfsm.record.layout import (
     AFTER,
     BEFORE,
@@ -19,7 +19,6 @@ from sockfsm.record.layout import (
     ERRNO,
     ERROR,
     METHODS,
-    NUMBER,
     OK,
     OUTCOME,
     RAISED,
@@ -31,14 +30,12 @@ from sockfsm.record.layout import (
 
 if TYPE_CHECKING:
     from sockfsm.model.compiled import Compiled
+    from sockfsm.model.executed import SocketMachine
     from sockfsm.model.rules import Rule
 
 Entry = tuple[int, "Row"]
 Key = int | tuple[int, str]
 UNMODELLED = "-"
-# What a method tells of the environment: whether a send comes with an address.
-_UNADDRESSED = {"to": "none"}
-_FACTS: dict[int, dict[str, str]] = {NUMBER["sendto"]: {"to": "address"}, NUMBER["sendmsg"]: {}}
 _CODES = {
     "ok": OK,
     "eof": EOF,
@@ -47,6 +44,12 @@ _CODES = {
     "timeout": TIMEOUT,
     "gaierror": UNRESOLVED,
 }
+
+
+def _word(method: int) -> str:
+    """What refusals are looked up by: the call's word, or the method that tells more."""
+    name, word = METHODS[method]
+    return name if name in ("sendto", "sendmsg") else word
 
 
 class Row(dict[Key, Entry]):
@@ -63,16 +66,13 @@ class Row(dict[Key, Entry]):
     def refusal(self, method: int) -> str:
         """The errno's name with which the machine refuses the method here, '' where it is legal."""
         compiled = self.kind.compiled
-        if compiled is None:
-            return ""
-        return compiled.refusal(self.state, METHODS[method][1], _FACTS.get(method, _UNADDRESSED))
+        return compiled.refusal(self.state, _word(method)) if compiled else ""
 
     def rule(self, method: int) -> Rule | None:
         """The rule by which it does; None where only a stricter machine of the user's refuses."""
         compiled = self.kind.compiled
         assert compiled is not None
-        facts = _FACTS.get(method, _UNADDRESSED)
-        return compiled.rule(self.state, METHODS[method][1], facts)
+        return compiled.rule(self.state, _word(method))
 
 
 class Kind:
@@ -84,7 +84,7 @@ class Kind:
         self.compiled = compiled
         self.states = compiled.states if compiled else (UNMODELLED,)
         self.rows = {state: Row(self, state, i) for i, state in enumerate(self.states)}
-        self.initial = self.rows[compiled.flat.initial if compiled else UNMODELLED]
+        self.initial = self.rows[compiled.initial if compiled else UNMODELLED]
 
     def row(self, *states: str) -> Row:
         """The row of the first of `states` that this kind has."""
@@ -163,11 +163,17 @@ def unmodelled() -> Kind:
     return Kind(OTHER, None)
 
 
-def compile_kind(name: str, machine: object | None = None) -> Kind:
-    """A kind's rows. `machine`: a `transitions` machine to use in place of the shared one."""
+def compile_kind(name: str, machine: SocketMachine | None = None, folder: str = "") -> Kind:
+    """A kind's rows. machine: a `transitions` machine in place of the shared one.
+
+    folder: a place where the processes of one run share what they have compiled.
+    """
     if name == OTHER:
         return unmodelled()
+    if machine is None and folder:
+        from sockfsm.model.stored import stored
+
+        return Kind(name, stored(folder, name))
     from sockfsm.model.compiled import Compiled
 
-    flat_of(name)
-    return Kind(name, Compiled(machine or machine_of(name)))  # type: ignore[arg-type]
+    return Kind(name, Compiled.of(machine or machine_of(name)))

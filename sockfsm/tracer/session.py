@@ -27,6 +27,7 @@ from sockfsm.tracer.rows import step
 from sockfsm.tracer.sinks import Sink, feed
 
 if TYPE_CHECKING:
+    from sockfsm.model.executed import SocketMachine
     from sockfsm.trace.events import Call
     from sockfsm.wire.capture import Capture
 
@@ -62,9 +63,9 @@ def start(
     path: str | os.PathLike[str] | None = None,
     *,
     mode: str = "observe",
-    machines: Mapping[str, object] | None = None,
+    machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
-    inherit: tuple[str, int] | None = None,
+    shared: bool = False,
 ) -> Trace:
     """Begin a log in folder `path` (made if it is not there; a temporary one without a name).
 
@@ -76,13 +77,11 @@ def start(
         if name not in KINDS:
             raise UsageError(f"no kind {name!r}: choose one of {', '.join(KINDS)}")
     folder = _folder(path)
-    sockets.forget()
-    sockets.machines.clear()
-    sockets.machines.update(machines or {})
+    sockets.reset(machines, folder if shared else "")
     session.mode, session.pid = mode, os.getpid()
     session.sinks = feed(log, sinks)
     try:
-        _open(folder, inherit or ("", 0))
+        _open(folder, ("", 0))
     except OSError as error:
         raise UsageError(f"{folder}: cannot write a trace there: {error.strerror}") from None
     session.trace = Trace(folder)
@@ -138,7 +137,7 @@ def stop() -> None:
     log.close()
     session.trace = None
     session.sinks = []
-    sockets.forget()
+    sockets.reset()
 
 
 def _child() -> None:
@@ -232,8 +231,9 @@ def install(
     *,
     mode: str = "observe",
     capture: bool = False,
-    machines: Mapping[str, object] | None = None,
+    machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
+    shared: bool = False,
 ) -> Trace:
     """Trace every socket of this process, and of those it forks, until `uninstall`.
 
@@ -242,13 +242,14 @@ def install(
     machine refuses. capture: record loopback's packets beside the calls. machines: kind -> a
     `transitions` machine of your own (see `machine`). sinks: callables that get every finished
     `Call`; by default the `sockfsm` logger, when somebody listens to it.
+    shared: other processes trace into the same folder and use what this one compiles.
     UsageError when tracing is already on, or an argument cannot be taken.
     """
     if session.installed:
         raise UsageError(f"already tracing, to {session.trace.path if session.trace else '?'}")
     if session.trace is not None:
         stop()
-    trace = start(path, mode=mode, machines=machines, sinks=sinks)
+    trace = start(path, mode=mode, machines=machines, sinks=sinks, shared=shared)
     if capture:
         _start_capture(trace)
     session.installed = True
@@ -287,7 +288,7 @@ def tracing(
     *,
     mode: str = "observe",
     capture: bool = False,
-    machines: Mapping[str, object] | None = None,
+    machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
 ) -> Iterator[Trace]:
     """`install` for a block: `with tracing() as trace: ...`. The trace stays readable after it.

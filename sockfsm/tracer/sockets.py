@@ -10,8 +10,9 @@ import itertools
 import select
 import socket as _stdlib
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
+from typing import TYPE_CHECKING
 from weakref import ref
 
 from sockfsm.model.kinds import KINDS, kind_of
@@ -30,6 +31,9 @@ _getpeername = _socket.socket.getpeername
 _DONTWAIT = int(getattr(_stdlib, "MSG_DONTWAIT", 0))
 _COOKIE = 57  # SO_COOKIE, socket(7) does not know it: a number that the kernel never uses twice
 
+if TYPE_CHECKING:
+    from sockfsm.model.executed import SocketMachine
+
 records: dict[int, Tracked] = {}
 """id(socket object) -> its model. Two objects share one after `dup`."""
 unclaimed: dict[int, tuple[Tracked, Row, int]] = {}
@@ -38,11 +42,11 @@ or after `detach` by the object it had."""
 paths: dict[object, Tracked] = {}
 """UNIX path -> who bound it last."""
 kinds: dict[str, Kind] = {}
-machines: dict[str, object] = {}
-"""kind -> a `transitions` machine to use in place of the shared one."""
 _kind_of: dict[tuple[int, int, int], Kind] = {}
 _graves: dict[int, _Grave] = {}
 _numbers = itertools.count(1)
+_machines: dict[str, SocketMachine] = {}
+_shared = ""
 
 _BIRTHS = {_stdlib.socketpair.__code__: "socketpair", _stdlib.fromfd.__code__: "fromfd"}
 
@@ -54,10 +58,14 @@ class _Grave(ref[_stdlib.socket]):
     key: int
 
 
-def forget() -> None:
-    """Drop all models and number anew: a new session adopts what is still open."""
-    global _numbers
-    _numbers = itertools.count(1)
+def reset(machines: Mapping[str, SocketMachine] | None = None, shared: str = "") -> None:
+    """Drop all models and number anew: a new session adopts what is still open.
+
+    machines: kind -> a `transitions` machine to use in place of the shared one. shared: a folder
+    where the processes of one run leave each other what they have compiled.
+    """
+    global _numbers, _machines, _shared
+    _numbers, _machines, _shared = itertools.count(1), dict(machines or {}), shared
     for table in (records, unclaimed, paths, kinds, _kind_of, _graves):
         table.clear()
 
@@ -75,7 +83,7 @@ def kind(family: int, type_: int, proto: int) -> Kind:
         name = kind_of(family, type_, proto)
         found = kinds.get(name)
         if found is None:
-            found = kinds[name] = compile_kind(name, machines.get(name))
+            found = kinds[name] = compile_kind(name, _machines.get(name), _shared)
             note_kind(found)
         _kind_of[key] = found
     return found
