@@ -106,8 +106,11 @@ _SEND = (
 )
 
 _RECV = (
-    rule("recv", "", "ok", given="peer=sends",
+    rule("recv", "name=path rd=open", "ok", given="peer=sends",
          why="A datagram was waiting; what did not fit into the buffer is lost.", source="recv(2)"),
+    rule("recv", "", "ok", given="peer=sends history=partial",
+         why="A datagram was waiting, from before SHUT_RD or from the other end of a socketpair(), "
+         "which needs no name to send.", source="socketpair(2)"),
     rule("recv", "", "ECONNRESET", given="peer=leaves",
          why="The peer was connected to this socket and is aimed at another one now.",
          source=_MEASURED),

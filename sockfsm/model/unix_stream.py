@@ -157,9 +157,9 @@ _RECV = (
     rule("recv", "role=listening", "EINVAL",
          why="A listening socket carries no data: receive on the data socket that accept() "
          "returned.", source=_MEASURED, note="POSIX names ENOTCONN."),
-    rule("recv", "", "ok", given="peer=sends",
-         why="Data was waiting; what came before SHUT_RD or the peer's close is readable, too.",
-         source="recv(2), measured"),
+    rule("recv", "rd=open", "ok", given="peer=sends", why="Data was waiting.", source="recv(2)"),
+    rule("recv", "", "ok", given="peer=sends history=partial",
+         why="What came before SHUT_RD or the peer's close is still readable.", source=_MEASURED),
     rule("recv", "peer=closed", "ECONNRESET", given="peer=resets history=partial",
          why="The peer closed with our data unread.", source="unix(7), measured"),
     rule("recv", "peer=closed", "eof",

@@ -1,0 +1,68 @@
+"""What the model says can be seen of a state from outside: names, TCP state, a pending error.
+
+A fact is a set of values. It has more than one where the wire decides the moment (FIN_WAIT1 until
+the FIN is acknowledged), and it is missing where the kernel itself does not show it: after TCP gave
+an assigned port back, getsockname() goes on to show the old one, and only bind() tells.
+"""
+
+from __future__ import annotations
+
+import errno
+
+from sockfsm.model.rules import Parts, Table
+
+Facts = dict[str, frozenset[object]]
+
+
+def expected(table: Table, parts: Parts) -> Facts:
+    """The facts of `Bench.seen` that this situation must show."""
+    part = dict(zip(table.parts, parts, strict=True))
+    if part["fd"] != "open":
+        return {"open": _one(False)}
+    facts = {"open": _one(True)}
+    if table.kind == "tcp":
+        return facts | _tcp(part)
+    facts["named"] = _one(part["name"] != "no")
+    if table.kind == "unix-stream":
+        facts["listening"] = _one(part["role"] == "listening")
+        facts["connected"] = _one(part["role"] == "connected")
+        facts["error"] = _one(0)
+        return facts
+    facts["connected"] = _one(part["peer"] == "yes")
+    facts["error"] = _one(errno.ECONNREFUSED if part.get("err") == "pending" else 0)
+    return facts
+
+
+def _one(value: object) -> frozenset[object]:
+    return frozenset({value})
+
+
+def _tcp(part: dict[str, str]) -> Facts:
+    role, peer = part["role"], part["peer"]
+    alive = role in ("connecting", "established", "connected") and peer in ("open", "closed")
+    facts = {
+        "listening": _one(role == "listening"),
+        "connected": _one(alive),
+        "tcp": _tcp_states(part, alive),
+    }
+    if part["name"] == "yes":
+        facts["named"] = _one(True)
+    errors = {
+        "none": {0},
+        "pending": {errno.ECONNRESET, errno.ECONNREFUSED, errno.ETIMEDOUT},
+        "pipe": {errno.EPIPE},
+    }
+    facts["error"] = frozenset(errors[part["err"]])
+    return facts
+
+
+def _tcp_states(part: dict[str, str], alive: bool) -> frozenset[object]:
+    if part["role"] == "listening":
+        return _one("LISTEN")
+    if not alive:
+        return _one("CLOSE")
+    if part["peer"] == "closed":
+        return _one("CLOSE_WAIT")
+    if part["wr"] == "shut":
+        return frozenset({"FIN_WAIT1", "FIN_WAIT2"})
+    return _one("ESTABLISHED")
