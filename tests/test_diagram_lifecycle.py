@@ -5,6 +5,7 @@ import toy_machine
 from sockfsm.diagrams.graph import Edge, Graph, Meaning
 from sockfsm.diagrams.lifecycle import common_ends, lifecycle
 from sockfsm.diagrams.stages import main_states, stages
+from sockfsm.model.kinds import flat_of
 
 MACHINE = toy_machine.machine()
 
@@ -101,3 +102,10 @@ def test_accept_leads_from_the_listening_socket_to_the_new_one() -> None:
     made = edge(graph, "LISTENING", "CONNECTED")
     assert made.meanings == {Meaning.MAKES}
     assert not [e for e in graph.edges if (e.source, e.target) == ("START", "CONNECTED")]
+
+
+def test_a_datagram_socket_without_a_peer_sends_to_an_address() -> None:
+    graph = lifecycle(flat_of("udp"))
+    assert label(edge(graph, "CREATED", "BOUND")) == "bind / sendto"
+    for state, shown in (("BOUND", "↻ sendto / recv"), ("CONNECTED", "↻ send / recv")):
+        assert "".join(word.text for word in graph.nodes[state].rows[0]) == shown

@@ -218,14 +218,14 @@ def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
     pieces: dict[Word, None] = {}
     failed: dict[str, list[str]] = {}
     for cell in cells:
-        if cell.outcome == WOULD_BLOCK:
-            pieces.setdefault(Word(cell.call, Meaning.WOULD_BLOCK))
-        elif cell.outcome in ACCEPTED:
-            text = cell.call if cell.outcome == OK else f"{cell.call}: {cell.outcome}"
-            meaning = Meaning.WOULD_BLOCK if waits(flat, cell.state, cell.call) else None
-            pieces[Word(text, meaning)] = None
-        else:
+        if cell.outcome not in ACCEPTED:
             failed.setdefault(cell.call, []).append(cell.outcome)
+            continue
+        text = _called(flat, cell)
+        if cell.outcome not in (OK, WOULD_BLOCK):
+            text += f": {cell.outcome}"
+        may_wait = waits(flat, cell.state, cell.call)
+        pieces[Word(text, Meaning.WOULD_BLOCK if may_wait else None)] = None
     rows = _lines(list(pieces))
     for call, errnos in failed.items():
         rest = len(errnos) - _ERRNOS_SHOWN
@@ -233,6 +233,12 @@ def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
         shown = ", ".join(errnos[:_ERRNOS_SHOWN])
         rows.append(words(f"{call}: {shown}{more}", Meaning.REFUSED))
     return rows
+
+
+def _called(flat: FlatMachine, cell: Cell) -> str:
+    """The call's word; `sendto` where a send without an address would be refused."""
+    addressed = cell.call == "send" and connectionless(flat)
+    return "sendto" if addressed and not works(flat, cell.state, "send") else cell.call
 
 
 def _lines(pieces: list[Word]) -> list[Words]:
