@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import struct
 import subprocess
 from pathlib import Path
@@ -19,7 +20,7 @@ from sockfsm.views.text import Paint
 from sockfsm.wire import blocks
 from sockfsm.wire.capture import Capture
 from sockfsm.wire.dissect import details, dissect
-from sockfsm.wire.handshake import inspect
+from sockfsm.wire.handshake import inspect, inspect_file
 from sockfsm.wire.headers import Decoder, options, packets
 from sockfsm.wire.pcapng import CaptureFile, keep
 
@@ -111,6 +112,16 @@ def test_connections_as_tshark_counts_them(capture: Path) -> None:
             assert connection.opening.round_trip is not None
             # tshark tells it in ns too, as seconds.
             assert abs(connection.opening.round_trip / 1e9 - trips[stream]) < 1e-8
+
+
+def test_frames_and_packets_give_the_same(capture: Path) -> None:
+    problems: list[str] = []
+    report = inspect(packets(capture))
+    assert inspect_file(capture, problems) == report
+    port = report.connections[0].client[1]
+    (one,) = inspect_file(capture, problems, port).connections
+    assert one == report.connections[0]
+    assert problems == []
 
 
 def test_options_as_scapy_reads_them(capture: Path) -> None:
@@ -343,10 +354,11 @@ def all_the_way(path: Path) -> None:
         report = inspect(packets(path, None, problems))
     except TraceError:
         return
+    assert inspect_file(path) == report
     text = list(view.lines(report, Paint(False), problems))
     assert all(line.isprintable() for line in text)
     assert max(map(len, text)) <= 250
-    view.as_json(report, problems)
+    json.loads("".join(view.json_lines(report, problems)))
 
 
 @FUZZ

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,7 +11,6 @@ from sockfsm.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
-    from sockfsm.trace.events import Packet
 
 _EXAMPLES = """examples:
   sockfsm handshake sockfsm-trace             the connections of a traced program
@@ -49,29 +47,17 @@ def run(args: argparse.Namespace) -> int:
     """Print the handshakes. SockfsmError for a source without readable packets."""
     from sockfsm.views import handshake as view
     from sockfsm.views.text import paint_for, plain
-    from sockfsm.wire.handshake import inspect
+    from sockfsm.wire.handshake import inspect_file
 
     problems: list[str] = []
     path = _file(Path(args.source))
-    report = inspect(_packets(path, args.port, problems))
+    report = inspect_file(path, problems, args.port)
     if args.json:
-        import json
-
-        json.dump(view.as_json(report, problems), sys.stdout, indent=1)
-        print()
-        return 0
-    for line in view.lines(report, paint_for(sys.stdout), problems, heading=plain(str(path))):
-        print(line)
+        lines = view.json_lines(report, problems)
+    else:
+        lines = view.lines(report, paint_for(sys.stdout), problems, heading=plain(str(path)))
+    sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
-
-
-def _packets(path: Path, port: int | None, problems: list[str]) -> Iterator[Packet]:
-    from sockfsm.wire.headers import packets
-
-    found = packets(path, None, problems)
-    if port is None:
-        return found
-    return (p for p in found if port in (p.source[1], p.target[1]))
 
 
 def _file(source: Path) -> Path:

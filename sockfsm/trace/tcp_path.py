@@ -52,18 +52,26 @@ class _End:
             self.path.append(self.state)
 
 
-def steps(connection: Connection) -> list[Step]:
+class Walk(NamedTuple):
+    """All that the segments of a connection did: the states of each end, the first included."""
+
+    client: tuple[str, ...]
+    server: tuple[str, ...]
+    steps: tuple[Step, ...]
+
+
+def steps(connection: Connection) -> tuple[Step, ...]:
     """Each segment of opening and closing with the states of both ends after it."""
-    return _walk(connection)[2]
+    return walk(connection).steps
 
 
 def paths(connection: Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """All states that (client, server) went through, the first included."""
-    client, server, _ = _walk(connection)
-    return tuple(client.path), tuple(server.path)
+    """All states that (client, server) went through."""
+    return walk(connection)[:2]
 
 
-def _walk(connection: Connection) -> tuple[_End, _End, list[Step]]:
+def walk(connection: Connection) -> Walk:
+    """Let the segments of a connection drive the machines of both ends."""
     kind = connection.opening.kind
     if kind == "mid-stream":
         client, server = _End("ESTABLISHED"), _End("ESTABLISHED")
@@ -89,7 +97,7 @@ def _walk(connection: Connection) -> tuple[_End, _End, list[Step]]:
                 _receive(others[segments[number].sender], segments[number])
         strange = client.strange or server.strange
         found.append(Step(segment, client.state, server.state, strange))
-    return client, server, found
+    return Walk(tuple(client.path), tuple(server.path), tuple(found))
 
 
 def _arrivals(segments: list[Segment]) -> list[int | None]:

@@ -7,12 +7,12 @@ The ladder has the client's TCP state at the left and the server's at the right,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict
+import json
+from collections.abc import Callable, Iterable, Iterator
 from textwrap import wrap
 from typing import Any
 
-from sockfsm.trace.tcp_path import paths, steps
+from sockfsm.trace.tcp_path import Step, walk
 from sockfsm.views.text import Paint, address, count, duration, plain
 from sockfsm.wire.handshake import (
     CLIENT,
@@ -61,12 +61,12 @@ def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
     ends = f"{address(connection.client)} -> {address(connection.server)}"
     yield paint(f"#{connection.number} {ends}", "bold")
     yield from _opening(connection, paint)
-    yield from _ladder(connection, paint)
+    client, server, steps = walk(connection)
+    yield from _ladder(connection, steps, paint)
     yield from _data(connection)
     yield from _closing(closing, paint)
-    before, after = paths(connection)
-    yield from _wide("client", " > ".join(before))
-    yield from _wide("server", " > ".join(after))
+    yield from _wide("client", " > ".join(client))
+    yield from _wide("server", " > ".join(server))
     if opening.kind == "self-connect":
         yield "  client and server are the same socket"
 
@@ -92,14 +92,11 @@ def _partly(opening: Opening) -> bool:
     return opening.kind in ("mid-stream", "incomplete", "unanswered")
 
 
-def _ladder(connection: Connection, paint: Paint) -> Iterator[str]:
-    walked = steps(connection)
-    if not walked:
-        return
+def _ladder(connection: Connection, steps: tuple[Step, ...], paint: Paint) -> Iterator[str]:
     carried = connection.sent.segments + connection.received.segments
     opened = len(connection.opening.segments)
     blank = " " * _TIME
-    for number, step in enumerate(walked):
+    for number, step in enumerate(steps):
         if number == opened and carried:
             text = f" {count(carried, 'data segment')} ".center(_ARROW, ".")
             yield f"  {blank} {'':{_STATE}} {text}"
@@ -155,7 +152,7 @@ def _data(connection: Connection) -> Iterator[str]:
 
 def _wide(label: str, text: str) -> Iterator[str]:
     """`text` after a label, over as many lines as it takes."""
-    first, *more = wrap(text, 100 - 13, break_long_words=False)
+    first, *more = wrap(text, 87, break_long_words=False) if len(text) > 87 else (text,)
     yield f"  {label:8} {first}"
     yield from (f"  {'':8}   {line}" for line in more)
 
@@ -204,18 +201,45 @@ def _datagrams(talk: Datagrams) -> Iterator[str]:
     )
 
 
-def as_json(report: Report, problems: Iterable[str] = ()) -> dict[str, Any]:
-    """The report as one JSON object; times in ns, sequence numbers absolute and relative."""
-    found = []
-    for connection in report.connections:
-        entry = asdict(connection)
-        client, server = paths(connection)
-        entry["opening"]["meaning"] = OPENINGS[connection.opening.kind]
-        entry["closing"]["meaning"] = CLOSINGS[connection.closing.kind]
-        entry["states"] = {"client": client, "server": server}
-        found.append(entry)
+def json_lines(report: Report, problems: Iterable[str] = ()) -> Iterator[str]:
+    """The report as the lines of one JSON object, a line for each connection.
+
+    Times in ns, sequence numbers absolute and relative.
+    """
+    yield '{"connections": ['
+    yield from _listed(report.connections, _connection)
+    yield '], "conversations": ['
+    yield from _listed(report.conversations, vars)
+    yield f'], "problems": {json.dumps(list(problems))}}}'
+
+
+def _listed(entries: tuple[Any, ...], form: Callable[[Any], dict[str, Any]]) -> Iterator[str]:
+    last = len(entries) - 1
+    for number, entry in enumerate(entries):
+        yield json.dumps(form(entry)) + ("," if number < last else "")
+
+
+def _connection(connection: Connection) -> dict[str, Any]:
+    opening, closing = connection.opening, connection.closing
+    client, server, _ = walk(connection)
     return {
-        "connections": found,
-        "conversations": [asdict(talk) for talk in report.conversations],
-        "problems": list(problems),
+        **vars(connection),
+        "opening": {
+            **vars(opening),
+            "meaning": OPENINGS[opening.kind],
+            "segments": [_segment(segment) for segment in opening.segments],
+        },
+        "sent": vars(connection.sent),
+        "received": vars(connection.received),
+        "closing": {
+            **vars(closing),
+            "meaning": CLOSINGS[closing.kind],
+            "segments": [_segment(segment) for segment in closing.segments],
+        },
+        "states": {"client": client, "server": server},
     }
+
+
+def _segment(segment: Segment) -> dict[str, Any]:
+    offered = segment.offered
+    return {**vars(segment), "offered": offered and offered._asdict()}

@@ -11,10 +11,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from pathlib import Path
 
 from sockfsm.trace.events import Packet
 from sockfsm.wire.connections import MODULO, Connections, Conversation, End, Side, Stream, distance
-from sockfsm.wire.headers import Options, options
+from sockfsm.wire.headers import Decoder, Options, options
+from sockfsm.wire.pcapng import CaptureFile
 
 CLIENT, SERVER = "client", "server"
 
@@ -162,11 +164,39 @@ def inspect(packets: Iterable[Packet]) -> Report:
     return Report(connections, tuple(_datagrams(c) for c in found.conversations))
 
 
+def inspect_file(
+    path: Path | str, problems: list[str] | None = None, port: int | None = None
+) -> Report:
+    """Analyse a capture file; faster than `inspect`, as plain data packets are only counted.
+
+    port: only connections and conversations with this port. What cannot be read is added to
+    `problems`. TraceError for a file that is missing or no capture.
+    """
+    source = CaptureFile(path)
+    clock = source.clock.offset if source.clock else 0
+    found = Connections().add_frames(source, Decoder(clock))
+    if problems is not None:
+        problems += source.problems
+    streams = [s for s in found.streams if port is None or port in _ports(s.sides[0], s.sides[1])]
+    talks = [c for c in found.conversations if port is None or port in (e[1] for e in c.ends)]
+    connections = tuple(connection(s, number) for number, s in enumerate(streams, 1))
+    return Report(connections, tuple(_datagrams(c) for c in talks))
+
+
+def _ports(*sides: Side) -> tuple[int, ...]:
+    return tuple(side.end[1] for side in sides)
+
+
 def connection(stream: Stream, number: int) -> Connection:
     """One stream, explained."""
     client, server = stream.sides
     begin = stream.begin
-    opening = _opening(stream)
+    offers = {id(p): options(p) for p in stream.opening if "S" in p.flags}
+    for side in client, server:
+        # A SYN may be missing among the first ones that are kept, when there were very many.
+        if side.syn is not None and id(side.syn) not in offers:
+            offers[id(side.syn)] = options(side.syn)
+    opening = _opening(stream, offers)
     return Connection(
         number,
         client.end,
@@ -176,7 +206,7 @@ def connection(stream: Stream, number: int) -> Connection:
         opening,
         _flow(client, begin),
         _flow(server, begin),
-        _closing(stream, opening.kind),
+        _closing(stream, opening.kind, offers),
     )
 
 
@@ -206,7 +236,9 @@ def _who(stream: Stream, packet: Packet) -> str:
     return CLIENT if packet.source == stream.sides[0].end else SERVER
 
 
-def _segment(stream: Stream, packet: Packet, scales: dict[End, int]) -> Segment:
+def _segment(
+    stream: Stream, packet: Packet, scales: dict[End, int], offered: Options | None
+) -> Segment:
     sender, other = stream.side(packet)
     syn = "S" in packet.flags
     acknowledged = other.relative(packet.ack) if "A" in packet.flags else None
@@ -222,21 +254,23 @@ def _segment(stream: Stream, packet: Packet, scales: dict[End, int]) -> Segment:
         acknowledged,
         packet.window if syn else packet.window << scales.get(packet.source, 0),
         packet.length,
-        options(packet) if syn else None,
+        offered,
     )
 
 
-def _segments(stream: Stream, packets: list[Packet]) -> tuple[Segment, ...]:
-    if not packets:
-        return ()
-    scales: dict[End, int] = {}
-    offers = [side.syn and options(side.syn).scale for side in stream.sides]
-    if all(offer is not None for offer in offers):
-        scales = {side.end: o or 0 for side, o in zip(stream.sides, offers, strict=True)}
-    return tuple(_segment(stream, packet, scales) for packet in packets)
+def _segments(
+    stream: Stream, packets: list[Packet], offers: dict[int, Options]
+) -> tuple[Segment, ...]:
+    """offers: what each SYN offers, by the `id` of its packet."""
+    scales = {s.end: offers[id(s.syn)].scale for s in stream.sides if s.syn is not None}
+    if None in scales.values() or len(scales) < len({s.end for s in stream.sides}):
+        known: dict[End, int] = {}
+    else:
+        known = {end: scale or 0 for end, scale in scales.items()}
+    return tuple(_segment(stream, p, known, offers.get(id(p))) for p in packets)
 
 
-def _opening(stream: Stream) -> Opening:
+def _opening(stream: Stream, offers: dict[int, Options]) -> Opening:
     client = stream.sides[0]
     kind, note = _opening_kind(stream)
     round_trip = None
@@ -247,7 +281,7 @@ def _opening(stream: Stream) -> Opening:
         note = "SYN-ACK again after the ACK: the accept queue is full, the server did not take it"
     elif kind == "normal" and client.syns > 1:
         note = f"{client.syns} SYNs were needed: the first was lost, or the accept queue was full"
-    segments = _segments(stream, stream.opening)
+    segments = _segments(stream, stream.opening, offers)
     return Opening(kind, segments, round_trip, client.syns, note)
 
 
@@ -273,8 +307,8 @@ def _opening_kind(stream: Stream) -> tuple[str, str]:
     return "normal", ""
 
 
-def _closing(stream: Stream, opening: str) -> Closing:
-    segments = _segments(stream, stream.closing)
+def _closing(stream: Stream, opening: str, offers: dict[int, Options]) -> Closing:
+    segments = _segments(stream, stream.closing, offers)
     left_out = stream.closing_left_out
     reset = min((s.rst for s in stream.sides if s.rst), key=lambda p: p.time, default=None)
     if opening in ("refused", "timed out", "unanswered", "reset"):

@@ -29,8 +29,9 @@ FLAGS = tuple(
 # Ends seen so far; a hostile capture must not make this grow without an end.
 _MOST_ENDS = 1 << 17
 
-# length, fragment, both addresses and ports; seq, ack, flags, window
-_PLAIN = struct.Struct(">xxHxxHxxxx12sIIHH")
+# From an IPv4 header without options on: length, fragment, both addresses and ports; then of TCP
+# seq, ack, header length and flags, window.
+PLAIN = struct.Struct(">xxHxxHxxxx12sIIHH")
 _ADDRESSES = struct.Struct(">xxHxxHxxxx12s")
 _TCP = struct.Struct(">IIHH")
 _EXTENSIONS = frozenset({0, 43, 60, 135})  # hop-by-hop, routing, destination, mobility
@@ -56,7 +57,7 @@ class Decoder:
 
     def packets(self, frames: Iterable[Frame]) -> Iterator[Packet]:
         """The TCP and UDP packets among `frames`, others and fragments left out."""
-        clock, ends, flags, unpack = self.clock, self.ends, FLAGS, _PLAIN.unpack_from
+        clock, ends, flags, unpack = self.clock, self.ends, FLAGS, PLAIN.unpack_from
         plain = _ADDRESSES.unpack_from
         new = tuple.__new__
         decode = self.decode
