@@ -1,0 +1,142 @@
+"""`sockfsm conform`: the machines compared with the running kernel, sequence by sequence."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import platform
+import sys
+import time
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import UsageError
+from sockfsm.model.kinds import KINDS
+
+if TYPE_CHECKING:
+    from sockfsm.cli.main import Subparsers
+    from sockfsm.conform.compare import Share
+    from sockfsm.conform.suites import Suite
+
+_EXAMPLES = """examples:
+  sockfsm conform                       every kind in the reference environment, depth 4
+  sockfsm conform tcp --depth 6 --keep tcp.progress
+                                        deeper; interrupted, it goes on where it was
+  sockfsm conform udp --all             ... and in every other environment
+  sockfsm conform tcp --suite "peer resets"
+
+Every sequence of calls up to the depth is run on real sockets, on loopback. Each outcome is
+compared, and in the reference environment also what can be seen from outside afterwards: name,
+peer, listening, TCP state, pending error. The status is 1 when something disagrees.
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "conform",
+        help="compare the machines with the running kernel",
+        description="Run every sequence of calls up to a depth on the running kernel and compare "
+        "each outcome with the model's.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kind", metavar="KIND", nargs="?", default="", help=", ".join(KINDS))
+    parser.add_argument("--depth", type=int, default=4, metavar="N", help="calls (default 4)")
+    parser.add_argument("--all", action="store_true", help="every environment")
+    parser.add_argument(
+        "--suite", action="append", default=[], metavar="NAME", help="this environment (repeatable)"
+    )
+    parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes at a time")
+    parser.add_argument("--keep", metavar="FILE", help="keep the progress here, and resume from it")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Compare and print. UsageError for unknown kinds, suites and depths."""
+    from sockfsm.conform.runner import run as compare_all
+    from sockfsm.conform.suites import REFERENCE, suites
+
+    if args.kind and args.kind not in KINDS:
+        raise UsageError(f"no kind {args.kind!r}: choose one of {', '.join(KINDS)}")
+    if args.jobs < 0:
+        raise UsageError(f"--jobs {args.jobs} is no number of processes")
+    names = tuple(args.suite) if args.suite or args.all else (REFERENCE,)
+    chosen = suites(args.kind, names)
+    bar = _Bar() if sys.stderr.isatty() else None
+    began = time.monotonic()
+    try:
+        results = compare_all(
+            chosen,
+            args.depth,
+            jobs=args.jobs,
+            memory=args.keep,
+            progress=bar.show if bar is not None else None,
+        )
+    finally:
+        if bar is not None:
+            bar.clear()
+    if args.json:
+        print(json.dumps(_as_json(results, args.depth), indent=2))
+    else:
+        _print(chosen, results, args.depth, time.monotonic() - began)
+    return 1 if any(share.disagreements for share in results.values()) else 0
+
+
+class _Bar:
+    """One line on a terminal's standard error."""
+
+    def show(self, done: int, total: int, title: str) -> None:
+        """Draw it."""
+        filled = 30 * done // total
+        bar = "#" * filled + "." * (30 - filled)
+        sys.stderr.write(f"\r\x1b[K[{bar}] {100 * done // total:3}%  {title}")
+        sys.stderr.flush()
+
+    def clear(self) -> None:
+        """Leave a clean line."""
+        sys.stderr.write("\r\x1b[K")
+        sys.stderr.flush()
+
+
+def _print(chosen: list[Suite], results: dict[str, Share], depth: int, seconds: float) -> None:
+    print(f"Linux {platform.release()}, every sequence of up to {depth} calls, {seconds:.1f} s\n")
+    print(f"{'kind':12} {'environment':32} {'sequences':>10} {'outcomes':>10} {'seen':>10}  differ")
+    for suite in chosen:
+        share = results[suite.title]
+        print(
+            f"{suite.kind:12} {suite.name:32} {share.sequences:10,} {share.outcomes:10,} "
+            f"{share.facts:10,}  {len(share.disagreements)}"
+        )
+    for suite in chosen:
+        for found in sorted(results[suite.title].disagreements, key=lambda d: len(d.calls)):
+            print(
+                f"\n{suite.title}: {' '.join(found.calls)}\n"
+                f"  {found.what} in {found.state}: the model says {found.model}, "
+                f"the kernel {found.kernel}"
+            )
+
+
+def _as_json(results: dict[str, Share], depth: int) -> dict[str, object]:
+    return {
+        "kernel": platform.release(),
+        "depth": depth,
+        "suites": {
+            title: {
+                "sequences": share.sequences,
+                "outcomes": share.outcomes,
+                "facts": share.facts,
+                "disagreements": [
+                    {
+                        "calls": list(d.calls),
+                        "state": d.state,
+                        "what": d.what,
+                        "model": d.model,
+                        "kernel": d.kernel,
+                    }
+                    for d in share.disagreements
+                ],
+            }
+            for title, share in results.items()
+        },
+    }

@@ -1,0 +1,158 @@
+"""Runs suites in parallel, remembers what is done, and tells how far it is."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import platform
+from collections.abc import Callable, Iterable
+from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
+from contextlib import ExitStack
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from sockfsm.conform.compare import Disagreement, Share, compare, prefixes
+from sockfsm.conform.suites import Suite
+from sockfsm.errors import UsageError
+from sockfsm.model.kinds import KINDS, table_of
+
+Progress = Callable[[int, int, str], None]
+"""Hears (shares done, shares altogether, the suite's title)."""
+
+
+class Memory:
+    """The shares that are done, in a file of JSON lines, so that a run can be taken up again.
+
+    The first line says for which kernel and which machines they hold; a file for others is
+    refused. A last line that was cut short is dropped. UsageError for a file of another kind or one
+    that cannot be written.
+    """
+
+    def __init__(self, path: str | None) -> None:
+        self._path = Path(path) if path else None
+        self._done: dict[tuple[str, int, tuple[str, ...]], Share] = {}
+        if self._path is not None:
+            self._load(self._path)
+
+    def _load(self, path: Path) -> None:
+        head = {"kernel": platform.release(), "machines": _digest()}
+        try:
+            whole = path.read_bytes() if path.exists() else b""
+            lines = whole[: whole.rfind(b"\n") + 1].splitlines()
+            if not lines:
+                path.write_text(json.dumps(head) + "\n", encoding="utf-8")
+                return
+            if json.loads(lines[0]) != head:
+                raise UsageError(
+                    f"{path} was made for another kernel or other machines: remove it to begin anew"
+                )
+            for line in lines[1:]:
+                self._remember(json.loads(line))
+            with path.open("r+b") as file:
+                file.truncate(len(b"".join(line + b"\n" for line in lines)))
+        except OSError as error:
+            raise UsageError(f"cannot keep progress in {path}: {error.strerror}") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise UsageError(f"{path} is no progress file of sockfsm conform: {error}") from error
+
+    def _remember(self, entry: dict[str, Any]) -> None:
+        share = Share(*entry["figures"])
+        for calls, *rest in entry["disagreements"]:
+            share.add(Disagreement(tuple(calls), *rest))
+        self._done[entry["suite"], entry["depth"], tuple(entry["prefix"])] = share
+
+    def get(self, suite: Suite, depth: int, prefix: tuple[str, ...]) -> Share | None:
+        """The share, when it was done before."""
+        return self._done.get((suite.title, depth, prefix))
+
+    def put(self, suite: Suite, depth: int, prefix: tuple[str, ...], share: Share) -> None:
+        """Remember a share, on disk at once."""
+        if self._path is None:
+            return
+        entry = {
+            "suite": suite.title,
+            "depth": depth,
+            "prefix": prefix,
+            "figures": (share.sequences, share.outcomes, share.facts),
+            "disagreements": [
+                (d.calls, d.state, d.what, d.model, d.kernel) for d in share.disagreements
+            ],
+        }
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(entry) + "\n")
+
+
+def _digest() -> str:
+    """The same for the same machines, in every process."""
+    text = []
+    for kind in KINDS:
+        for entry in table_of(kind).rules:
+            conditions = [
+                (c.name, sorted(c.values), c.negated) for c in (*entry.when, *entry.given)
+            ]
+            text.append(f"{entry.call} {conditions} {entry.outcome} {sorted(entry.then.items())}")
+    return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
+
+
+def run(
+    chosen: Iterable[Suite],
+    depth: int,
+    *,
+    jobs: int = 0,
+    memory: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Share]:
+    """Compare the suites up to `depth` calls; title -> what was found.
+
+    jobs: processes at a time, 0 for one per processor. memory: a file that keeps the progress.
+    UsageError when the depth is none, the file is unfit, or the kernel refuses the bench.
+    """
+    if depth < 1:
+        raise UsageError(f"depth {depth} is none: it counts calls, from 1")
+    remembered = Memory(memory)
+    results: dict[str, Share] = {}
+    todo = []
+    for suite in chosen:
+        results[suite.title] = Share()
+        for prefix in prefixes(suite, depth):
+            known = remembered.get(suite, depth, prefix)
+            if known is None:
+                todo.append((suite, prefix))
+            else:
+                results[suite.title].join(known)
+    total = len(todo)
+
+    def finished(number: int, suite: Suite, prefix: tuple[str, ...], share: Share) -> None:
+        remembered.put(suite, depth, prefix, share)
+        results[suite.title].join(share)
+        if progress is not None:
+            progress(number, total, suite.title)
+
+    processes = min(jobs or os.cpu_count() or 1, total)
+    base = os.getpid() % 200 * 250
+    if processes <= 1:
+        for number, (suite, prefix) in enumerate(todo, 1):
+            finished(number, suite, prefix, compare(suite.title, depth, prefix, base))
+        return results
+    with ExitStack() as stack:
+        # spawn: the program that calls us may have threads, which fork() does not carry over.
+        pool = stack.enter_context(ProcessPoolExecutor(processes, get_context("spawn")))
+        stack.callback(pool.shutdown, cancel_futures=True)
+        waiting: dict[Future[Share], tuple[Suite, tuple[str, ...]]] = {}
+        number = 0
+        queue = iter(enumerate(todo))
+        while number < total:
+            while len(waiting) < 2 * processes:
+                index, item = next(queue, (0, None))
+                if item is None:
+                    break
+                lane = base + index % 250
+                waiting[pool.submit(compare, item[0].title, depth, item[1], lane)] = item
+            done, _ = wait(waiting, return_when=FIRST_COMPLETED)
+            for future in done:
+                suite, prefix = waiting.pop(future)
+                number += 1
+                finished(number, suite, prefix, future.result())
+    return results
