@@ -33,11 +33,10 @@ def committed() -> Iterator[Committed]:
     for kind in KINDS:
         yield Committed(kind, (*TEXTS, "svg"), partial(_lifecycle, kind))
         yield Committed(f"{kind}-refusals", ("svg",), partial(_lifecycle, kind, refusals=True))
-        yield Committed(f"{kind}-full", ("svg",), partial(_lifecycle, kind, full=True))
 
 
-def _lifecycle(kind: str, *, refusals: bool = False, full: bool = False) -> Graph:
-    return lifecycle(flat_of(kind), refusals=refusals, full=full)
+def _lifecycle(kind: str, *, refusals: bool = False) -> Graph:
+    return lifecycle(flat_of(kind), refusals=refusals)
 
 
 def regenerate(folder: Path) -> list[Path]:

@@ -60,11 +60,22 @@ class Tally:
         }
 
 
-@dataclass(slots=True)
 class _Stay:
-    state: str
-    since: int
-    last: int
+    """Where a socket is, since when, and when it was last heard of."""
+
+    __slots__ = ("counts", "last", "since", "state")
+
+    def __init__(self, counts: Tally, state: str, since: int, last: int) -> None:
+        self.counts = counts
+        self.state = state
+        self.since = since
+        self.last = last
+
+    def leave(self, state: str, time: int) -> None:
+        # Calls of two threads may overlap; a stay is never negative.
+        self.counts.time[self.state] += max(0, time - self.since)
+        self.counts.visits[state] += 1
+        self.state, self.since = state, max(time, self.since)
 
 
 def tally(calls: Iterable[Call]) -> dict[str, Tally]:
@@ -76,35 +87,33 @@ def tally(calls: Iterable[Call]) -> dict[str, Tally]:
     found: dict[str, Tally] = {}
     stays: dict[Socket, _Stay] = {}
     listeners: dict[str, _Stay] = {}
+    moves: dict[tuple[str, str, str, str, bool, bool, bool], Move] = {}
     for call in calls:
-        socket = call.socket
-        if socket is None or socket.kind == OTHER or not call.before:
+        socket, before, after = call.socket, call.before, call.after
+        if socket is None or socket.kind == OTHER or not before:
             continue
-        counts = found.setdefault(socket.kind, Tally())
-        counts.calls += 1
         stay = stays.get(socket)
         if stay is None:
+            counts = found.setdefault(socket.kind, Tally())
             counts.sockets += 1
             parent = listeners.get(socket.parent or "")
-            made = call.call == BORN_OF_ACCEPT and parent is not None
-            begun = call.after if made else call.before
-            stay = stays[socket] = _Stay(begun, call.end if made else call.begin, call.end)
-            counts.visits[begun] += 1
-            if made and parent is not None:
+            if call.call == BORN_OF_ACCEPT and parent is not None:
                 # It never was in the initial state: accept made it as it is.
-                counts.made[parent.state, begun] += 1
+                stays[socket] = _Stay(counts, after, call.end, call.end)
+                counts.visits[after] += 1
+                counts.calls += 1
+                counts.made[parent.state, after] += 1
                 continue
-        elif stay.state != call.before:
-            _leave(counts, stay, call.before, call.begin)
-        move = Move(
-            call.before,
-            call.after,
-            call.call,
-            call.outcome,
-            call.refused,
-            call.explained,
-            call.enforced,
-        )
+            stay = stays[socket] = _Stay(counts, before, call.begin, call.end)
+            counts.visits[before] += 1
+        elif stay.state != before:
+            stay.leave(before, call.begin)
+        counts = stay.counts
+        counts.calls += 1
+        way = (before, after, call.call, call.outcome, call.refused, call.explained, call.enforced)
+        move = moves.get(way)
+        if move is None:
+            move = moves[way] = Move(*way)
         counts.moves[move] += 1
         if call.waited:
             waited = counts.waited.setdefault(move, Waited())
@@ -112,16 +121,10 @@ def tally(calls: Iterable[Call]) -> dict[str, Tally]:
             waited.time += call.end - call.begin
         if call.call == "accept":
             listeners[socket.identity] = stay
-        if call.moved:
-            _leave(counts, stay, call.after, call.end)
-        stay.last = max(stay.last, call.end)
-    for socket, stay in stays.items():
-        found[socket.kind].time[stay.state] += max(0, stay.last - stay.since)
+        if before != after:
+            stay.leave(after, call.end)
+        if call.end > stay.last:
+            stay.last = call.end
+    for stay in stays.values():
+        stay.counts.time[stay.state] += max(0, stay.last - stay.since)
     return found
-
-
-def _leave(counts: Tally, stay: _Stay, state: str, time: int) -> None:
-    # Calls of two threads may overlap; a stay is never negative.
-    counts.time[stay.state] += max(0, time - stay.since)
-    counts.visits[state] += 1
-    stay.state, stay.since = state, max(time, stay.since)
