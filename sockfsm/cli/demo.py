@@ -8,6 +8,7 @@ import shlex
 import sys
 from itertools import chain, count
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import SockfsmError, UsageError
@@ -56,7 +57,9 @@ def run(args: argparse.Namespace) -> int:
     for kind in ("tcp", "udp", "unix-stream"):
         _command("diagram", str(trace), "--kind", kind, "-o", str(shown / f"{kind}.svg"))
     print("\nWith --enforce, a mistake is stopped before the kernel sees it, and explained:\n")
-    print(lesson())
+    for line in lesson().splitlines():
+        indent = " " * (len(line) - len(line.lstrip()) + 2)
+        print(*wrap(line, 100, subsequent_indent=indent, drop_whitespace=True), sep="\n")
     print(f"\nEverything is in {shown}: {', '.join(sorted(os.listdir(shown)))}")
     return 0
 

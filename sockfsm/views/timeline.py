@@ -43,7 +43,9 @@ class Timeline:
         self.zero = zero_of(self.lanes.processes)
         self._paint = paint or Paint(False)
         self._relative = Relative()
-        self._indent = _TIME + 1 + min(self.lanes.who_columns(), 16) + 1 + _SOCKET + 1
+        self._nobody = " " * min(self.lanes.who_columns(), 16)
+        self._names: dict[tuple[str, int], str] = {}
+        self._indent = _TIME + 1 + len(self._nobody) + 1 + _SOCKET + 1
 
     def lines(self, selection: Selection | None = None) -> Iterator[str]:
         """Header, events and footer. Holds counts and a bounded number of events, no more."""
@@ -68,22 +70,26 @@ class Timeline:
 
         made: the data socket, for an `accept`.
         """
+        what = spoken(call)
         outcome = "= " + answered(call, self.lanes.socket(made) if made else "")
         if call.call == "accepted":
             outcome = ""
         waited = f"blocked {duration(call.end - call.begin)}" if call.waited else ""
-        room = COLUMNS - self._indent - width(outcome) - 1
-        colour = "red" if call.refused else ""
-        fields = [
-            (self._indent, cut(spoken(call), max(room, 24)), ""),
-            (0, outcome, colour),
-            (0, waited, "yellow"),
-            (_STATES, states(call), "green" if call.moved else "dim"),
-            (0, place(call.site), "dim"),
-        ]
-        lane = self.lanes.socket(call.socket)
-        yield from self._laid(call, self.lanes.who(call.process, call.thread), lane, fields)
-        if call.refused:
+        start = self._start(call, self._who(call), self.lanes.socket(call.socket))
+        line = self._short(f"{start} {what} {outcome} {waited}".rstrip(), call)
+        if line:
+            yield line
+        else:
+            room = COLUMNS - self._indent - width(outcome) - 1
+            fields = [
+                (self._indent, cut(what, max(room, 24)), ""),
+                (0, outcome, "red" if call.refused else ""),
+                (0, waited, "yellow"),
+                (_STATES, states(call), "green" if call.moved else "dim"),
+                (0, place(call.site), "dim"),
+            ]
+            yield from self._laid(start, fields)
+        if call.errno and call.refused:
             yield from self._remark(reason(call), "red")
         if not call.explained:
             yield from self._remark(doubt(call), "magenta")
@@ -105,16 +111,36 @@ class Timeline:
             (_STATES, by, "dim"),
             (0, place(cause.site) if cause is not None else "", "dim"),
         ]
-        yield from self._laid(packet, "", "", fields)
+        yield from self._laid(self._start(packet, self._nobody, ""), fields)
 
-    def _laid(
-        self, event: Call | Packet, who: str, lane: str, fields: list[Field]
-    ) -> Iterator[str]:
-        """The fields at their columns; one that does not fit begins a second, indented line."""
+    def _who(self, call: Call) -> str:
+        """The lane's name of the calling thread, as wide as all are."""
+        key = call.process.log, call.thread.number
+        name = self._names.get(key)
+        if name is None:
+            room = len(self._nobody)
+            who = self.lanes.who(call.process, call.thread)
+            name = self._names[key] = pad(cut(plain(who), room), room)
+        return name
+
+    def _start(self, event: Call | Packet, who: str, lane: str) -> str:
         seconds = (moment(event) - self.zero) / 1_000_000_000
-        room = self._indent - _TIME - _SOCKET - 3
-        rest = f" {pad(cut(who, room), room)} {lane:{_SOCKET}}"
-        line, used = self._paint(f"{seconds:{_TIME}.6f}", "dim") + rest, _TIME + width(rest)
+        return f"{seconds:{_TIME}.6f} {who} {lane:{_SOCKET}}"
+
+    def _short(self, left: str, call: Call) -> str:
+        """The whole line where it is short, plain and without colours, as most are; else ''."""
+        middle, right = states(call), place(call.site)
+        needed = len(middle) + len(right) + 1
+        room = COLUMNS - needed - len(left) - 1
+        if self._paint.coloured or room < 0 or not (left.isascii() and middle.isascii()):
+            return ""
+        column = min(max(_STATES, len(left) + 1), COLUMNS - needed)
+        line = f"{left:<{column}}{middle:<{COLUMNS - column - len(right)}}{right}"
+        return line.rstrip() if line.isprintable() and right.isascii() else ""
+
+    def _laid(self, start: str, fields: list[Field]) -> Iterator[str]:
+        """The fields at their columns; one that does not fit begins a second, indented line."""
+        line, used = self._paint(start[:_TIME], "dim") + start[_TIME:], width(start)
         paint, most = self._paint, COLUMNS - self._indent - 2
         for column, text, colour in fields[:-2]:
             if not text:
