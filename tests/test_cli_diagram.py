@@ -134,3 +134,9 @@ def test_a_recorded_trace_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture
     assert re.search(r"s_LISTENING -\.->\|\"accept makes it\"\| s_CONNECTED", out)
     assert re.search(r's_CONNECTED\("CONNECTED<br/>2 visits.*listen: EINVAL', out)
     assert re.search(r's_CLOSED_PATH_LEFT -->\|"unlink"\| s_CLOSED\n', out)
+
+
+def test_drawing_needs_no_standard_error(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m sockfsm diagram udp -o {tmp_path}/udp.svg 2>&-"
+    subprocess.run(["sh", "-c", command], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    assert ET.parse(tmp_path / "udp.svg")

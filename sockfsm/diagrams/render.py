@@ -103,6 +103,10 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
     """
     from tempfile import TemporaryFile
 
+    if sys.stderr is None:
+        # Started with descriptor 2 closed: it may be anything by now.
+        yield str
+        return
     sys.stderr.flush()
     kept = os.dup(2)
     with TemporaryFile() as gathered:
