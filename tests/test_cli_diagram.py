@@ -23,12 +23,12 @@ def trace(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> str:
     return str(tmp_path / "recorded")
 
 
-@pytest.mark.parametrize("what", [*KINDS, "server"])
+@pytest.mark.parametrize("what", [*KINDS, "server", "tcp-states"])
 def test_dot_is_printed_without_a_file(what: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagram", what]) == 0
     out = capsys.readouterr().out
     assert out.startswith("digraph")
-    assert "CONNECTED" in out
+    assert ("ESTABLISHED" if what == "tcp-states" else "CONNECTED") in out
 
 
 def test_mermaid_on_request(capsys: pytest.CaptureFixture[str]) -> None:

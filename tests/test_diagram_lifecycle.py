@@ -5,6 +5,8 @@ import toy_machine
 from sockfsm.diagrams.graph import Edge, Graph, Meaning
 from sockfsm.diagrams.lifecycle import common_ends, lifecycle
 from sockfsm.diagrams.stages import main_states, stages
+from sockfsm.diagrams.tcp_states import tcp_states
+from sockfsm.model import rfc9293
 from sockfsm.model.kinds import flat_of
 
 MACHINE = toy_machine.machine()
@@ -109,3 +111,19 @@ def test_a_datagram_socket_without_a_peer_sends_to_an_address() -> None:
     assert label(edge(graph, "CREATED", "BOUND")) == "bind / sendto"
     for state, shown in (("BOUND", "↻ sendto / recv"), ("CONNECTED", "↻ send / recv")):
         assert "".join(word.text for word in graph.nodes[state].rows[0]) == shown
+
+
+def test_tcps_own_states_have_both_roads_and_no_reset_from_everywhere() -> None:
+    graph = tcp_states()
+    assert set(graph.nodes) == set(rfc9293.STATES)
+    road = {(e.source, e.target) for e in graph.edges if Meaning.LEGAL_PATH in e.meanings}
+    assert {
+        ("SYN-SENT", "ESTABLISHED"),
+        ("FIN-WAIT-2", "TIME-WAIT"),
+        ("LAST-ACK", "CLOSED"),
+    } <= road
+    assert ("FIN-WAIT-1", "CLOSING") not in road
+    assert graph.notes == [
+        "Not drawn, from every state but LISTEN: rcv_rst to CLOSED, snd_rst to CLOSED."
+    ]
+    assert not [e for e in graph.edges if "rst" in label(e)]

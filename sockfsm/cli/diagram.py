@@ -15,10 +15,12 @@ if TYPE_CHECKING:
     from sockfsm.diagrams.graph import Graph
 
 SERVER = "server"
+TCP_STATES = "tcp-states"
 _EXAMPLES = """examples:
   sockfsm diagram tcp -o tcp.svg              the life of a TCP socket
   sockfsm diagram unix-stream --refusals      ... with the calls that are refused, as DOT
   sockfsm diagram server -o server.png        a stream server, its data socket and its client
+  sockfsm diagram tcp-states -o states.svg    TCP's own states, as RFC 9293 has them
   sockfsm diagram sockfsm-trace -o run.svg    what a traced program did, over its machine
   sockfsm diagram sockfsm-trace --socket 3    ... one of its sockets
 
@@ -39,8 +41,8 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument(
         "what",
-        metavar="KIND|TRACE|server",
-        help=f"a kind ({', '.join(KINDS)}), the folder that `sockfsm run` wrote, or `server`",
+        metavar="WHAT",
+        help=f"a kind ({', '.join(KINDS)}), {SERVER}, {TCP_STATES}, or a trace's folder",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write the picture here")
     parser.add_argument(
@@ -78,22 +80,26 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _graph(args: argparse.Namespace) -> Graph:
-    if args.what in KINDS or args.what == SERVER:
+    if args.what in (*KINDS, SERVER, TCP_STATES):
         if args.socket or args.kind:
             raise UsageError(f"--socket and --kind choose from a trace, and {args.what} is none")
     elif not Path(args.what).exists():
         raise UsageError(
             f"no kind and no trace {args.what!r}: choose one of {', '.join(KINDS)}, {SERVER}, "
-            "or the folder of a trace"
+            f"{TCP_STATES}, or the folder of a trace"
         )
     elif args.refusals:
         raise UsageError("--refusals is for a kind: a trace's own refusals are always drawn")
-    if args.what == SERVER:
-        from sockfsm.diagrams.server import server
-
+    if args.what in (SERVER, TCP_STATES):
         if args.refusals or args.full:
-            raise UsageError("the server's picture has neither --refusals nor --full")
-        return server()
+            raise UsageError(f"the picture of {args.what} has neither --refusals nor --full")
+        if args.what == SERVER:
+            from sockfsm.diagrams.server import server
+
+            return server()
+        from sockfsm.diagrams.tcp_states import tcp_states
+
+        return tcp_states()
     if args.what in KINDS:
         from sockfsm.diagrams.lifecycle import lifecycle
 

@@ -12,6 +12,7 @@ from sockfsm.diagrams.lifecycle import lifecycle
 from sockfsm.diagrams.render import draw
 from sockfsm.diagrams.server import server
 from sockfsm.diagrams.stamp import digest, stamped
+from sockfsm.diagrams.tcp_states import tcp_states
 from sockfsm.model.kinds import KINDS, flat_of
 
 # Compared as they are; pictures differ between versions of Graphviz, so their stamps are compared.
@@ -30,6 +31,7 @@ class Committed(NamedTuple):
 def committed() -> Iterator[Committed]:
     """Every diagram that belongs into `diagrams/`."""
     yield Committed("server", (*TEXTS, *PICTURES), server)
+    yield Committed("tcp-states", (*TEXTS, "svg"), tcp_states)
     for kind in KINDS:
         yield Committed(kind, (*TEXTS, "svg"), partial(_lifecycle, kind))
         yield Committed(f"{kind}-refusals", ("svg",), partial(_lifecycle, kind, refusals=True))

@@ -182,10 +182,10 @@ def _first_ways(flat: FlatMachine) -> set[tuple[str, str, str]]:
     return ways
 
 
-def main_road(flat: FlatMachine) -> set[tuple[str, str]]:
-    """The edges of the usual lives: `ROADS`, walked through the machine."""
+def main_road(flat: FlatMachine, roads: Iterable[tuple[str, ...]] = ROADS) -> set[tuple[str, str]]:
+    """The edges of the usual lives, which are calls in order, walked through the machine."""
     road: set[tuple[str, str]] = set()
-    for calls in ROADS:
+    for calls in roads:
         state = flat.initial
         for call in calls:
             cell = flat.cell(state, call, OK)

@@ -1,0 +1,50 @@
+"""TCP's own eleven states (RFC 9293, figure 5), drawn from their machine: segments, not calls."""
+
+from __future__ import annotations
+
+from sockfsm.diagrams.graph import Graph, Meaning, Node
+from sockfsm.diagrams.lifecycle import common_ends, main_road, move_edge
+from sockfsm.model.flat import Cell, FlatMachine
+from sockfsm.model.rfc9293 import TABLE
+
+_ROADS = (
+    ("snd_syn", "rcv_ack_syn", "snd_fin", "rcv_ack_fin", "rcv_fin", "timeout_2msl"),
+    ("listen", "rcv_syn", "rcv_ack_syn", "rcv_fin", "snd_fin", "rcv_ack_fin"),
+)
+"""The end that opens and closes first, and the end that answers, as events in order."""
+
+_STAGES = {
+    "CLOSED": Meaning.FINAL,
+    "LISTEN": Meaning.LISTENING,
+    "ESTABLISHED": Meaning.OPEN,
+    "FIN-WAIT-1": Meaning.HALF,
+    "FIN-WAIT-2": Meaning.HALF,
+    "CLOSE-WAIT": Meaning.HALF,
+    "CLOSING": Meaning.DEAD,
+    "LAST-ACK": Meaning.DEAD,
+    "TIME-WAIT": Meaning.DEAD,
+}
+
+
+def tcp_states() -> Graph:
+    """The figure as a graph; the moves that every state has are told in a note."""
+    flat = FlatMachine(TABLE)
+    graph = Graph(
+        title="TCP's own states",
+        subtitle="RFC 9293, figure 5: what one end sends (snd) and receives (rcv)",
+    )
+    for state in flat.states:
+        meanings = {_STAGES.get(state, Meaning.SETUP)}
+        if state == flat.initial:
+            meanings.add(Meaning.INITIAL)
+        graph.add(Node(state, state, frozenset(meanings)))
+    road, everywhere = main_road(flat, _ROADS), common_ends(flat)
+    moves: dict[tuple[str, str], list[Cell]] = {}
+    for cell in flat:
+        if cell.state != cell.target and (cell.call, cell.target) not in everywhere:
+            moves.setdefault((cell.state, cell.target), []).append(cell)
+    for cells in moves.values():
+        graph.link(move_edge(flat, cells, road))
+    ways = ", ".join(f"{call} to {target}" for call, target in sorted(everywhere))
+    graph.notes.append(f"Not drawn, from every state but LISTEN: {ways}.")
+    return graph
