@@ -29,6 +29,8 @@ ACCEPTED = frozenset({OK, EOF, WOULD_BLOCK, "EINPROGRESS", "EALREADY"})
 # Calls that take no descriptor: a rule for `*` does not speak of them.
 WITHOUT_DESCRIPTOR = frozenset({"resolve", "unlink", "create", "socketpair", "accepted", "exit"})
 
+_ASIDE = frozenset({"history=partial", "length=zero"})
+
 Parts = tuple[str, ...]
 _Tests = tuple[tuple[int, frozenset[str]], ...]
 
@@ -43,6 +45,9 @@ class Condition:
 
     def holds(self, value: str) -> bool:
         return (value in self.values) != self.negated
+
+    def __str__(self) -> str:
+        return f"{self.name}{'!=' if self.negated else '='}{'|'.join(sorted(self.values))}"
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:
@@ -59,7 +64,11 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
 
 @dataclass(frozen=True, slots=True)
 class Rule:
-    """(call, when, given) -> outcome, then; with the reason and where it stands written."""
+    """(call, when, given) -> outcome, then; with the reason and where it stands written.
+
+    aside: the rule explains what was seen, but nobody can count on it (something went on beside
+    sockfsm, unseen; or the call asks for nothing): it does not make the call a legal one.
+    """
 
     call: str
     when: tuple[Condition, ...]
@@ -70,6 +79,7 @@ class Rule:
     source: str
     lint: str = ""
     note: str = ""
+    aside: bool = False
 
     @property
     def refused(self) -> bool:
@@ -88,24 +98,28 @@ def rule(
     source: str,
     lint: str = "",
     note: str = "",
+    aside: bool = False,
 ) -> Rule:
     """One line of a machine's table, see the module's text.
 
     `then` lists the parts that change ("role=listening name=yes"). `lint` names the mistake that
     the call almost always is although the kernel lets it through. `note` tells how POSIX or the
-    BSDs differ.
+    BSDs differ. `aside` is implied by history=partial and length=zero.
     """
     changes = dict(word.split("=", 1) for word in then.split())
+    facts = parse_conditions(given)
+    aside = aside or any(str(fact) in _ASIDE for fact in facts)
     return Rule(
         call,
         parse_conditions(when),
         outcome,
         changes,
-        parse_conditions(given),
+        facts,
         why,
         source,
         lint,
         note,
+        aside,
     )
 
 

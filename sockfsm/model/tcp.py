@@ -50,7 +50,7 @@ _BIND = (
          source="bind(2)"),
     rule("bind", "name=yes role=connecting|established|connected peer=open", "ok",
          "peer=reset rd=shut wr=shut err=pending",
-         given="peer=refuses|resets",
+         given="peer=refuses|resets", aside=True,
          why="The reset took the assigned port back, so a new name is free to take. The error is "
          "still waiting to be read.", source=_MEASURED),
     rule("bind", "name=yes", "EINVAL",
