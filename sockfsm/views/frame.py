@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
@@ -107,12 +108,15 @@ def _refusals(tally: Tally) -> Iterator[str]:
 
 
 def _endings(lanes: Lanes, tally: Tally) -> Iterator[str]:
-    closed = sum(state in ENDED for state in tally.states.values())
+    """How the sockets that came up ended, also where their end was not selected."""
+    states = {identity: lanes.states.get(identity, "?") for identity in tally.sockets}
+    closed = sum(state in ENDED for state in states.values())
     if closed:
         yield _titled("closed", count(closed, "socket"))
-    left = [identity for identity, state in tally.states.items() if state not in ENDED]
+    left = {identity: state for identity, state in states.items() if state not in ENDED}
     shown = [
-        f"{lanes.name_of(identity)} {plain(tally.states[identity])}" for identity in left[:_LISTED]
+        f"{lanes.name_of(identity)} {plain(state)}"
+        for identity, state in islice(left.items(), _LISTED)
     ]
     if len(left) > _LISTED:
         shown.append(f"and {len(left) - _LISTED:,} more")

@@ -67,7 +67,7 @@ def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
         "blocked": tally.blocked,
         "sent": tally.sent,
         "received": tally.received,
-        "states": tally.states,
+        "states": {identity: lanes.states.get(identity, "") for identity in tally.sockets},
         "problems": list(trace.problems),
     }
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -33,13 +34,13 @@ class Lanes:
         self._sockets: dict[str, str] = {}
         self._processes: dict[str, str] = {}
         self._ends: dict[tuple[object, object], Socket] = {}
-        self._accepted: dict[str, list[Socket]] = {}
+        self._accepted: dict[str, deque[Socket]] = {}
         for process in self.processes:
             self.process(process)
         for socket in self.sockets.values():
             self.socket(socket)
             if socket.made_by == "accepted" and socket.parent is not None:
-                self._accepted.setdefault(socket.parent, []).append(socket)
+                self._accepted.setdefault(socket.parent, deque()).append(socket)
             local = _endpoint(socket.local)
             if local is not None:
                 self._ends[local, _endpoint(socket.remote)] = socket
@@ -101,11 +102,11 @@ class Lanes:
         """The data socket that this `accept` made; ask once for each accept, in their order."""
         if call.call != "accept" or call.outcome != "ok" or call.socket is None:
             return None
-        waiting = self._accepted.get(call.socket.identity, [])
-        for number, socket in enumerate(waiting):
-            if socket.remote == call.address:
-                return waiting.pop(number)
-        return None
+        waiting = self._accepted.get(call.socket.identity, ())
+        found = next((socket for socket in waiting if socket.remote == call.address), None)
+        if found is not None:
+            self._accepted[call.socket.identity].remove(found)
+        return found
 
     def identities(self, wanted: list[str]) -> frozenset[str]:
         """The sockets that `--socket` names, as #3, 3 or <pid>.<number>. UsageError for others."""

@@ -11,7 +11,7 @@ ENDED = frozenset({"CLOSED", "DETACHED", "EXITED"})
 class Tally:
     """Counts over the events that were added.
 
-    states: socket identity -> its last state. refusals: (call, state, errno name) -> how often.
+    sockets: identities of the sockets that came up. refusals: (call, state, errno name) -> how often.
     blocked: ns spent in waits, added over all threads. octets: bytes sent and received by calls.
     """
 
@@ -25,7 +25,7 @@ class Tally:
         self.blocked = 0
         self.sent = 0
         self.received = 0
-        self.states: dict[str, str] = {}
+        self.sockets: dict[str, None] = {}
         self.refusals: dict[tuple[str, str, str], int] = {}
 
     def add(self, event: Call | Packet) -> None:
@@ -49,4 +49,4 @@ class Tally:
         if not event.explained:
             self.unexplained += 1
         if event.socket is not None:
-            self.states[event.socket.identity] = event.after
+            self.sockets[event.socket.identity] = None
