@@ -1,0 +1,1 @@
+"""A trace in the forms of other tools: Wireshark, Perfetto, spreadsheets, Mermaid."""

@@ -1,0 +1,72 @@
+"""A trace as pcapng for Wireshark: each packet has its socket, call and line as its comment."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from sockfsm.errors import UsageError
+from sockfsm.trace.events import Call, Packet
+from sockfsm.trace.trace import PACKETS, Trace
+from sockfsm.views.lanes import Lanes
+from sockfsm.views.order import ordered
+from sockfsm.views.phrases import answered, place, spoken
+from sockfsm.wire import blocks
+from sockfsm.wire.pcapng import CaptureFile
+
+
+def pieces(trace: Trace) -> Iterator[bytes]:
+    """The file, block by block. UsageError for a trace without packets."""
+    path = trace.path / PACKETS
+    if not path.exists():
+        raise UsageError(f"{trace.path}: the trace has no packets: choose another form")
+    source = CaptureFile(path)
+    told = _comments(trace)
+    packet, comment = next(told, (None, ""))
+    numbers: dict[int, int] = {}
+    yield blocks.section("\n".join(["exported by sockfsm", *source.comments]))
+    for wall, link, data, length in source:
+        if link not in numbers:
+            numbers[link] = len(numbers)
+            yield blocks.interface(link, 0, "lo")
+        # Frames that are neither TCP nor UDP have no comment and are kept all the same.
+        if packet is not None and packet.wall == wall and packet.raw == data:
+            yield blocks.packet(numbers[link], wall, data, length, (comment,) if comment else ())
+            packet, comment = next(told, (None, ""))
+        else:
+            yield blocks.packet(numbers[link], wall, data, length)
+
+
+def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:
+    """Each packet of the trace in the file's order, with its comment."""
+    lanes = Lanes(trace)
+    states: dict[str, str] = {}
+    comments: dict[tuple[int, bytes], list[str]] = {}
+    for event in ordered(trace.calls(), trace.packets()):
+        if isinstance(event, Call):
+            if event.socket is not None:
+                states[event.socket.identity] = event.after
+        else:
+            said = _comment(event, lanes, states)
+            comments.setdefault((event.wall, event.raw), []).append(said)
+    for packet in trace.packets():
+        found = comments.get((packet.wall, packet.raw))
+        yield packet, found.pop(0) if found else ""
+
+
+def _comment(packet: Packet, lanes: Lanes, states: dict[str, str]) -> str:
+    said = []
+    call = packet.call
+    if call is not None:
+        who = f"{lanes.socket(packet.socket)} {lanes.who(call.process, call.thread)}"
+        said.append(f"{who}: {spoken(call)} = {answered(call)}")
+        if call.site is not None:
+            said.append(place(call.site, 60))
+        said.append(f"state {call.before}")
+    elif packet.socket is not None:
+        said.append(f"the kernel, for {lanes.socket(packet.socket)}")
+        said.append(f"state {states.get(packet.socket.identity, 'not yet accepted')}")
+    receiver = lanes.receiver(packet)
+    if receiver is not None:
+        state = states.get(receiver.identity, "not yet accepted")
+        said.append(f"to {lanes.socket(receiver)} in state {state}")
+    return "; ".join(said)

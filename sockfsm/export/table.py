@@ -1,0 +1,68 @@
+"""A trace as CSV, one row per call or packet, for spreadsheets and data frames.
+
+Text from outside that a spreadsheet would take for a formula gets an apostrophe in front.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+
+from sockfsm.trace.events import Call, Packet
+from sockfsm.trace.trace import Trace
+from sockfsm.views.lanes import Lanes
+from sockfsm.views.order import ordered
+from sockfsm.views.phrases import flags
+from sockfsm.views.text import address
+from sockfsm.views.timeline import zero_of
+
+COLUMNS = (
+    "type", "at_ns", "wall_ns", "took_ns", "pid", "thread", "socket", "what", "outcome", "bytes",
+    "source", "target", "before", "after", "waited", "seq", "ack", "window", "file", "line", "cause",
+)  # fmt: skip
+
+
+def lines(trace: Trace) -> Iterator[str]:
+    """The header and the rows, without line ends."""
+    lanes = Lanes(trace)
+    zero = zero_of(lanes.processes)
+    yield ",".join(COLUMNS)
+    for event in ordered(trace.calls(), trace.packets()):
+        row = _call(event, lanes, zero) if isinstance(event, Call) else _packet(event, lanes, zero)
+        text = io.StringIO()
+        csv.writer(text, lineterminator="").writerow(map(_cell, row))
+        yield text.getvalue()
+
+
+def _cell(value: object) -> object:
+    """No formula: a cell that begins with = + - @ or a tab is text."""
+    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
+        return "'" + value
+    return "" if value is None else value
+
+
+def _call(call: Call, lanes: Lanes, zero: int) -> tuple[object, ...]:
+    socket, site = call.socket, call.site
+    moves = call.call in ("send", "recv")
+    return (
+        "call", call.begin - zero, call.wall, call.end - call.begin, call.process.pid,
+        call.thread.name, lanes.socket(socket) if socket else "", call.method, call.outcome,
+        call.done if moves else None,
+        address(socket.local) if socket and socket.local else "",
+        address(call.address) if call.address is not None else "",
+        call.before, call.after, int(call.waited), None, None, None,
+        site.file if site else "", site.line if site else None, "",
+    )  # fmt: skip
+
+
+def _packet(packet: Packet, lanes: Lanes, zero: int) -> tuple[object, ...]:
+    call = packet.call
+    site = call.site if call else None
+    return (
+        "packet", packet.time - zero, packet.wall, None, call.process.pid if call else None,
+        call.thread.name if call else "", lanes.socket(packet.socket) if packet.socket else "",
+        flags(packet), "", packet.length, address(packet.source), address(packet.target),
+        "", "", None, packet.seq, packet.ack, packet.window,
+        site.file if site else "", site.line if site else None, call.method if call else "",
+    )  # fmt: skip

@@ -1,0 +1,122 @@
+"""The wire that AF_UNIX sockets do not have: their messages, put together from the calls of both ends.
+
+No packet exists. A stream's bytes are taken in the order in which they were sent, so the offsets of
+sends and receives tell which receive took which send; datagrams keep their order and their bounds.
+An end that is not traced has no calls: then `receiver` or `taken` stay empty.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_right
+from collections import deque
+from collections.abc import Iterable, Iterator
+from operator import itemgetter
+from typing import NamedTuple
+
+from sockfsm.trace.events import Address, Call, Socket
+
+
+class Message(NamedTuple):
+    """What one send moved. time: end of the send, monotonic ns. taken: the receives that got it."""
+
+    time: int
+    sender: Socket
+    receiver: Socket | None
+    length: int
+    call: Call
+    taken: tuple[Call, ...]
+
+
+def messages(calls: Iterable[Call]) -> Iterator[Message]:
+    """The messages between AF_UNIX sockets, in the order of their sends' ends."""
+    listed = [call for call in calls if call.socket is not None and _unix(call.socket)]
+    names = _Names(listed)
+    peers = _peers(listed, names)
+    taken = _taken(listed, peers)
+    for call in listed:
+        if call.call != "send" or call.done <= 0 or call.socket is None:
+            continue
+        receiver = peers.get(call.socket.identity)
+        if receiver is None and call.address is not None:
+            receiver = names.holder(call.address, call.end)
+        got = tuple(taken.get(id(call), ()))
+        yield Message(call.end, call.socket, receiver, call.done, call, got)
+
+
+def _unix(socket: Socket) -> bool:
+    return socket.kind.startswith("unix")
+
+
+class _Names:
+    """Which socket had bound a name, and since when."""
+
+    def __init__(self, calls: list[Call]) -> None:
+        self.since: dict[Address, list[tuple[int, Socket]]] = {}
+        for call in calls:
+            if call.call == "bind" and call.outcome == "ok" and call.address and call.socket:
+                self.since.setdefault(call.address, []).append((call.end, call.socket))
+
+    def holder(self, name: Address, time: int) -> Socket | None:
+        """The socket that had bound `name` last before `time`."""
+        entries = self.since.get(name, [])
+        place = bisect_right(entries, time, key=itemgetter(0))
+        return entries[place - 1][1] if place else None
+
+
+def _peers(calls: list[Call], names: _Names) -> dict[str, Socket]:
+    """identity -> the socket at the other end."""
+    peers: dict[str, Socket] = {}
+    waiting: dict[Address, deque[Socket]] = {}
+    alone: Socket | None = None
+    for call in sorted(calls, key=lambda call: call.begin):
+        socket = call.socket
+        if socket is None:
+            continue
+        if call.call == "socketpair":
+            if alone is None:
+                alone = socket
+            elif alone is not socket:
+                peers[alone.identity], peers[socket.identity] = socket, alone
+                alone = None
+        elif call.call == "connect" and call.outcome == "ok" and call.address is not None:
+            if socket.kind == "unix-stream":
+                waiting.setdefault(call.address, deque()).append(socket)
+            else:
+                other = names.holder(call.address, call.end)
+                if other is not None:
+                    peers[socket.identity] = other
+    # A listener's queue is first in, first out: the n-th accept takes the n-th connect.
+    for call in sorted(calls, key=lambda call: call.end):
+        socket = call.socket
+        if call.call != "accepted" or socket is None or socket.local is None:
+            continue
+        queue = waiting.get(socket.local)
+        if queue:
+            client = queue.popleft()
+            peers[client.identity], peers[socket.identity] = socket, client
+    return peers
+
+
+def _taken(calls: list[Call], peers: dict[str, Socket]) -> dict[int, list[Call]]:
+    """id of a stream's send -> the receives that took its bytes."""
+    sends: dict[str, deque[list[int]]] = {}
+    by_number: dict[int, list[Call]] = {}
+    for call in sorted(calls, key=lambda call: call.begin if call.call == "send" else call.end):
+        socket = call.socket
+        if socket is None or socket.kind != "unix-stream" or call.done <= 0:
+            continue
+        if call.call == "send":
+            sends.setdefault(socket.identity, deque()).append([id(call), call.done])
+        elif call.call == "recv" and socket.identity in peers:
+            queue = sends.get(peers[socket.identity].identity)
+            left = call.done
+            while queue and left > 0:
+                number, waiting = queue[0]
+                by_number.setdefault(number, []).append(call)
+                if waiting > left:
+                    queue[0][1] -= left
+                    left = 0
+                else:
+                    queue.popleft()
+                    left -= waiting
+    return by_number
