@@ -23,6 +23,8 @@ FACTS: dict[str, dict[str, str]] = {
     "sendmsg": {},
 }
 """What a word for sending tells of the environment; a `sendmsg` may have an address or not."""
+KNOWN = {"history": "complete"}
+"""What is known whatever the call: the tracer sees all that happens to a socket."""
 
 
 class Compiled:
@@ -118,7 +120,8 @@ class Compiled:
 
 
 def _rule(flat: Any, state: str, word: str) -> Rule | None:
-    known = {k: v for k, v in FACTS.get(word, {}).items() if k in flat.table.environment}
+    facts = {**KNOWN, **FACTS.get(word, {})}
+    known = {name: fact for name, fact in facts.items() if name in flat.table.environment}
     rule: Rule | None = flat.refusal(state, "send" if word in FACTS else word, known)
     return rule
 

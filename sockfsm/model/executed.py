@@ -18,7 +18,7 @@ from transitions import Machine
 from sockfsm.model.flat import FlatMachine
 
 
-class SocketMachine(Machine):  # type: ignore[misc]
+class SocketMachine(Machine):
     """A `transitions.Machine` that knows the flat machine it was made from (`.flat`)."""
 
     flat: FlatMachine

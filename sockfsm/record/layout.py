@@ -28,6 +28,7 @@ from __future__ import annotations
 
 import struct
 import sys
+from _socket import inet_aton
 
 MAGIC = b"sockfsm calls 1\n"
 SLOT = 48
@@ -111,9 +112,15 @@ BIRTHS = frozenset(
 
 def inet(host: str, port: int) -> int:
     """An IPv4 name in 48 bits. OSError when `host` is not a dotted quad."""
-    from socket import inet_aton
+    number = _hosts.get(host)
+    if number is None:
+        number = int.from_bytes(inet_aton(host), "big")
+        if len(_hosts) < 1000:
+            _hosts[host] = number
+    return number | port << 32
 
-    return int.from_bytes(inet_aton(host), "big") | port << 32
+
+_hosts: dict[str, int] = {}
 
 
 def inet_name(packed: int) -> tuple[str, int]:

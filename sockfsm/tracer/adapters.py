@@ -124,7 +124,7 @@ def _connection(module: ModuleType) -> list[tuple[type, str, Method]]:
         _handles.pop(self._handle, None)
         close(self, *args)
         if tracked is not None:
-            released(tracked, NUMBER["close"], begin, clock(), 0)
+            released(tracked, NUMBER["close"], begin, clock())
 
     return [
         (cls, "_send", _traced(cls._send, "Connection.send", _handled, POLLOUT)),
@@ -138,10 +138,15 @@ _ADAPTERS: dict[str, Callable[[ModuleType], list[tuple[type, str, Method]]]] = {
     "multiprocessing.connection": _connection,
 }
 _patched: dict[str, list[tuple[type, str, Any]]] = {}
+_modules = 0
 
 
 def adapt() -> None:
     """Trace those of the modules that the program has imported by now."""
+    global _modules
+    if len(sys.modules) == _modules:
+        return
+    _modules = len(sys.modules)
     for name, methods in _ADAPTERS.items():
         module = sys.modules.get(name)
         if module is None or name in _patched or not _whole(module, name):
@@ -162,5 +167,7 @@ def restore() -> None:
     for entries in _patched.values():
         for cls, attribute, original in entries:
             setattr(cls, attribute, original)
+    global _modules
+    _modules = 0
     _patched.clear()
     _handles.clear()

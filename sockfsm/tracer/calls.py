@@ -14,7 +14,7 @@ from typing import Any
 
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.adapters import adapt
-from sockfsm.tracer.finish import failed, finished, outcome_of
+from sockfsm.tracer.finish import failed, finished, outcome_of, put
 from sockfsm.tracer.recorder import begin_wait, clock, end_wait, log, me, packed, site_of
 from sockfsm.tracer.rows import Tracked, step
 from sockfsm.tracer.sockets import (
@@ -65,6 +65,12 @@ _plain: dict[str, Any] = {
 _getsockname = _base.getsockname
 _fileno = _base.fileno
 _THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+ACCEPTED = NUMBER["accepted"]
+CLOSE = NUMBER["close"]
+_plain_close = _plain["close"]
+_plain_real_close = _plain["_real_close"]
+_plain_init = _plain["__init__"]
+_plain_accept = _plain["_accept"]
 SHUTDOWN = {
     int(_stdlib.SHUT_RD): NUMBER["shutdown(SHUT_RD)"],
     int(_stdlib.SHUT_WR): NUMBER["shutdown(SHUT_WR)"],
@@ -86,9 +92,10 @@ def init(
 ) -> None:
     begin, frame = clock(), _getframe(1)
     try:
-        _plain["__init__"](self, family, type, proto, fileno)
+        _plain_init(self, family, type, proto, fileno)
     except OSError as error:
-        _stillborn(error, family, type, proto, begin, frame)
+        if fileno is None:
+            _stillborn(error, family, type, proto, begin, frame)
         raise
     end = clock()
     if fileno is None:
@@ -108,10 +115,9 @@ def _stillborn(error: OSError, family: int, type_: int, proto: int, begin: int, 
         max(int(type_), 0) or _stdlib.SOCK_STREAM,
         max(int(proto), 0),
     )
-    found = kind(family, type_, proto)
+    found, asked, _ = kind(family, type_, proto)
     tracked = Tracked(number(), found.initial)
     bits = step(tracked, NUMBER["socket"], outcome_of(error, "create")[0])
-    asked = family & 0xFF | (type_ & 0xF) << 8 | found.number << 16
     site = site_of(frame)
     log.write(begin, clock(), bits, tracked.number, site, me.number, asked, 0xFFFFFFFF)
 
@@ -178,7 +184,7 @@ def accept(self: Socket, /) -> tuple[int, Any]:
         waited = True
         begin_wait(tracked, method, 0, frame)
     try:
-        descriptor, address = _plain["_accept"](self)
+        descriptor, address = _plain_accept(self)
     except BaseException as error:
         failed(tracked, method, error, begin, clock(), 0, waited, frame)
         raise
@@ -188,7 +194,7 @@ def accept(self: Socket, /) -> tuple[int, Any]:
     end = clock()
     finished(tracked, method, "ok", begin, end, 0, 0, waited, frame, packed(address or None))
     initial = tracked.row.kind.initial
-    unclaimed[descriptor] = Tracked(number(), initial), initial, NUMBER["accepted"]
+    unclaimed[descriptor] = Tracked(number(), initial), initial, ACCEPTED
     return descriptor, address
 
 
@@ -382,25 +388,25 @@ def close(self: Socket) -> None:
     """The logical close; with `makefile` objects open nothing is closed yet."""
     if self._io_refs > 0 and not self._closed:  # type: ignore[attr-defined]
         tracked, now = _tracked(self), clock()
-        finished(tracked, NUMBER["close"], "deferred", now, now, 0, 0, False, _getframe(1))
-    _plain["close"](self)
+        finished(tracked, CLOSE, "deferred", now, now, 0, 0, False, _getframe(1))
+    _plain_close(self)
 
 
 def real_close(self: Socket, *args: Any) -> None:
     """The real close: the descriptor goes back to the kernel."""
-    tracked, frame, begin = _tracked(self), _getframe(1), clock()
-    method = NUMBER["close"]
+    tracked, frame = _tracked(self), _getframe(1)
     again = _fileno(self) < 0
+    begin = clock()
     try:
-        _plain["_real_close"](self, *args)
+        _plain_real_close(self, *args)
     except BaseException as error:
-        failed(tracked, method, error, begin, clock(), 0, False, frame)
+        failed(tracked, CLOSE, error, begin, clock(), 0, False, frame)
         raise
     end = clock()
     if again:
-        finished(tracked, method, "ok", begin, end, 0, 0, False, frame)
+        put(tracked, CLOSE, begin, end, frame)
     else:
-        released(tracked, method, begin, end, site_of(frame))
+        released(tracked, CLOSE, begin, end, frame)
 
 
 def detach(self: Socket) -> int:

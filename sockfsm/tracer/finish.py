@@ -3,13 +3,44 @@
 from __future__ import annotations
 
 from errno import EAGAIN, EINPROGRESS, errorcode
+from struct import error as StructError  # noqa: N812
 from types import FrameType
 
-from sockfsm.record.layout import ERRNO, METHODS, OUTCOME, TIMEOUT, WAITED
-from sockfsm.tracer.recorder import amount, log, me, site_of
+from sockfsm.record.layout import CALL, ERRNO, METHODS, OUTCOME, TIMEOUT, WAITED
+from sockfsm.tracer.recorder import STRIDE, amount, log, me, site_of, sites
 from sockfsm.tracer.rows import Tracked, step
 
+_pack = CALL.pack_into
 _CODE_BITS = 0xFFFF << ERRNO | 7 << OUTCOME
+
+
+def put(
+    tracked: Tracked,
+    method: int,
+    begin: int,
+    end: int,
+    frame: FrameType | None,
+    asked: int = 0,
+    done: int = 0,
+    marks: int = 0,
+) -> None:
+    """The straight way of a call that was taken: move the model, write the record.
+
+    marks: further bits of the head word (the address's form, WAITED).
+    """
+    try:
+        head, tracked.row = tracked.row[method]
+    except KeyError:
+        head = step(tracked, method, "ok")
+    site = 0
+    if frame is not None:
+        site = sites.get(id(frame.f_code) + frame.f_lasti * STRIDE, 0) or site_of(frame)
+    memory, slots = log.window
+    head, number, thread = head | marks, tracked.number, me.number
+    try:
+        _pack(memory, next(slots), begin, end, head, number, site, thread, asked, done)
+    except (StopIteration, StructError):
+        log.write(begin, end, head, number, site, thread, amount(asked), done)
 
 
 def finished(
@@ -25,6 +56,10 @@ def finished(
     address: tuple[int, int, int] = (0, 0, 0),
 ) -> None:
     """Move the model and write the record. `address` is `recorder.packed`'s."""
+    if outcome == "ok":
+        marks = address[0] | WAITED if waited else address[0]
+        put(tracked, method, begin, end, frame, address[1] or asked, done | address[2], marks)
+        return
     bits = step(tracked, method, outcome) | address[0]
     if waited:
         bits |= WAITED

@@ -7,15 +7,17 @@ import os
 import socket as _stdlib
 import sys
 import threading
+from struct import error as StructError  # noqa: N812
 from time import monotonic_ns
 from types import CodeType, FrameType
 
-from sockfsm.record.layout import ADDRESS, BEGUN, INET, MOST, NOTED, inet
+from sockfsm.record.layout import ADDRESS, BEGUN, CALL, INET, MOST, NOTED, inet
 from sockfsm.record.writer import Log
 from sockfsm.trace.events import Site
 from sockfsm.tracer.rows import Tracked, head
 
 log = Log()
+_pack = CALL.pack_into
 clock = monotonic_ns
 
 # From 3.11 on a code object holds its bytecode, so its address plus an offset names one instruction.
@@ -135,18 +137,16 @@ def amount(asked: object) -> int:
 def begin_wait(tracked: Tracked, method: int, asked: int, frame: FrameType | None) -> int:
     """Note that `method` starts to block. Gives the place of the call."""
     site, since = site_of(frame), clock()
-    row = tracked.row
-    waiting[me.number] = tracked, method, since, site
-    log.write(
-        since,
-        0,
-        head(row, row, method, "ok") | BEGUN,
-        tracked.number,
-        site,
-        me.number,
-        amount(asked),
-        0,
-    )
+    number, thread, row = tracked.number, me.number, tracked.row
+    waiting[thread] = tracked, method, since, site
+    bits = row.begun.get(method)
+    if bits is None:
+        bits = row.begun[method] = head(row, row, method, "ok") | BEGUN
+    memory, slots = log.window
+    try:
+        _pack(memory, next(slots), since, 0, bits, number, site, thread, asked, 0)
+    except (StopIteration, StructError):
+        log.write(since, 0, bits, number, site, thread, amount(asked), 0)
     return site
 
 

@@ -55,13 +55,14 @@ def _word(method: int) -> str:
 class Row(dict[Key, Entry]):
     """One state of one kind. Key: a method's number for `ok`, else (number, outcome)."""
 
-    __slots__ = ("index", "kind", "state")
+    __slots__ = ("begun", "index", "kind", "state")
 
     def __init__(self, kind: Kind, state: str, index: int) -> None:
         super().__init__()
         self.kind = kind
         self.state = state
         self.index = index
+        self.begun: dict[int, int] = {}
 
     def refusal(self, method: int) -> str:
         """The errno's name with which the machine refuses the method here, '' where it is legal."""

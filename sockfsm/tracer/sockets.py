@@ -17,8 +17,9 @@ from weakref import ref
 
 from sockfsm.model.kinds import KINDS, kind_of
 from sockfsm.record.layout import METHODS, MOST, NUMBER
+from sockfsm.tracer.finish import finished, put
 from sockfsm.tracer.recorder import clock, log, me, site_of
-from sockfsm.tracer.rows import Kind, Row, Tracked, compile_kind, head, step
+from sockfsm.tracer.rows import Kind, Row, Tracked, compile_kind, head
 
 _family = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
@@ -42,12 +43,13 @@ or after `detach` by the object it had."""
 paths: dict[object, Tracked] = {}
 """UNIX path -> who bound it last."""
 kinds: dict[str, Kind] = {}
-_kind_of: dict[tuple[int, int, int], Kind] = {}
+_kind_of: dict[tuple[int, int, int], tuple[Kind, int, int]] = {}
 _graves: dict[int, _Grave] = {}
 _numbers = itertools.count(1)
 _machines: dict[str, SocketMachine] = {}
 _shared = ""
 
+_ACCEPTED = NUMBER["accepted"]
 _BIRTHS = {_stdlib.socketpair.__code__: "socketpair", _stdlib.fromfd.__code__: "fromfd"}
 
 
@@ -75,18 +77,22 @@ def number() -> int:
     return next(_numbers)
 
 
-def kind(family: int, type_: int, proto: int) -> Kind:
-    """The kind of a socket, its rows compiled and its states noted when first met."""
+def kind(family: int, type_: int, proto: int) -> tuple[Kind, int, int]:
+    """The kind of a socket, its rows compiled and its states noted when first met.
+
+    With it, `asked` of a birth's record, and `done` without the descriptor.
+    """
     key = family, type_, proto
-    found = _kind_of.get(key)
-    if found is None:
+    known = _kind_of.get(key)
+    if known is None:
         name = kind_of(family, type_, proto)
         found = kinds.get(name)
         if found is None:
             found = kinds[name] = compile_kind(name, _machines.get(name), _shared)
             note_kind(found)
-        _kind_of[key] = found
-    return found
+        asked = family & 0xFF | (type_ & 0xF) << 8 | found.number << 16
+        known = _kind_of[key] = found, asked, (proto & 0xFFFF) << 32
+    return known
 
 
 def note_kind(found: Kind) -> None:
@@ -101,10 +107,10 @@ def adjust(sock: _stdlib.socket, tracked: Tracked) -> None:
     tracked.first_try = _DONTWAIT if timeout is None else 0
 
 
-def _describe(sock: _stdlib.socket, found: Kind) -> tuple[int, int]:
-    """(asked, done) of a birth's record."""
-    asked = _family(sock) & 0xFF | (_type(sock) & 0xF) << 8 | found.number << 16
-    return asked, _fileno(sock) & MOST | (_proto(sock) & 0xFFFF) << 32
+def described(sock: _stdlib.socket) -> tuple[Kind, int, int]:
+    """(kind, asked, done) of a birth's record."""
+    found, asked, done = kind(_family(sock), _type(sock), _proto(sock))
+    return found, asked, done | _fileno(sock) & MOST
 
 
 def register(sock: _stdlib.socket, tracked: Tracked) -> None:
@@ -131,27 +137,30 @@ def _collected(grave: ref[_stdlib.socket]) -> None:
     tracked = records.pop(grave.key)
     if tracked.row.state not in ("CLOSED", "CLOSED_PATH_LEFT", "DETACHED", "EXITED"):
         now = clock()
-        released(tracked, NUMBER["collected"], now, now, 0)
+        released(tracked, NUMBER["collected"], now, now)
 
 
-def released(tracked: Tracked, method: int, begin: int, end: int, site: int) -> None:
+def released(
+    tracked: Tracked, method: int, begin: int, end: int, frame: FrameType | None = None
+) -> None:
     """One descriptor of the socket is closed; the last one closes the socket."""
     tracked.descriptors -= 1
-    outcome = "deferred" if tracked.descriptors > 0 else "ok"
-    bits = step(tracked, method, outcome)
-    log.write(begin, end, bits, tracked.number, site, me.number, 0, 0)
+    if tracked.descriptors <= 0:
+        put(tracked, method, begin, end, frame)
+    else:
+        finished(tracked, method, "deferred", begin, end, 0, 0, False, frame)
 
 
 def born(
     sock: _stdlib.socket, method: int, begin: int, end: int, frame: FrameType | None
 ) -> Tracked:
     """A new socket: model, record, registration."""
-    found = kind(_family(sock), _type(sock), _proto(sock))
-    row = found.row("RESOLVED") if me.resolved and METHODS[method][1] == "create" else found.initial
+    found, asked, done = described(sock)
+    row = found.initial
+    if me.resolved and METHODS[method][1] == "create":
+        row = found.row("RESOLVED")
     tracked = Tracked(number(), row)
-    bits = step(tracked, method, "ok")
-    asked, done = _describe(sock, found)
-    log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
+    put(tracked, method, begin, end, frame, asked, done)
     register(sock, tracked)
     return tracked
 
@@ -164,17 +173,19 @@ def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -
     found = unclaimed.pop(_fileno(sock), None)
     if found is None:
         name = _BIRTHS.get(frame.f_code, "adopt") if frame else "adopt"
-        if name == "socketpair" and kind(_family(sock), _type(sock), _proto(sock)).name in KINDS:
+        if name == "socketpair" and described(sock)[0].name in KINDS:
             born(sock, NUMBER[name], begin, end, frame)
         else:
             adopt(sock, NUMBER[name], begin, end, frame)
         return
     tracked, row, method = found
     before, tracked.row = tracked.row, row
-    back = method == NUMBER["adopt"]
-    bits = head(before, row, method, "ok") if back else step(tracked, method, "ok")
-    asked, done = _describe(sock, row.kind)
-    log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
+    _, asked, done = described(sock)
+    if method == _ACCEPTED:
+        put(tracked, method, begin, end, frame, asked, done)
+    else:
+        bits = head(before, row, method, "ok")
+        log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
     register(sock, tracked)
 
 
@@ -186,9 +197,10 @@ def _share(
     end: int,
     frame: FrameType | None,
 ) -> None:
-    tracked.descriptors += 1
+    if all(_fileno(other) != _fileno(sock) for other in objects(tracked)):
+        tracked.descriptors += 1
     bits = head(tracked.row, tracked.row, NUMBER[name], "ok")
-    asked, done = _describe(sock, tracked.row.kind)
+    _, asked, done = described(sock)
     log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
     register(sock, tracked)
 
@@ -207,10 +219,9 @@ def adopt(
     if twin is not None:
         _share(sock, twin, METHODS[method][0], begin, end, frame)
         return twin
-    found = kind(_family(sock), _type(sock), _proto(sock))
+    found, asked, done = described(sock)
     tracked = Tracked(number(), found.row(*_situation(sock)))
     bits = head(found.initial, tracked.row, method, "ok")
-    asked, done = _describe(sock, found)
     register(sock, tracked)
     log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
     note_names(sock, tracked)
