@@ -25,6 +25,7 @@ from sockfsm.tracer.sockets import (
     kind,
     note_names,
     number,
+    objects,
     part,
     paths,
     ready,
@@ -414,9 +415,9 @@ def detach(self: Socket) -> int:
     adapt()
     row = tracked.row
     descriptor: int = _plain["detach"](self)
-    if descriptor >= 0 and tracked.descriptors > 1:
+    if descriptor >= 0 and any(_fileno(other) == descriptor for other in objects(tracked)):
         # ssl makes its own object on the same descriptor: that one goes on with the model.
-        part(self, tracked)
+        part(self)
         finished(tracked, NUMBER["detach"], "deferred", begin, clock(), 0, 0, False, frame)
     elif descriptor >= 0:
         finished(tracked, NUMBER["detach"], "ok", begin, clock(), 0, 0, False, frame)

@@ -122,9 +122,8 @@ def register(sock: _stdlib.socket, tracked: Tracked) -> None:
     adjust(sock, tracked)
 
 
-def part(sock: _stdlib.socket, tracked: Tracked) -> None:
-    """`sock` holds no descriptor any more; another socket object that shares the model still does."""
-    tracked.descriptors -= 1
+def part(sock: _stdlib.socket) -> None:
+    """`sock` holds its descriptor no more; another object that shares the model does."""
     records.pop(id(sock), None)
     _graves.pop(id(sock), None)
 
