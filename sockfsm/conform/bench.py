@@ -114,24 +114,28 @@ class Bench:
 
     def run(self, calls: Sequence[str], look: bool = False) -> tuple[list[str], dict[str, object]]:
         """(the outcome of each call, what is seen from outside afterwards when `look`)."""
+        sock = self.begin()
+        try:
+            outcomes = [self.step(sock, call) for call in calls]
+            return outcomes, self.seen(sock) if look else {}
+        finally:
+            self.dispose(sock)
+
+    def begin(self) -> socket.socket:
+        """A fresh socket under test, peers renewed where their queues have filled."""
         if self._used >= self.lasts:
             self.open()
         self._used += 1
         self.clean()
-        sock = self.make()
-        try:
-            outcomes = []
-            for call in calls:
-                self.before(sock, call)
-                outcome = outcome_of(self.deed(sock, call))
-                # A datagram may be empty: only on a stream b'' is an end.
-                if outcome == "eof" and self.type == socket.SOCK_DGRAM:
-                    outcome = "ok"
-                outcomes.append(outcome)
-                self.after(sock, call)
-            return outcomes, self.seen(sock) if look else {}
-        finally:
-            self.dispose(sock)
+        return self.make()
+
+    def step(self, sock: socket.socket, call: str) -> str:
+        """Make one call, the world acting around it; its outcome."""
+        self.before(sock, call)
+        outcome = outcome_of(self.deed(sock, call))
+        self.after(sock, call)
+        # A datagram may be empty: only on a stream b'' is an end.
+        return "ok" if outcome == "eof" and self.type == socket.SOCK_DGRAM else outcome
 
     def clean(self) -> None:
         """Before each sequence: make room at the peer."""

@@ -1,0 +1,109 @@
+"""`sockfsm learn`: the machine that the running kernel implements, learned and compared with ours."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import UsageError
+from sockfsm.model.kinds import KINDS, table_of
+
+if TYPE_CHECKING:
+    from sockfsm.cli.main import Subparsers
+    from sockfsm.learn.mealy import Comparison, Mealy
+
+_EXAMPLES = """examples:
+  sockfsm learn tcp                  learn it, and say whether it is ours
+  sockfsm learn tcp -o learned.svg   ... and draw it
+  sockfsm learn tcp --calls "bind listen accept connect send recv shutdown_wr close" -o small.svg
+                                     a smaller picture, of fewer calls
+  sockfsm learn udp --json           the learned machine as data
+
+Learned by L* (AALpy, `pip install 'sockfsm[learn]'`) from outcomes alone, in the reference
+environment: what the kernel does not show by any call is one state, whatever the model calls it.
+The status is 1 when the machines differ.
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "learn",
+        help="learn the machine that the running kernel implements",
+        description="Learn the Mealy machine that the running kernel implements, by asking it "
+        "sequences of calls, and compare it with the model.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("kind", metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("-o", "--output", metavar="FILE", help="draw it (.svg, .png, .dot, .mmd)")
+    parser.add_argument("--calls", metavar="WORDS", help="learn with these calls only")
+    parser.add_argument("--json", action="store_true", help="print one JSON object")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the random walks")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Learn, compare, print. UsageError for an unknown kind, or when AALpy is missing."""
+    table_of(args.kind)
+    from sockfsm.conform.suites import WORDS
+    from sockfsm.learn.lstar import learn
+    from sockfsm.learn.mealy import compare
+    from sockfsm.model.predict import Predictor
+
+    calls = tuple(dict.fromkeys((args.calls or "").replace(",", " ").split())) or WORDS
+    for call in calls:
+        if call not in WORDS:
+            raise UsageError(f"cannot learn with {call!r}: the words are {' '.join(WORDS)}")
+    learned = learn(args.kind, calls=calls, seed=args.seed)
+    compared = compare(learned, Predictor(args.kind))
+    if args.output:
+        from sockfsm.diagrams.render import save
+        from sockfsm.learn.picture import picture
+
+        path = save(picture(learned, compared), args.output)
+        if not args.json:
+            print(f"wrote {path}")
+    if args.json:
+        print(json.dumps(_as_json(learned, compared), indent=2))
+    else:
+        _print(learned, compared)
+    return 1 if compared.difference else 0
+
+
+def _print(learned: Mealy, compared: Comparison) -> None:
+    print(
+        f"{learned.kind}: learned {learned.size} states from {learned.queries:,} sequences "
+        f"({learned.steps_asked:,} calls) in {learned.seconds:.1f} s"
+    )
+    for state in range(learned.size):
+        print(f"  {state:3}  {', '.join(compared.names.get(state, ()))}")
+    found = compared.difference
+    if found is None:
+        print("equivalent: no sequence of calls tells the kernel's machine from ours")
+    else:
+        print(
+            f"different: after {' '.join(found.calls)} the kernel says {found.learned}, "
+            f"the model {found.model}"
+        )
+
+
+def _as_json(learned: Mealy, compared: Comparison) -> dict[str, object]:
+    found = compared.difference
+    return {
+        "kind": learned.kind,
+        "states": learned.size,
+        "sequences": learned.queries,
+        "calls": learned.steps_asked,
+        "seconds": round(learned.seconds, 3),
+        "names": {str(state): list(names) for state, names in compared.names.items()},
+        "steps": [
+            {"state": state, "call": call, "outcome": outcome, "target": target}
+            for (state, call), (outcome, target) in learned.steps.items()
+        ],
+        "equivalent": found is None,
+        "difference": None
+        if found is None
+        else {"calls": list(found.calls), "kernel": found.learned, "model": found.model},
+    }

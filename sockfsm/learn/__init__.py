@@ -1,0 +1,1 @@
+"""Active automata learning: the machine that the running kernel implements, asked out of it."""

@@ -1,0 +1,107 @@
+"""L* on the running kernel. The one module that imports AALpy."""
+
+from __future__ import annotations
+
+import random
+import time
+from dataclasses import replace
+from typing import Any
+
+from sockfsm.conform.bench import BENCHES, Bench
+from sockfsm.conform.suites import WORDS
+from sockfsm.errors import UsageError
+from sockfsm.learn.mealy import Mealy, compare
+from sockfsm.model.predict import Predictor
+
+_WALKS, _LENGTH = 100, 8
+
+
+def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
+    """Learn the machine that the kernel implements for `kind` in the reference environment.
+
+    A few seconds. Only the kernel answers: a hypothesis is tested by random walks from each of its
+    states, and then by the shortest sequence on which our model would differ from it; what the
+    kernel says there is what the machine learns, and where it confirms the hypothesis the
+    difference is real. UsageError when AALpy is not installed, the kind is unknown,
+    or the kernel answers the same sequence in two ways.
+    """
+    if kind not in BENCHES:
+        raise UsageError(f"no kind {kind!r}: choose one of {', '.join(BENCHES)}")
+    try:
+        from aalpy.base import SUL, Oracle
+        from aalpy.learning_algs import run_Lstar
+        from aalpy.oracles import StatePrefixEqOracle
+    except ImportError as error:
+        raise UsageError(f"learning needs AALpy ({error}): pip install 'sockfsm[learn]'") from error
+
+    class Kernel(SUL):  # type: ignore[misc]
+        """One socket on the bench, from pre() to post()."""
+
+        def __init__(self, bench: Bench) -> None:
+            super().__init__()
+            self._bench = bench
+            self.sock: Any = None
+
+        def pre(self) -> None:
+            self.sock = self._bench.begin()
+
+        def step(self, letter: str) -> str:
+            return self._bench.step(self.sock, letter)
+
+        def post(self) -> None:
+            self._bench.dispose(self.sock)
+            self.sock = None
+
+    class Walks(Oracle):  # type: ignore[misc]
+        """Random walks first, then the sequence that our model finds suspicious."""
+
+        def __init__(self, kernel: Kernel) -> None:
+            super().__init__(list(calls), kernel)
+            self._walks = StatePrefixEqOracle(
+                list(calls), kernel, walks_per_state=_WALKS, walk_len=_LENGTH
+            )
+
+        def find_cex(self, hypothesis: Any) -> tuple[str, ...] | None:
+            found: tuple[str, ...] | None = self._walks.find_cex(hypothesis)
+            if found is not None:
+                return found
+            suspect = compare(_as_data(kind, calls, hypothesis), Predictor(kind)).difference
+            if suspect is None or self.sul.query(suspect.calls)[-1] == suspect.learned:
+                return None
+            return suspect.calls
+
+    began = time.monotonic()
+    state = random.getstate()
+    # AALpy walks with the global generator: the same seed learns by the same queries.
+    random.seed(seed)
+    try:
+        with BENCHES[kind](249) as bench:
+            kernel = Kernel(bench)
+            machine = run_Lstar(list(calls), kernel, Walks(kernel), "mealy", print_level=0)
+            if kernel.sock is not None:
+                kernel.post()
+    except SystemExit as error:
+        raise UsageError(f"the kernel is not deterministic for {kind}") from error
+    finally:
+        random.setstate(state)
+    learned = _as_data(kind, calls, machine)
+    seconds = time.monotonic() - began
+    return replace(
+        learned, queries=kernel.num_queries, steps_asked=kernel.num_steps, seconds=seconds
+    )
+
+
+def _as_data(kind: str, calls: tuple[str, ...], machine: Any) -> Mealy:
+    """AALpy's automaton, its states numbered breadth first."""
+    numbers = {machine.initial_state: 0}
+    queue = [machine.initial_state]
+    steps: dict[tuple[int, str], tuple[str, int]] = {}
+    while queue:
+        state = queue.pop(0)
+        for call in calls:
+            target = state.transitions[call]
+            if target not in numbers:
+                numbers[target] = len(numbers)
+                queue.append(target)
+            steps[numbers[state], call] = (state.output_fun[call], numbers[target])
+    return Mealy(kind, calls, steps)
