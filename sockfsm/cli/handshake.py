@@ -11,6 +11,7 @@ from sockfsm.errors import TraceError, UsageError
 
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
+    from sockfsm.trace.kernel_paths import KernelPaths
 
 _EXAMPLES = """examples:
   sockfsm handshake sockfsm-trace             the connections of a traced program
@@ -55,9 +56,24 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         lines = view.json_lines(report, problems)
     else:
-        lines = view.lines(report, paint_for(sys.stdout), problems, heading=plain(str(path)))
+        kernel = _kernel(path.with_name("tcp-states.jsonl"), problems)
+        heading = plain(str(path))
+        lines = view.lines(report, paint_for(sys.stdout), problems, heading=heading, kernel=kernel)
     sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
+
+
+def _kernel(path: Path, problems: list[str]) -> KernelPaths | None:
+    """The kernel's own states, when they were recorded beside the packets."""
+    if not path.exists():
+        return None
+    from sockfsm.trace.kernel_paths import KernelPaths
+    from sockfsm.wire.kernel_states import read
+
+    states, lost = read(path)
+    if lost:
+        problems.append(f"{lost} of the kernel's changes of state were lost")
+    return KernelPaths(states)
 
 
 def _file(source: Path) -> Path:

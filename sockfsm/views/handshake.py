@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator
 from textwrap import wrap
 from typing import Any
 
+from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import Step, walk
 from sockfsm.views.text import Paint, address, count, duration, plain
 from sockfsm.wire.handshake import (
@@ -34,15 +35,22 @@ _GOOD = ("normal", "self-connect", "simultaneous")
 
 
 def lines(
-    report: Report, paint: Paint, problems: Iterable[str] = (), *, heading: str = ""
+    report: Report,
+    paint: Paint,
+    problems: Iterable[str] = (),
+    *,
+    heading: str = "",
+    kernel: KernelPaths | None = None,
 ) -> Iterator[str]:
-    """The report as text, at most 100 columns wide."""
+    """The report as text, at most 100 columns wide. kernel: its own states, where recorded."""
     found, talks = report.connections, report.conversations
     summary = f"{count(len(found), 'connection')}, {count(len(talks), 'UDP conversation')}"
     yield f"{heading}: {summary}" if heading else summary
     for connection in found:
         yield ""
         yield from of_connection(connection, paint)
+        if kernel is not None:
+            yield from _kernel(connection, kernel, paint)
     if talks:
         yield ""
         yield paint("UDP (no handshake: datagrams only)", "bold")
@@ -69,6 +77,16 @@ def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
     yield from _wide("server", " > ".join(server))
     if opening.kind == "self-connect":
         yield "  client and server are the same socket"
+
+
+def _kernel(connection: Connection, kernel: KernelPaths, paint: Paint) -> Iterator[str]:
+    found = kernel.of(connection)
+    differing = difference(connection, found)
+    for who, states in zip(("client", "server"), found, strict=True):
+        if states:
+            yield from _wide("kernel", f"{who} {' > '.join(states)}")
+    if differing:
+        yield from (paint(line, "red") for line in _wide("DIFFERS", differing))
 
 
 def _opening(connection: Connection, paint: Paint) -> Iterator[str]:

@@ -1,0 +1,64 @@
+"""The kernel's own TCP states of a connection, beside those that its segments imply."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sockfsm.trace.tcp_path import paths
+from sockfsm.wire.handshake import Connection
+from sockfsm.wire.kernel_states import KernelState
+
+End = tuple[str, int]
+SLACK = 1_000_000_000  # connect may have begun, and the last state may come, that much apart (ns)
+
+
+class KernelPaths:
+    """All recorded changes, to be asked for a connection's two ends."""
+
+    def __init__(self, states: Iterable[KernelState]) -> None:
+        socks: dict[int, list[KernelState]] = {}
+        for state in states:
+            socks.setdefault(state.sock, []).append(state)
+        # The kernel uses a socket's memory again: a life ends where CLOSED is reached.
+        self._lives: dict[tuple[int, int], list[list[KernelState]]] = {}
+        for changes in socks.values():
+            for life in _lives(changes):
+                ports = next(((s.source[1], s.target[1]) for s in life if s.source[1]), None)
+                if ports is not None:
+                    self._lives.setdefault(ports, []).append(life)
+
+    def of(self, connection: Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """The states that (client, server) went through; empty for an end that was not seen."""
+        return self._end(connection, connection.client, connection.server), self._end(
+            connection, connection.server, connection.client
+        )
+
+    def _end(self, connection: Connection, near: End, far: End) -> tuple[str, ...]:
+        for life in self._lives.get((near[1], far[1]), ()):
+            begin, end = life[0].time, life[-1].time
+            if begin - SLACK <= connection.end and connection.begin <= end + SLACK:
+                return (life[0].before, *(state.after for state in life))
+        return ()
+
+
+def difference(connection: Connection, kernel: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
+    """Where the kernel's states and those by the segments disagree; '' where they agree.
+
+    CLOSED of the kernel and TIME-WAIT by the segments are the same: the kernel's event does not
+    tell of TIME_WAIT. An end that the kernel's record does not have is not compared.
+    """
+    said = []
+    for who, ours, theirs in zip(("client", "server"), paths(connection), kernel, strict=True):
+        expected = tuple("CLOSED" if state == "TIME-WAIT" else state for state in ours)
+        if theirs and theirs != expected:
+            said.append(f"{who}: by the segments {' > '.join(ours)}")
+    return "; ".join(said)
+
+
+def _lives(changes: list[KernelState]) -> list[list[KernelState]]:
+    lives: list[list[KernelState]] = [[]]
+    for state in changes:
+        if lives[-1] and state.before in ("CLOSED", "LISTEN") and lives[-1][-1].after == "CLOSED":
+            lives.append([])
+        lives[-1].append(state)
+    return lives

@@ -1,0 +1,103 @@
+"""The kernel's own TCP states beside those that the packets imply."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import wire_cases
+
+from sockfsm.cli.main import main
+from sockfsm.trace.kernel_paths import KernelPaths, difference
+from sockfsm.trace.tcp_path import paths
+from sockfsm.wire.capture import Capture
+from sockfsm.wire.handshake import inspect_file
+from sockfsm.wire.kernel_states import (
+    FILE,
+    KernelState,
+    KernelStates,
+    KernelStatesError,
+    parse,
+    read,
+)
+
+LINE = (
+    "          python-20672   [000] ..s2.  4699.673834: inet_sock_set_state: "
+    "skaddr=0xffff8881254e65c0 (-131386718657088) oldstate=0x1 (1) newstate=0x8 (8) "
+    "sport=0x9c4d (40013) dport=0xd1b4 (53684) family=0x2 (2) protocol=0x6 (6) "
+    "saddr=0x100007f (16777343) daddr=0x100007f (16777343) saddr_v6=<INVALID-SIZE>\n"
+)
+
+
+def test_a_line_of_the_kernel() -> None:
+    (state,) = parse(["# tracer: nop\n", LINE, "nonsense inet_sock_set_state: x=1\n"])
+    assert state == KernelState(
+        4_699_673_834_000,
+        1,
+        20672,
+        "ESTABLISHED",
+        "CLOSE-WAIT",
+        ("127.0.0.1", 40013),
+        ("127.0.0.1", 53684),
+    )
+
+
+@pytest.fixture
+def recorded(tmp_path: Path) -> tuple[Path, list[tuple[tuple[str, int], tuple[str, int]]]]:
+    """Connections of several sorts with packets and the kernel's states; root can have them."""
+    try:
+        states = KernelStates.start()
+    except KernelStatesError as error:
+        pytest.skip(f"needs root and a kernel with tracefs: {error}")
+    with Capture.start(tmp_path / "packets.pcapng"):
+        ends = [
+            case()
+            for case in (
+                wire_cases.normal,
+                wire_cases.server_closes_first,
+                wire_cases.half_close,
+                wire_cases.linger_reset,
+                wire_cases.unread_reset,
+                wire_cases.never_accepted,
+                lambda: wire_cases.normal("::1", wire_cases.socket.AF_INET6),
+            )
+        ]
+    changes, lost = states.stop(tmp_path / FILE)
+    assert changes > 40
+    assert lost == 0
+    return tmp_path, ends
+
+
+def test_segments_and_kernel_agree(
+    recorded: tuple[Path, list[tuple[tuple[str, int], tuple[str, int]]]],
+) -> None:
+    folder, ends = recorded
+    states, _ = read(folder / FILE)
+    kernel = KernelPaths(states)
+    connections = inspect_file(folder / "packets.pcapng").connections
+    for end in ends:
+        (connection,) = [c for c in connections if (c.client, c.server) == end]
+        found = kernel.of(connection)
+        assert all(found)
+        assert difference(connection, found) == "", (connection.closing.kind, found)
+        wrong = (("CLOSED", "LISTEN"), ())
+        assert paths(connection)[0][1] in difference(connection, wrong)
+
+
+def test_it_is_shown(
+    recorded: tuple[Path, list[tuple[tuple[str, int], tuple[str, int]]]],
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    folder, _ = recorded
+    assert main(["handshake", str(folder / "packets.pcapng")]) == 0
+    told = capsys.readouterr().out
+    assert "  kernel   client CLOSED > SYN-SENT > ESTABLISHED > FIN-WAIT-1" in told
+    assert "DIFFERS" not in told
+    assert max(map(len, told.splitlines())) <= 200
+
+
+def test_damaged_record(tmp_path: Path) -> None:
+    path = tmp_path / FILE
+    path.write_text('{"lost": 3}\n[1, 1, 1, "CLOSED", "LISTEN", ["", 1], ["", 0]]\n[1, 2\n')
+    states, lost = read(path)
+    assert (len(states), lost) == (1, 3)
