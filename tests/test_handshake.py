@@ -12,11 +12,12 @@ import pytest
 import wire_cases
 
 from sockfsm.cli.main import main
+from sockfsm.trace.events import Packet
 from sockfsm.trace.tcp_path import paths, steps
 from sockfsm.views import handshake as view
 from sockfsm.views.text import Paint
 from sockfsm.wire.capture import Capture
-from sockfsm.wire.handshake import CLOSINGS, OPENINGS, Connection, inspect
+from sockfsm.wire.handshake import CLOSINGS, OPENINGS, Connection, inspect, inspect_file
 from sockfsm.wire.headers import packets
 
 ACTIVE = ("CLOSED", "SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
@@ -292,3 +293,109 @@ def test_command_with_no_capture(tmp_path: Path, capsys: pytest.CaptureFixture[s
         assert capsys.readouterr().err.count("\n") == 1
     assert main(["handshake", str(tmp_path)]) == 2
     assert capsys.readouterr().err.count("\n") == 1
+
+
+TRACES = Path(__file__).parent.parent / "traces"
+
+
+def test_recorded_connections() -> None:
+    """What real kernels did once: the same words for ever, whatever this machine's kernel does."""
+    problems: list[str] = []
+    report = inspect_file(TRACES / "handshakes.pcapng", problems)
+    assert problems == []
+    assert [(c.opening.kind, c.closing.kind, c.closing.first) for c in report.connections] == [
+        ("normal", "orderly", "client"),
+        ("normal", "orderly", "server"),
+        ("refused", "none", None),
+        ("normal", "orderly", "client"),
+        ("normal", "reset", "client"),
+        ("normal", "reset", "server"),
+        ("normal", "reset", "server"),
+        ("normal", "reset", "server"),
+        ("normal", "reset", "client"),
+        ("timed out", "none", None),
+        ("self-connect", "simultaneous", "client"),
+        ("normal", "orderly", "client"),
+        ("normal", "open", None),
+    ]
+    assert [c.closing.fin_segments for c in report.connections if c.closing.fin_segments] == [
+        3,
+        3,
+        4,
+        3,
+    ]
+    assert [talk.sent for talk in report.conversations] == [(1, 8)]
+    delayed = inspect_file(TRACES / "simultaneous-and-lost.pcapng").connections
+    assert [c.opening.kind for c in delayed] == ["simultaneous"] * 2 + ["normal"] * 2
+    assert [c.sent.retransmitted for c in delayed] == [0, 0, 3, 0]
+
+
+CLIENT, SERVER = ("10.0.0.1", 1000), ("10.0.0.2", 80)
+
+
+def told(story: str) -> Connection:
+    """`> S 100` is a SYN of the client with that sequence number, `< SA 300 101` the answer."""
+    segments = []
+    for time, line in enumerate(story.strip().splitlines()):
+        way, flags, *numbers = line.split()
+        seq, ack, length = (*map(int, numbers), 0, 0, 0)[:3]
+        ends = (CLIENT, SERVER) if way == ">" else (SERVER, CLIENT)
+        segment = Packet(time, time, "tcp", *ends, flags, seq, ack, 100, length, b"", 1)
+        segments.append(segment)
+    (connection,) = inspect(segments).connections
+    return connection
+
+
+@pytest.mark.parametrize(
+    ("story", "kind", "client", "server"),
+    [
+        ("> S 1", "unanswered", "SYN-SENT", "LISTEN"),
+        ("> S 1\n> S 1", "timed out", "SYN-SENT", "LISTEN"),
+        ("> S 1\n< SA 7 2", "incomplete", "SYN-SENT", "SYN-RECEIVED"),
+        ("> S 1\n< SA 7 2\n> R 2", "reset", "CLOSED", "CLOSED"),
+        ("> S 1\n< SA 7 2\n< RA 8 2", "reset", "CLOSED", "CLOSED"),
+        ("< SA 7 2\n> A 2 8", "mid-stream", "ESTABLISHED", "ESTABLISHED"),
+    ],
+)
+def test_openings_that_came_to_nothing(story: str, kind: str, client: str, server: str) -> None:
+    connection = told(story)
+    assert connection.opening.kind == kind
+    assert (connection.client, connection.server) == (CLIENT, SERVER)
+    assert [path[-1] for path in paths(connection)] == [client, server]
+
+
+def test_accept_queue_full_is_noticed() -> None:
+    connection = told("> S 1\n< SA 7 2\n> A 2 8\n< SA 7 2\n> A 2 8")
+    assert connection.opening.kind == "normal"
+    assert "accept queue is full" in connection.opening.note
+
+
+def test_bytes_are_counted_once() -> None:
+    connection = told(
+        """
+        > S 99
+        < SA 499 100
+        > A 100 500
+        > PA 100 500 50
+        > PA 100 500 50
+        > PA 120 500 50
+        > PA 200 500 10
+        > PA 170 500 30
+        > A 209 500 1
+        """
+    )
+    sent = connection.sent
+    assert (sent.bytes, sent.segments, sent.retransmitted, sent.late) == (110, 6, 2, 1)
+    assert sent.missing == 0
+
+
+def test_missing_bytes_are_told() -> None:
+    connection = told("> S 99\n< SA 499 100\n> A 100 500\n> PA 100 500 10\n> PA 150 500 10")
+    assert (connection.sent.missing, connection.sent.bytes) == (40, 20)
+
+
+def test_what_no_rule_explains_is_shown() -> None:
+    """A FIN after the reset: the state stays, the line is marked."""
+    connection = told("> S 1\n< SA 7 2\n> A 2 8\n> RA 2 8\n> FA 2 8")
+    assert [step.strange for step in steps(connection)] == [False] * 4 + [True]
+    assert "?!" in "\n".join(view.of_connection(connection, Paint(False)))

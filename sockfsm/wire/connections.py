@@ -175,17 +175,18 @@ class Stream:
         if window_zero and not sender.window_closed:
             sender.zero_windows += 1
         sender.window_closed = window_zero
+        answer = False  # a SYN-ACK that repeats the sender's own SYN: simultaneous open
         if "S" in flags:
-            sender.syns += 1
             if sender.syn is None:
                 sender.syn, sender.isn = packet, packet.seq
                 if sender.next is None:
                     sender.next = packet.seq
+            answer = "A" in flags and "A" not in sender.syn.flags
+            sender.syns += not answer
         closing = self._closes(packet, sender, other)
         opening = self._opens(packet, sender, other)
         if packet.length or "S" in flags or "F" in flags:
-            # A socket connected to itself answers its own SYN: no repetition.
-            if "R" not in flags and not (sender.end == other.end and "S" in flags and "A" in flags):
+            if "R" not in flags and not answer:
                 sender.take(packet)
         elif sender.next is None:
             sender.next = packet.seq
