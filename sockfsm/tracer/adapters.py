@@ -108,7 +108,7 @@ def _handled(connection: Any) -> Tracked | None:
     descriptor = connection._handle
     tracked = _handles.get(descriptor)
     if descriptor in unclaimed:
-        tracked, row, _ = unclaimed.pop(descriptor)
+        tracked, row = unclaimed.pop(descriptor)
         tracked.row = row
         _handles[descriptor] = tracked
     return tracked

@@ -8,32 +8,34 @@ import resource
 import socket as _stdlib
 from collections.abc import Callable
 from errno import EAGAIN
-from select import POLLIN, POLLOUT
+from select import POLLIN
 from sys import _getframe
 from typing import Any
 
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.adapters import adapt
 from sockfsm.tracer.finish import failed, finished, outcome_of, put
+from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
 from sockfsm.tracer.recorder import begin_wait, clock, end_wait, log, me, packed, site_of
 from sockfsm.tracer.rows import Tracked, step
 from sockfsm.tracer.sockets import (
     adjust,
-    adopt,
+    blocks,
     born,
     claim,
     kind,
     note_names,
     number,
+    numbers_of,
     objects,
     part,
     paths,
     ready,
-    records,
     released,
+    tracked_by,
     unclaimed,
 )
-from sockfsm.tracer.transfer import Socket, buffer_size, ends, filler, receiver, sender
+from sockfsm.tracer.transfer import Socket, filler, receiver, sender
 
 Method = Callable[..., Any]
 _base = _socket.socket
@@ -41,9 +43,7 @@ _plain: dict[str, Any] = {
     name: _stdlib.socket.__dict__.get(name) or getattr(_base, name)
     for name in (
         "__init__",
-        "_accept",
         "_real_close",
-        "_sendfile_use_sendfile",
         "bind",
         "close",
         "connect",
@@ -52,12 +52,6 @@ _plain: dict[str, Any] = {
         "dup",
         "getsockopt",
         "listen",
-        "recvfrom",
-        "recvfrom_into",
-        "recvmsg",
-        "recvmsg_into",
-        "sendmsg",
-        "sendto",
         "setblocking",
         "settimeout",
         "shutdown",
@@ -66,26 +60,19 @@ _plain: dict[str, Any] = {
 _getsockname = _base.getsockname
 _fileno = _base.fileno
 _THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
+ACCEPT = NUMBER["accept"]
 ACCEPTED = NUMBER["accepted"]
 CLOSE = NUMBER["close"]
 _plain_close = _plain["close"]
 _plain_real_close = _plain["_real_close"]
 _plain_init = _plain["__init__"]
-_plain_accept = _plain["_accept"]
+_plain_accept: Any = _base._accept  # type: ignore[attr-defined]
+_timeout = _base.gettimeout
 SHUTDOWN = {
     int(_stdlib.SHUT_RD): NUMBER["shutdown(SHUT_RD)"],
     int(_stdlib.SHUT_WR): NUMBER["shutdown(SHUT_WR)"],
     int(_stdlib.SHUT_RDWR): NUMBER["shutdown(SHUT_RDWR)"],
 }
-
-
-def _tracked(sock: Socket) -> Tracked:
-    tracked = records.get(id(sock))
-    return adopt(sock) if tracked is None else tracked
-
-
-def _blocks(tracked: Tracked) -> bool:
-    return bool(tracked.first_try or tracked.timed)
 
 
 def init(
@@ -124,7 +111,7 @@ def _stillborn(error: OSError, family: int, type_: int, proto: int, begin: int, 
 
 
 def bind(self: Socket, address: Any, /) -> None:
-    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
     method = NUMBER["bind"]
     try:
         _plain["bind"](self, address)
@@ -163,7 +150,7 @@ def _missing_before(tracked: Tracked, address: Any) -> None:
 
 
 def listen(self: Socket, backlog: Any = None, /) -> None:
-    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
     method, asked = NUMBER["listen"], backlog if isinstance(backlog, int) else 0
     unbound = tracked.row.state == "CREATED"
     try:
@@ -176,27 +163,32 @@ def listen(self: Socket, backlog: Any = None, /) -> None:
         note_names(self, tracked)
 
 
-def accept(self: Socket, /) -> tuple[int, Any]:
-    """`socket._accept`, below `socket.accept`: it gives a bare descriptor."""
-    tracked, frame, waited = _tracked(self), _getframe(1), False
-    method = NUMBER["accept"]
+def accept(self: Socket) -> tuple[Socket, Any]:
+    """`socket.accept`, whole: the data socket is registered as it is made."""
+    tracked, frame, waited = tracked_by(self), _getframe(1), False
     begin = clock()
-    if _blocks(tracked) and not ready(self, POLLIN):
+    if blocks(tracked) and not ready(self, POLLIN):
         waited = True
-        begin_wait(tracked, method, 0, frame)
+        begin_wait(tracked, ACCEPT, 0, frame)
     try:
         descriptor, address = _plain_accept(self)
     except BaseException as error:
-        failed(tracked, method, error, begin, clock(), 0, waited, frame)
+        failed(tracked, ACCEPT, error, begin, clock(), 0, waited, frame)
         raise
     finally:
         if waited:
             end_wait()
     end = clock()
-    finished(tracked, method, "ok", begin, end, 0, 0, waited, frame, packed(address or None))
-    initial = tracked.row.kind.initial
-    unclaimed[descriptor] = Tracked(number(), initial), initial, ACCEPTED
-    return descriptor, address
+    finished(tracked, ACCEPT, "ok", begin, end, 0, 0, waited, frame, packed(address or None))
+    maker = getattr(self, "data_class", _stdlib.socket)
+    family, type_, proto = numbers_of(self)
+    data = maker.__new__(maker)
+    _plain_init(data, family, type_, proto, descriptor)
+    born(data, ACCEPTED, end, end, frame)
+    # As in the standard library: a timeout of the listening socket is not inherited.
+    if _stdlib.getdefaulttimeout() is None and _timeout(self):
+        data.setblocking(True)
+    return data, address
 
 
 def connector(name: str) -> Method:
@@ -204,9 +196,9 @@ def connector(name: str) -> Method:
     method, original = NUMBER[name], _plain[name]
 
     def connect(self: Socket, address: Any, /) -> Any:
-        tracked, frame = _tracked(self), _getframe(1)
-        blocks = _blocks(tracked)
-        if blocks:
+        tracked, frame = tracked_by(self), _getframe(1)
+        may_wait = blocks(tracked)
+        if may_wait:
             sleeps = resource.getrusage(_THREAD).ru_nvcsw
             begin_wait(tracked, method, 0, frame)
         begin = clock()
@@ -214,16 +206,16 @@ def connector(name: str) -> Method:
             result = original(self, address)
         except BaseException as error:
             end = clock()
-            waited = blocks and resource.getrusage(_THREAD).ru_nvcsw > sleeps
+            waited = may_wait and resource.getrusage(_THREAD).ru_nvcsw > sleeps
             name = _ends(self, tracked, address, error)
             failed(tracked, method, error, begin, end, 0, waited, frame, name)
             raise
         finally:
-            if blocks:
+            if may_wait:
                 end_wait()
         end = clock()
         # Nothing tells in advance whether connect will wait: the kernel counts a thread's sleeps.
-        waited = blocks and resource.getrusage(_THREAD).ru_nvcsw > sleeps
+        waited = may_wait and resource.getrusage(_THREAD).ru_nvcsw > sleeps
         refusal = OSError(result, "") if result else None
         if refusal is not None and tracked.timed and result == EAGAIN:
             refusal = TimeoutError()
@@ -252,109 +244,8 @@ def _ends(
     return packed(address, local if len(address) == 2 else None)
 
 
-def message_sender(name: str) -> Method:
-    """The traced `sendto` or `sendmsg`."""
-    method, original = NUMBER[name], _plain[name]
-
-    def send(self: Socket, *args: Any) -> Any:
-        tracked, frame, waited = _tracked(self), _getframe(1), False
-        size, address = _outgoing(name, args)
-        begin = clock()
-        if _blocks(tracked) and not ready(self, POLLOUT):
-            waited = True
-            begin_wait(tracked, method, size, frame)
-        try:
-            done = original(self, *args)
-        except BaseException as error:
-            end = clock()
-            failed(tracked, method, error, begin, end, size, waited, frame, _noted(address))
-            raise
-        finally:
-            if waited:
-                end_wait()
-        finished(tracked, method, "ok", begin, clock(), size, done, waited, frame, _noted(address))
-        return done
-
-    return send
-
-
-def _outgoing(name: str, args: tuple[Any, ...]) -> tuple[int, Any]:
-    """(bytes, address) of the arguments of sendto or sendmsg; nonsense is the call's own to refuse."""
-    if name == "sendto":
-        return buffer_size(args[0]) if args else 0, args[-1] if len(args) > 1 else None
-    buffers = args[0] if args and isinstance(args[0], (list, tuple)) else ()
-    return sum(map(buffer_size, buffers)), args[3] if len(args) > 3 else None
-
-
-def _noted(address: Any) -> tuple[int, int, int]:
-    """A datagram's address always as a note: `done` has its length."""
-    if not address:
-        return 0, 0, 0
-    return packed((address,) if isinstance(address, tuple) else address)
-
-
-def message_receiver(name: str) -> Method:
-    """The traced `recvfrom`, `recvfrom_into`, `recvmsg` or `recvmsg_into`."""
-    method, original = NUMBER[name], _plain[name]
-
-    def receive(self: Socket, *args: Any, **kwargs: Any) -> Any:
-        tracked, frame, waited = _tracked(self), _getframe(1), False
-        size = _incoming(args[0] if args else kwargs.get("buffer"), args[1:2])
-        begin = clock()
-        if _blocks(tracked) and not ready(self, POLLIN):
-            waited = True
-            begin_wait(tracked, method, size, frame)
-        try:
-            result = original(self, *args, **kwargs)
-        except BaseException as error:
-            failed(tracked, method, error, begin, clock(), size, waited, frame)
-            raise
-        finally:
-            if waited:
-                end_wait()
-        end = clock()
-        done = result[0] if isinstance(result[0], int) else len(result[0])
-        outcome = "ok" if done or not size or not ends(self) else "eof"
-        address = result[-1] or None
-        finished(tracked, method, outcome, begin, end, size, done, waited, frame, _noted(address))
-        return result
-
-    return receive
-
-
-def _incoming(first: Any, second: tuple[Any, ...]) -> int:
-    """Room for how many bytes: the first argument is a size, a buffer or a list of buffers."""
-    if isinstance(first, int):
-        return max(first, 0)
-    if isinstance(first, (list, tuple)):
-        return sum(map(buffer_size, first))
-    if second and isinstance(second[0], int) and second[0] > 0:
-        return second[0]
-    return buffer_size(first)
-
-
-def sendfile(self: Socket, file: Any, offset: int = 0, count: int | None = None) -> int:
-    """`socket._sendfile_use_sendfile`; where it gives up, `send` is used and traced."""
-    tracked, frame, waited = _tracked(self), _getframe(1), False
-    method, begin = NUMBER["sendfile"], clock()
-    if _blocks(tracked) and not ready(self, POLLOUT):
-        waited = True
-        begin_wait(tracked, method, count or 0, frame)
-    try:
-        done: int = _plain["_sendfile_use_sendfile"](self, file, offset, count)
-    except BaseException as error:
-        if type(error).__name__ != "_GiveupOnSendfile":
-            failed(tracked, method, error, begin, clock(), count or 0, waited, frame)
-        raise
-    finally:
-        if waited:
-            end_wait()
-    finished(tracked, method, "ok", begin, clock(), count or done, done, waited, frame)
-    return done
-
-
 def shutdown(self: Socket, how: int, /) -> None:
-    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
     try:
         method = SHUTDOWN[int(how)]
     except (KeyError, TypeError, ValueError):
@@ -371,7 +262,7 @@ def getsockopt(self: Socket, level: int, option: int, *size: int) -> Any:
     """Only SO_ERROR is a call of the machine: it takes the pending error away."""
     if level != _stdlib.SOL_SOCKET or option != _stdlib.SO_ERROR or size:
         return _plain["getsockopt"](self, level, option, *size)
-    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
     method = NUMBER["getsockopt(SO_ERROR)"]
     try:
         value = _plain["getsockopt"](self, level, option)
@@ -388,14 +279,23 @@ def getsockopt(self: Socket, level: int, option: int, *size: int) -> Any:
 def close(self: Socket) -> None:
     """The logical close; with `makefile` objects open nothing is closed yet."""
     if self._io_refs > 0 and not self._closed:  # type: ignore[attr-defined]
-        tracked, now = _tracked(self), clock()
+        tracked, now = tracked_by(self), clock()
         finished(tracked, CLOSE, "deferred", now, now, 0, 0, False, _getframe(1))
-    _plain_close(self)
+        _plain_close(self)
+    elif type(self)._real_close is real_close:  # type: ignore[attr-defined]
+        self._closed = True  # type: ignore[attr-defined]
+        _end(self, _getframe(1))
+    else:
+        _plain_close(self)
 
 
 def real_close(self: Socket, *args: Any) -> None:
     """The real close: the descriptor goes back to the kernel."""
-    tracked, frame = _tracked(self), _getframe(1)
+    _end(self, _getframe(1), *args)
+
+
+def _end(self: Socket, frame: Any, *args: Any) -> None:
+    tracked = tracked_by(self)
     again = _fileno(self) < 0
     begin = clock()
     try:
@@ -411,7 +311,7 @@ def real_close(self: Socket, *args: Any) -> None:
 
 
 def detach(self: Socket) -> int:
-    tracked, frame, begin = _tracked(self), _getframe(1), clock()
+    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
     adapt()
     row = tracked.row
     descriptor: int = _plain["detach"](self)
@@ -421,12 +321,12 @@ def detach(self: Socket) -> int:
         finished(tracked, NUMBER["detach"], "deferred", begin, clock(), 0, 0, False, frame)
     elif descriptor >= 0:
         finished(tracked, NUMBER["detach"], "ok", begin, clock(), 0, 0, False, frame)
-        unclaimed[descriptor] = tracked, row, NUMBER["adopt"]
+        unclaimed[descriptor] = tracked, row
     return descriptor
 
 
 def dup(self: Socket) -> Socket:
-    tracked = _tracked(self)
+    tracked = tracked_by(self)
     me.expected = tracked
     try:
         twin: Socket = _plain["dup"](self)
@@ -441,7 +341,7 @@ def moded(name: str) -> Method:
 
     def change(self: Socket, value: Any, /) -> None:
         original(self, value)
-        adjust(self, _tracked(self))
+        adjust(self, tracked_by(self))
 
     return change
 
@@ -450,7 +350,7 @@ METHODS_TRACED: dict[str, Method] = {
     "__init__": init,
     "bind": bind,
     "listen": listen,
-    "_accept": accept,
+    "accept": accept,
     "connect": connector("connect"),
     "connect_ex": connector("connect_ex"),
     "send": sender("send"),

@@ -25,14 +25,6 @@ class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
             _session.start()
         return super().__new__(cls, *args, **kwargs)
 
-    def accept(self) -> tuple[socket, Any]:
-        """accept() -> (data socket, address of the peer); waits for a connection."""
-        descriptor, address = self._accept()  # type: ignore[attr-defined]
-        data = type(self)(self.family, self.type, self.proto, fileno=descriptor)
-        if _stdlib.getdefaulttimeout() is None and self.gettimeout():
-            data.setblocking(True)
-        return data, address
-
     @property
     def state(self) -> str:
         """The flat state the socket is in, such as `LISTENING`."""
@@ -50,5 +42,7 @@ def state(sock: _stdlib.socket) -> str:
     return (records.get(id(sock)) or adopt(sock)).row.state
 
 
+# What `accept` makes.
+socket.data_class = socket  # type: ignore[attr-defined]
 _session.session.drop_in = socket
 _session.dress("observe")

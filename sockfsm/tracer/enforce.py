@@ -21,11 +21,11 @@ if TYPE_CHECKING:
 Method = Callable[..., Any]
 
 _GUARDED = {
-    name: NUMBER[{"_accept": "accept"}.get(name, name)]
+    name: NUMBER[name]
     for name in (
         "bind",
         "listen",
-        "_accept",
+        "accept",
         "connect",
         "connect_ex",
         "send",

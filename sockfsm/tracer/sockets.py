@@ -37,9 +37,8 @@ if TYPE_CHECKING:
 
 records: dict[int, Tracked] = {}
 """id(socket object) -> its model. Two objects share one after `dup`."""
-unclaimed: dict[int, tuple[Tracked, Row, int]] = {}
-"""descriptor -> (model, its row, method) of one whose socket object is yet to come: after accept,
-or after `detach` by the object it had."""
+unclaimed: dict[int, tuple[Tracked, Row]] = {}
+"""descriptor -> (model, its row) of one that `detach` took from its socket object."""
 paths: dict[object, Tracked] = {}
 """UNIX path -> who bound it last."""
 kinds: dict[str, Kind] = {}
@@ -49,7 +48,6 @@ _numbers = itertools.count(1)
 _machines: dict[str, SocketMachine] = {}
 _shared = ""
 
-_ACCEPTED = NUMBER["accepted"]
 _BIRTHS = {_stdlib.socketpair.__code__: "socketpair", _stdlib.fromfd.__code__: "fromfd"}
 
 
@@ -105,6 +103,11 @@ def adjust(sock: _stdlib.socket, tracked: Tracked) -> None:
     timeout = _timeout(sock)
     tracked.timed = bool(timeout)
     tracked.first_try = _DONTWAIT if timeout is None else 0
+
+
+def numbers_of(sock: _stdlib.socket) -> tuple[int, int, int]:
+    """(family, type, protocol) as plain integers, which `socket.family` is not."""
+    return _family(sock), _type(sock), _proto(sock)
 
 
 def described(sock: _stdlib.socket) -> tuple[Kind, int, int]:
@@ -177,14 +180,11 @@ def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -
         else:
             adopt(sock, NUMBER[name], begin, end, frame)
         return
-    tracked, row, method = found
+    tracked, row = found
     before, tracked.row = tracked.row, row
     _, asked, done = described(sock)
-    if method == _ACCEPTED:
-        put(tracked, method, begin, end, frame, asked, done)
-    else:
-        bits = head(before, row, method, "ok")
-        log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
+    bits = head(before, row, NUMBER["adopt"], "ok")
+    log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
     register(sock, tracked)
 
 
@@ -282,3 +282,14 @@ def ready(sock: _stdlib.socket, event: int) -> bool:
     except (ValueError, OSError):
         return True  # closed: the call itself says so
     return bool(poll.poll(0))
+
+
+def tracked_by(sock: _stdlib.socket) -> Tracked:
+    """The model of a socket, adopted if need be."""
+    tracked = records.get(id(sock))
+    return adopt(sock) if tracked is None else tracked
+
+
+def blocks(tracked: Tracked) -> bool:
+    """Whether its calls wait, for ever or until a timeout."""
+    return bool(tracked.first_try or tracked.timed)
