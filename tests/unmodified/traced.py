@@ -11,7 +11,7 @@ from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.wire.handshake import Report, inspect
 
 PROGRAMS = Path(__file__).parent / "programs"
-PATIENCE = 60
+PATIENCE = 30
 
 
 def start(folder: Path, *command: str) -> subprocess.Popen[str]:
