@@ -15,6 +15,7 @@ import select
 import signal
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -96,12 +97,15 @@ class Capture:
         except ring.RefusedError as refusal:
             raise CaptureError(_explain(refusal.cause, str(refusal), interface)) from None
         try:
-            control, status = _spawn(os.path.abspath(path), snap, descriptor)
+            child, control, status = _spawn(os.path.abspath(path), snap, descriptor)
             # The other interpreter starts while the kernel makes the ring.
-            os.write(control, b"%d\n" % ring.add_ring(descriptor))
+            size = ring.add_ring(descriptor)
+            _reap(child)
+            os.write(control, b"%d\n" % size)
         except ring.RefusedError as refusal:
             os.close(control)
             os.close(status)
+            _reap(child)
             raise CaptureError(_explain(refusal.cause, str(refusal), interface)) from None
         finally:
             os.close(descriptor)
@@ -187,8 +191,8 @@ def _high(descriptor: int) -> int:
     return moved
 
 
-def _spawn(path: str, snap: int, packets: int) -> tuple[int, int]:
-    """Start the capturing process: (where to tell it to stop, where it reports)."""
+def _spawn(path: str, snap: int, packets: int) -> tuple[int, int, int]:
+    """Start the capturing process: (its first process, where to tell it to stop, its reports)."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     listen, control = map(_high, os.pipe())
     status, report = map(_high, os.pipe())
@@ -216,12 +220,14 @@ def _spawn(path: str, snap: int, packets: int) -> tuple[int, int]:
     finally:
         os.close(listen)
         os.close(report)
-    try:
+    return child, control, status
+
+
+def _reap(child: int) -> None:
+    """Wait for the first process, which ends at once: the program has no child of ours."""
+    # SIGCHLD may be ignored, or the program's own wait() was faster.
+    with suppress(ChildProcessError):
         os.waitpid(child, 0)
-    except ChildProcessError:
-        # SIGCHLD is ignored, or the program's own wait() was faster.
-        return control, status
-    return control, status
 
 
 def _explain(cause: str, text: str, interface: str) -> str:
