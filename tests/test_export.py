@@ -51,7 +51,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     program = folder / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, "-m", "sockfsm", "run", "-o", folder / "trace"]
-    subprocess.run([*command, program, folder / "name"], check=True, timeout=60)
+    subprocess.run([*command, program, folder / "name"], check=True, timeout=20)
     return Trace.open(folder / "trace")
 
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
 from sockfsm.trace.join import join
 from sockfsm.trace.trace import Trace
+from sockfsm.trace.wakes import wakes
 
 PROGRAM = """
 import socket, threading
@@ -19,7 +21,7 @@ def serve():
     with data:
         while part := data.recv(1000):
             data.sendall(part)
-server = threading.Thread(target=serve)
+server = threading.Thread(target=serve, daemon=True)
 server.start()
 client = socket.create_connection(listening.getsockname())
 client.sendall(b"hello")
@@ -61,7 +63,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> list[Packet]:
     program.write_text(PROGRAM)
     trace = folder / "trace"
     command = [sys.executable, "-m", "sockfsm", "run", "-o", trace, program]
-    subprocess.run(command, check=True, timeout=60)
+    subprocess.run(command, check=True, timeout=20)
     return list(Trace.open(trace).packets())
 
 
@@ -108,6 +110,40 @@ def test_bytes_tell_the_send_when_time_does_not(joined: list[Packet]) -> None:
     begins = [p.call.begin for p in server if p.call is not None]
     assert len(begins) == len(server)
     assert begins == sorted(begins)
+
+
+def test_which_packet_ended_which_wait(tmp_path: Path) -> None:
+    """Blocked for sure: the server waits in accept and recv until the client's turn has come."""
+    program = tmp_path / "program.py"
+    program.write_text(
+        """
+import socket, threading
+def asleep(thread):
+    while open(f"/proc/self/task/{thread.native_id}/stat").read().rsplit(") ", 1)[1][0] != "S":
+        pass
+    import time; time.sleep(0.05)
+def serve():
+    data, _ = listening.accept()
+    assert data.recv(9) == b"hello"
+    assert data.recv(9) == b""
+listening = socket.create_server(("127.0.0.1", 0))
+server = threading.Thread(target=serve, daemon=True)
+server.start()
+asleep(server)
+client = socket.create_connection(listening.getsockname())
+asleep(server)
+client.sendall(b"hello")
+asleep(server)
+client.close()
+server.join()
+"""
+    )
+    folder = tmp_path / "trace"
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, program]
+    subprocess.run(command, check=True, timeout=20)
+    trace = Trace.open(folder)
+    found = [(w.packet.flags, w.call.call) for w in wakes(trace.calls(), trace.packets())]
+    assert found == [("S", "accept"), ("PA", "recv"), ("FA", "recv")]
 
 
 # -- undecided stays undecided ---------------------------------------------------------------------

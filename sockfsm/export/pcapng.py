@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from sockfsm.errors import UsageError
 from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import PACKETS, Trace
+from sockfsm.trace.wakes import wakes
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, place, spoken
@@ -40,6 +41,7 @@ def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:
     """Each packet of the trace in the file's order, with its comment."""
     lanes = Lanes(trace)
     states: dict[str, str] = {}
+    woken = {(w.packet.wall, w.packet.raw): w.call for w in wakes(trace.calls(), trace.packets())}
     comments: dict[tuple[int, bytes], list[str]] = {}
     for event in ordered(trace.calls(), trace.packets()):
         if isinstance(event, Call):
@@ -47,6 +49,10 @@ def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:
                 states[event.socket.identity] = event.after
         else:
             said = _comment(event, lanes, states)
+            waited = woken.get((event.wall, event.raw))
+            if waited is not None:
+                said += f"; ends the wait of {lanes.socket(waited.socket)} {spoken(waited)}"
+                said += f" at {place(waited.site, 60)}" if waited.site else ""
             comments.setdefault((event.wall, event.raw), []).append(said)
     for packet in trace.packets():
         found = comments.get((packet.wall, packet.raw))

@@ -12,6 +12,7 @@ from typing import Any
 
 from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import Trace
+from sockfsm.trace.wakes import wakes
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, flags, place, spoken
@@ -42,6 +43,7 @@ def _events(trace: Trace) -> Iterator[dict[str, Any]]:
         yield _named("process_name", process.pid, 0, f"{lanes.process(process)} {command}")
         for thread in lanes.threads_of(process):
             yield _named("thread_name", process.pid, thread.ident, thread.name)
+    woken = {(w.packet.wall, w.packet.raw): w.call for w in wakes(trace.calls(), trace.packets())}
     states: dict[str, str] = {}
     last = zero
     number = 0
@@ -53,6 +55,9 @@ def _events(trace: Trace) -> Iterator[dict[str, Any]]:
         else:
             number += 1
             yield from _packet(event, lanes, zero, number)
+            call = woken.get((event.wall, event.raw))
+            if call is not None:
+                yield from _wake(event, call, zero, number)
     for identity, state in states.items():
         yield {**_slice(identity, state, lanes), "ph": "e", "ts": (last - zero) / 1000}
 
@@ -128,3 +133,12 @@ def _packet(packet: Packet, lanes: Lanes, zero: int, number: int) -> Iterator[di
         who = {"pid": call.process.pid, "tid": call.thread.ident}
         yield {"ph": "s", **flow, **who, "ts": (max(call.begin, zero) - zero) / 1000}
         yield {"ph": "f", "bp": "e", **flow, "pid": WIRE, "tid": 0, "ts": time}
+
+
+def _wake(packet: Packet, call: Call, zero: int, number: int) -> Iterator[dict[str, Any]]:
+    """The arrow from a packet to the end of the call that had waited for it."""
+    flow = {"cat": "wake", "name": "ends the wait", "id": f"w{number}"}
+    yield {"ph": "s", **flow, "pid": WIRE, "tid": 0, "ts": (packet.time - zero) / 1000}
+    who = {"pid": call.process.pid, "tid": call.thread.ident}
+    time = max(call.end - 1, call.begin, packet.time)
+    yield {"ph": "f", "bp": "e", **flow, **who, "ts": (time - zero) / 1000}

@@ -141,14 +141,14 @@ class Index:
     def _add(self, call: Call, socket: Socket) -> None:
         word = call.call
         if word in ("connect", "accepted", "adopt", "socketpair"):
-            local, remote = _end(socket.local), _end(socket.remote)
+            local, remote = end_of(socket.local), end_of(socket.remote)
             if local and remote:
                 accepted = word == "accepted"
                 known = self.accepted if accepted else self.connected
                 entry = (call.end if accepted else call.begin, socket)
                 known.setdefault((local[1], remote), []).append(entry)
         if word in ("bind", "listen", "connect") or (word == "adopt" and not socket.remote):
-            local = _end(socket.local)
+            local = end_of(socket.local)
             if local:
                 self.bound.setdefault(local[1], []).append((call.begin, socket))
         if word in ("connect", "send", "close") or word.startswith("shutdown"):
@@ -156,7 +156,7 @@ class Index:
             if causes is None:
                 causes = self.causes[socket.identity] = _Causes()
             causes.calls.append(call)
-            target = _end(call.address)
+            target = end_of(call.address)
             if target and word == "send":
                 self.sendto.setdefault(target, []).append(call)
             elif target and word == "connect" and not (socket.local and socket.remote):
@@ -174,6 +174,15 @@ class Index:
             place = bisect_left(accepted, packet.time - SLACK, key=_TIME)
             return accepted[min(place, len(accepted) - 1)][1]
         return self.named(packet)
+
+    def receiver(self, packet: Packet) -> Socket | None:
+        """The traced socket that a packet goes to: the one that would send the other way."""
+        back = packet._replace(source=packet.target, target=packet.source, flags="SA")
+        return self.sender(back)
+
+    def listening(self, packet: Packet) -> Socket | None:
+        """The socket that has the name to which a SYN goes."""
+        return _latest(self.bound.get(packet.target[1], ()), packet.time + SLACK)
 
     def _refused(self, packet: Packet) -> Socket | None:
         """The socket of the one connect to there that was running, when the names are not known."""
@@ -237,7 +246,7 @@ def _latest(entries: Sequence[Since], time: int) -> Socket | None:
     return entries[place - 1][1] if place else None
 
 
-def _end(address: Address | None) -> End | None:
+def end_of(address: Address | None) -> End | None:
     """(host, port) as packets have it: an IPv4 address mapped into IPv6 is IPv4 on the wire."""
     if not isinstance(address, tuple) or len(address) < 2:
         return None
