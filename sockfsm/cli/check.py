@@ -6,7 +6,7 @@ import argparse
 import json
 import sys
 import textwrap
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS, table_of
@@ -64,6 +64,28 @@ def add(subparsers: Subparsers) -> None:
         help="switch a lint off (repeatable)",
     )
     parser.set_defaults(func=run)
+    _options_anywhere(parser)
+
+
+def _options_anywhere(parser: argparse.ArgumentParser) -> None:
+    """argparse takes no more calls after an option that follows KIND: give it the options first."""
+    original = parser.parse_known_args
+    values = ("--given", "--state", "--no-lint")
+
+    def parse(args: Any = None, namespace: Any = None) -> Any:
+        options, words = [], []
+        rest = list(args or ())
+        while rest:
+            word = rest.pop(0)
+            if not word.startswith("-"):
+                words.append(word)
+                continue
+            options.append(word)
+            if word in values and rest:
+                options.append(rest.pop(0))
+        return original([*options, *words], namespace)
+
+    parser.parse_known_args = parse  # type: ignore[method-assign]
 
 
 def run(args: argparse.Namespace) -> int:

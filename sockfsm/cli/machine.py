@@ -118,7 +118,8 @@ def _whole(flat: FlatMachine, calls: Iterable[str], *, whole: bool) -> Iterator[
             if text:
                 yield from _wrapped(f"{label}: {text}", " " * 6, " " * 8)
     if whole:
-        yield from ("", f"LINTS on these rules: {', '.join(lints(table)) or 'none'}")
+        yield ""
+        yield from _wrapped(f"LINTS on these rules: {', '.join(lints(table)) or 'none'}", "", "  ")
 
 
 def _refusals(flat: FlatMachine, call: str) -> Iterator[str]:

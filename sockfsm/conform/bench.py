@@ -155,7 +155,7 @@ class Bench:
         deeds: dict[str, Callable[[], object]] = {
             "bind": lambda: sock.bind(self.fresh()),
             "listen": lambda: sock.listen(5),
-            "accept": sock.accept,
+            "accept": lambda: sock.accept()[0].close(),
             "connect": lambda: sock.connect(self.target()),
             "send": lambda: self.send(sock),
             "recv": lambda: sock.recv(16),
