@@ -84,6 +84,11 @@ TRAPS = (
           "s = socket.create_connection(server.getsockname())",
           "s.shutdown(socket.SHUT_RDWR); d = server.accept()[0]; d.send(b'x')",
           "s.recv(1)"), "ECONNRESET"),
+    Trap("tcp", "A socket can be connected to itself",
+         "connect() to its own port meets its own SYN (a simultaneous open): what it sends, it "
+         "receives.",
+         ("s = socket.socket(); s.bind(('127.0.0.1', 0))", "s.connect(s.getsockname()); s.send(b'x')",
+          "s.recv(1)"), "b'x'"),
     Trap("udp", "A shutdown() that failed shuts all the same",
          "ENOTCONN, and yet a blocking recv() no longer waits.",
          ("s = socket.socket(type=socket.SOCK_DGRAM); s.bind(('127.0.0.1', 0))",

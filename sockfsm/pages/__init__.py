@@ -1,0 +1,1 @@
+"""Pages generated from the machines' data, in Markdown; `python -m sockfsm.pages` writes them."""
