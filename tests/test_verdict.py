@@ -4,6 +4,7 @@ import pytest
 from synthetic import Story
 
 from sockfsm.trace.verdict import out_of_order
+from sockfsm.views.phrases import reason
 
 
 @pytest.mark.parametrize(
@@ -32,3 +33,15 @@ def test_a_socket_without_a_machine_is_never_judged() -> None:
     story.process()
     assert not out_of_order(story.call(1, story.socket("other"), "bind", "EINVAL", "-"))
     assert not out_of_order(story.call(2, None, "unlink", "ENOENT", ""))
+
+
+def test_a_reason_says_only_what_is_certain() -> None:
+    story = Story()
+    story.process()
+    sock = story.socket()
+    refused = reason(story.call(1, sock, "connect", "ECONNREFUSED", "CREATED"))
+    assert refused.startswith("Nobody listens there")
+    assert "SO_ERROR" not in refused, "true of a socket with a timeout only"
+    assert "accept" in reason(story.call(2, sock, "recv", "ENOTCONN", "LISTENING"))
+    assert reason(story.call(3, sock, "recv", "EAGAIN", "CONNECTED")) == ""
+    assert reason(story.call(4, sock, "recv", "ENOTCONN", "NO_SUCH_STATE")) == ""

@@ -97,15 +97,36 @@ def doubt(call: Call) -> str:
 
 
 def reason(call: Call) -> str:
-    """Why the call was refused, in the machine's words; '' when it was not or nothing is known."""
-    kind = call.socket.kind if call.socket is not None else ""
-    if not call.refused or kind not in KINDS:
+    """Why the call failed, in the machine's words; '' when it did not or nothing is known."""
+    if not call.refused or call.socket is None or call.socket.kind not in KINDS:
         return ""
+    return _reason(call.socket.kind, call.before, call.call, call.outcome)
+
+
+@lru_cache(1024)
+def _reason(kind: str, state: str, call: str, outcome: str) -> str:
     flat = flat_of(kind)
-    if call.before not in flat.states:
+    cell = flat.cell(state, call, outcome) if state in flat.states else None
+    if cell is None:
         return ""
-    cell = flat.cell(call.before, call.call, call.outcome)
-    return cell.rule.why if cell is not None else ""
+    parts, table = flat.states[state], flat.table
+    expected = table.predict(call, parts, table.reference)
+    if expected is not None and expected.outcome == outcome:
+        return expected.why
+    # A trace does not tell which of several environments it was: say what is true in all.
+    rules = [entry for entry in table.fitting(call, parts) if entry.outcome == outcome]
+    return _common([entry.why for entry in rules]) or cell.rule.why
+
+
+def _common(texts: list[str]) -> str:
+    """The sentences with which all of `texts` begin."""
+    shared = []
+    for sentences in zip(*(text.split(". ") for text in texts), strict=False):
+        words = {sentence.rstrip(".") for sentence in sentences}
+        if len(words) != 1:
+            break
+        shared.append(words.pop() + ".")
+    return " ".join(shared)
 
 
 @lru_cache(4096)
