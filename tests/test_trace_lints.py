@@ -1,0 +1,80 @@
+"""Each lint is found where it belongs, and only there; each can be switched off."""
+
+from __future__ import annotations
+
+import pytest
+from synthetic import Story
+
+from sockfsm.errors import UsageError
+from sockfsm.model.lints import LINTS
+from sockfsm.trace.lints import find
+
+
+def told() -> Story:
+    """A program that makes every mistake once."""
+    story = Story()
+    story.process()
+    tcp, data, udp = story.socket(), story.socket(made_by="accepted"), story.socket("udp")
+    unix, dgram = story.socket("unix-stream"), story.socket("unix-dgram")
+    mistakes = (
+        (tcp, "listen", "ok", "CREATED -> LISTENING", {}),
+        (tcp, "recv", "ENOTCONN", "LISTENING", {}),
+        (data, "send", "ok", "CONNECTED", {"asked": 10, "done": 4}),
+        (data, "recv", "eof", "CONNECTED -> PEER_CLOSED", {}),
+        (data, "recv", "eof", "PEER_CLOSED", {}),
+        (data, "send", "ok", "PEER_CLOSED", {"asked": 4, "done": 4}),
+        (data, "exit", "ok", "PEER_CLOSED -> EXITED", {}),
+        (tcp, "exit", "ok", "LISTENING -> EXITED", {}),
+        (udp, "recv", "EAGAIN", "CREATED", {}),
+        (unix, "bind", "EADDRINUSE", "CREATED", {}),
+        (unix, "bind", "ok", "CONNECTED -> CONNECTED_BOUND", {}),
+        (unix, "exit", "ok", "CLOSED_PATH_LEFT -> EXITED", {}),
+        (dgram, "shutdown_wr", "ok", "CREATED -> CREATED_WRITE_SHUT", {}),
+        (story.socket(), "bind", "EADDRINUSE", "CREATED", {}),
+    )
+    for number, (socket, method, outcome, states, fields) in enumerate(mistakes):
+        story.call(number, socket, method, outcome, states, **fields)  # type: ignore[arg-type]
+    return story
+
+
+def names(story: Story, *off: str) -> list[str]:
+    return [finding.lint.name for finding in find(story.told, off)]
+
+
+def test_every_lint_is_found_once() -> None:
+    assert sorted(names(told())) == sorted(LINTS)
+
+
+@pytest.mark.parametrize("name", LINTS)
+def test_each_can_be_switched_off(name: str) -> None:
+    assert sorted(names(told(), name)) == sorted(set(LINTS) - {name})
+
+
+def test_a_clean_program_has_none() -> None:
+    story = Story()
+    story.process()
+    tcp = story.socket()
+    for number, (method, states) in enumerate(
+        (("bind", "CREATED -> BOUND"), ("listen", "BOUND -> LISTENING"),
+         ("accept", "LISTENING"), ("close", "LISTENING -> CLOSED"), ("exit", "CLOSED -> EXITED"))
+    ):  # fmt: skip
+        story.call(number, tcp, method, "ok", states)
+    assert names(story) == []
+
+
+def test_a_short_send_that_is_continued_is_none() -> None:
+    story = Story()
+    story.process()
+    tcp = story.socket()
+    story.call(1, tcp, "send", "ok", "CONNECTED", asked=10, done=4)
+    story.call(2, tcp, "send", "ok", "CONNECTED", asked=6, done=6)
+    assert names(story) == []
+    story.call(3, tcp, "send", "ok", "CONNECTED", asked=10, done=4)
+    assert names(story) == ["short-send"]
+
+
+def test_a_finding_says_where_and_what_to_do() -> None:
+    first = next(find(told().told))
+    assert str(first).startswith("unbound-listen: listen() without bind() at /home/ada/echo.py:12")
+    with pytest.raises(UsageError, match="no lint"):
+        next(find([], ["nonsense"]))
