@@ -223,3 +223,15 @@ def test_ordering_holds_back_a_bounded_number_of_calls() -> None:
     assert pulled <= HORIZON + 2
     moments = [moment(event) for event in events]
     assert moments == sorted(moments)
+
+
+def test_the_footer_tells_refusals_from_failures() -> None:
+    story = Story()
+    story.process()
+    sock = story.socket()
+    story.call(1, sock, "connect", "ECONNREFUSED", "CREATED")
+    for at in (2, 3):
+        story.call(at, sock, "accept", "EINVAL", "BOUND")
+    lines = shown(story)
+    assert line_with(lines, "refused ").split(maxsplit=1)[1] == "accept in BOUND: EINVAL (2 times)"
+    assert line_with(lines, "failed ").split(maxsplit=1)[1] == "connect in CREATED: ECONNREFUSED"

@@ -79,7 +79,8 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
     if tally.waits:
         total += f", {count(tally.waits, 'wait')} of {duration(tally.blocked)} together"
     yield _titled("total", f"{total}, {tally.sent:,} B sent, {tally.received:,} B received")
-    yield from (paint(line, "red") for line in _refusals(tally))
+    for title, counts in (("refused", tally.refusals), ("failed", tally.failures)):
+        yield from (paint(line, "red") for line in _refusals(title, counts))
     if tally.unexplained:
         text = f"{count(tally.unexplained, 'call')} that no rule of the model explains"
         yield paint(_titled("doubtful", text), "magenta")
@@ -95,16 +96,16 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
         yield from (paint(line, "magenta") for line in wrapped("note", plain(problem)))
 
 
-def _refusals(tally: Tally) -> Iterator[str]:
-    ranked = sorted(tally.refusals.items(), key=lambda entry: -entry[1])
+def _refusals(title: str, counts: dict[tuple[str, str, str], int]) -> Iterator[str]:
+    ranked = sorted(counts.items(), key=lambda entry: -entry[1])
     for number, ((method, state, outcome), times) in enumerate(ranked[:_LISTED]):
         often = f" ({times:,} times)" if times > 1 else ""
         in_state = f" in {plain(state)}" if state else ""
         yield _titled(
-            "" if number else "refused", f"{plain(method)}{in_state}: {plain(outcome)}{often}"
+            "" if number else title, f"{plain(method)}{in_state}: {plain(outcome)}{often}"
         )
     if len(ranked) > _LISTED:
-        yield _titled("", f"and {len(ranked) - _LISTED:,} other kinds of refusal")
+        yield _titled("", f"and {len(ranked) - _LISTED:,} other kinds")
 
 
 def _endings(lanes: Lanes, tally: Tally) -> Iterator[str]:

@@ -8,13 +8,13 @@ The ladder has the client's TCP state at the left and the server's at the right,
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from textwrap import wrap
 from typing import Any
 
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import Step, walk
-from sockfsm.views.text import Paint, address, count, duration, plain
+from sockfsm.views.text import Paint, address, count, cut, duration, plain
 from sockfsm.wire.handshake import (
     CLIENT,
     CLOSINGS,
@@ -31,6 +31,9 @@ from sockfsm.wire.headers import Options
 
 _NAMES = (("S", "SYN"), ("F", "FIN"), ("R", "RST"), ("P", "PSH"), ("U", "URG"), ("A", "ACK"))
 _TIME, _STATE, _ARROW = 11, 12, 58
+# Who sent a segment, its flags and its sequence number.
+Cause = tuple[tuple[str, int], str, int]
+_NO_CAUSES: Mapping[Cause, str] = {}
 _GOOD = ("normal", "self-connect", "simultaneous")
 
 
@@ -41,14 +44,18 @@ def lines(
     *,
     heading: str = "",
     kernel: KernelPaths | None = None,
+    causes: Mapping[Cause, str] | None = None,
 ) -> Iterator[str]:
-    """The report as text, at most 100 columns wide. kernel: its own states, where recorded."""
+    """The report as text, at most 100 columns wide.
+
+    kernel: its own states, where recorded. causes: the call behind a segment, where traced.
+    """
     found, talks = report.connections, report.conversations
     summary = f"{count(len(found), 'connection')}, {count(len(talks), 'UDP conversation')}"
     yield f"{heading}: {summary}" if heading else summary
     for connection in found:
         yield ""
-        yield from of_connection(connection, paint)
+        yield from of_connection(connection, paint, causes or {})
         if kernel is not None:
             yield from _kernel(connection, kernel, paint)
     if talks:
@@ -60,17 +67,19 @@ def lines(
     if notes:
         yield ""
     for note in notes:
-        yield paint(f"could not be read: {note}"[:100], "red")
+        yield from (paint(line, "red") for line in _wide("NOTE", note))
 
 
-def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
+def of_connection(
+    connection: Connection, paint: Paint, causes: Mapping[Cause, str] = _NO_CAUSES
+) -> Iterator[str]:
     """One connection: its headline, opening, data, closing and what follows from them."""
     opening, closing = connection.opening, connection.closing
     ends = f"{address(connection.client)} -> {address(connection.server)}"
     yield paint(f"#{connection.number} {ends}", "bold")
     yield from _opening(connection, paint)
     client, server, steps = walk(connection)
-    yield from _ladder(connection, steps, paint)
+    yield from _ladder(connection, steps, paint, causes)
     yield from _data(connection)
     yield from _closing(closing, paint)
     yield from _wide("client", " > ".join(client))
@@ -110,7 +119,9 @@ def _partly(opening: Opening) -> bool:
     return opening.kind in ("mid-stream", "incomplete", "unanswered")
 
 
-def _ladder(connection: Connection, steps: tuple[Step, ...], paint: Paint) -> Iterator[str]:
+def _ladder(
+    connection: Connection, steps: tuple[Step, ...], paint: Paint, causes: Mapping[Cause, str]
+) -> Iterator[str]:
     carried = connection.sent.segments + connection.received.segments
     opened = len(connection.opening.segments)
     blank = " " * _TIME
@@ -119,6 +130,10 @@ def _ladder(connection: Connection, steps: tuple[Step, ...], paint: Paint) -> It
             text = f" {count(carried, 'data segment')} ".center(_ARROW, ".")
             yield f"  {blank} {'':{_STATE}} {text}"
         yield _rung(step.segment, step.client, step.server, paint, step.strange)
+        here = connection.client if step.segment.sender == CLIENT else connection.server
+        cause = causes.get((here, step.segment.flags, step.segment.seq))
+        if cause:
+            yield f"  {blank} {'':{_STATE}} {cut(cause, _ARROW).center(_ARROW).rstrip()}"
         if step.segment.offered:
             yield f"  {blank} {'':{_STATE}} {_offer(step.segment.offered).center(_ARROW).rstrip()}"
 
@@ -137,7 +152,8 @@ def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: boo
     else:
         arrow = "<" + said.center(_ARROW - 1, "-")
     colour = "red" if "R" in segment.flags or strange else "cyan"
-    time = f"+{duration(segment.after)}"
+    # A stepped clock can bring a segment before the first one.
+    time = f"{'-' if segment.after < 0 else '+'}{duration(abs(segment.after))}"
     return f"  {time:>{_TIME}} {client:>{_STATE}} {paint(arrow, colour)} {server}"
 
 

@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.trace.events import Address, Call, Packet, Site
+from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.selection import Selection
@@ -62,6 +63,7 @@ def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
         "calls": tally.calls,
         "packets": tally.packets,
         "refused": tally.refused,
+        "out_of_order": sum(tally.refusals.values()),
         "unexplained": tally.unexplained,
         "waits": tally.waits,
         "blocked": tally.blocked,
@@ -86,6 +88,7 @@ def _call(call: Call, zero: int) -> dict[str, Any]:
         "outcome": call.outcome,
         "errno": call.errno,
         "refused": call.refused,
+        "out_of_order": out_of_order(call),
         "enforced": call.enforced,
         "asked": call.asked,
         "done": call.done,

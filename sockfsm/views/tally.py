@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from sockfsm.trace.events import Call, Packet
+from sockfsm.trace.verdict import out_of_order
 
 ENDED = frozenset({"CLOSED", "DETACHED", "EXITED"})
 """Last states of a socket that was let go of in good order."""
@@ -11,15 +12,16 @@ ENDED = frozenset({"CLOSED", "DETACHED", "EXITED"})
 class Tally:
     """Counts over the events that were added.
 
-    sockets: identities of the sockets that came up. refusals: (call, state, errno name) -> how often.
-    blocked: ns spent in waits, added over all threads. octets: bytes sent and received by calls.
+    refused: calls that ended with an errno. refusals, failures: the same as (method, state, errno
+    name) -> how often, by whether the state or the world around the socket was the reason.
+    sockets: identities of the sockets that came up. blocked: ns spent in waits, added over all
+    threads. sent, received: bytes.
     """
 
     def __init__(self) -> None:
         self.calls = 0
         self.packets = 0
         self.refused = 0
-        self.enforced = 0
         self.unexplained = 0
         self.waits = 0
         self.blocked = 0
@@ -27,6 +29,7 @@ class Tally:
         self.received = 0
         self.sockets: dict[str, None] = {}
         self.refusals: dict[tuple[str, str, str], int] = {}
+        self.failures: dict[tuple[str, str, str], int] = {}
 
     def add(self, event: Call | Packet) -> None:
         """Count one event."""
@@ -43,9 +46,9 @@ class Tally:
             self.received += max(event.done, 0)
         if event.refused:
             self.refused += 1
-            self.enforced += event.enforced
             key = (event.method, event.before, event.outcome)
-            self.refusals[key] = self.refusals.get(key, 0) + 1
+            counts = self.refusals if out_of_order(event) else self.failures
+            counts[key] = counts.get(key, 0) + 1
         if not event.explained:
             self.unexplained += 1
         if event.socket is not None:
