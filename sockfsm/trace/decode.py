@@ -35,6 +35,10 @@ from sockfsm.trace.events import Address, Call, Process, Site, Socket, Thread, W
 _UNKNOWN = 0xFFF
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
+_TELLING = frozenset({"accept"})
+_Ready = tuple[str, str, str, int, tuple[str | bool, ...]]
+"""method, call, outcome, errno, and from `before` to `predicted`."""
+
 
 class Decoder:
     """The state of reading one log: what its notes have said so far."""
@@ -53,6 +57,8 @@ class Decoder:
         self._accepted: dict[int, tuple[Socket | None, Address | None]] = {}
         self._open: dict[int, Wait] = {}
         self._kind_numbers: dict[int, int] = {}
+        self._heads: dict[str, dict[int, _Ready]] = {}
+        self._known: dict[int, tuple[Socket, dict[int, _Ready]]] = {}
 
     @property
     def blocked(self) -> list[Wait]:
@@ -104,6 +110,19 @@ class Decoder:
     def record(self, fields: Fields) -> Call | None:
         """The call that a record tells of; None where it only tells that one began to block."""
         begin, end, head, number, site, thread, asked, done = fields
+        known = self._known.get(number)
+        if known is not None and thread not in self._open:
+            socket, heads = known
+            ready = heads.get(head)
+            if ready is not None:
+                # A million of these a second: what does not depend on the single record is ready.
+                who, place = self.process.threads[thread], self._sites.get(site)
+                told = (begin, end, self.process, who, socket, *ready[:4], asked, done, None, place)
+                return tuple.__new__(Call, told + ready[4])
+        return self._record(fields)
+
+    def _record(self, fields: Fields) -> Call | None:
+        begin, end, head, number, site, thread, asked, done = fields
         method, word = self._methods[head & 0xFF]
         who = self.process.threads.get(thread)
         if who is None:
@@ -142,7 +161,7 @@ class Decoder:
         predicted = ""
         if head & REFUSED and socket is not None:
             predicted = outcome if code == ERROR else _refusal(socket.kind, before, word)
-        return Call(
+        call = Call(
             begin,
             end,
             self.process,
@@ -163,6 +182,11 @@ class Decoder:
             bool(head & ENFORCED),
             predicted,
         )
+        if socket is not None and not form and word not in _BIRTHS and word not in _TELLING:
+            heads = self._heads.setdefault(socket.kind, {})
+            heads[head] = call.method, call.call, call.outcome, call.errno, tuple(call[13:])
+            self._known[number] = socket, heads
+        return call
 
     def _states(self, socket: Socket | None, head: int, number: int) -> tuple[str, str]:
         if socket is None:
