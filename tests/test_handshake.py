@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import socket
 import subprocess
 import sys
@@ -264,7 +265,7 @@ def test_text_fits_the_terminal_and_names_what_matters(
         "RST by the server",
     ):
         assert words in text
-    assert "could not be read: something was cut" in text
+    assert "NOTE     something was cut" in text
 
 
 def test_every_kind_has_its_words() -> None:
@@ -399,3 +400,27 @@ def test_what_no_rule_explains_is_shown() -> None:
     connection = told("> S 1\n< SA 7 2\n> A 2 8\n> RA 2 8\n> FA 2 8")
     assert [step.strange for step in steps(connection)] == [False] * 4 + [True]
     assert "?!" in "\n".join(view.of_connection(connection, Paint(False)))
+
+
+def test_the_calls_behind_the_segments(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    program = tmp_path / "program.py"
+    program.write_text(
+        """import socket
+listening = socket.create_server(("127.0.0.1", 0))
+client = socket.socket()
+client.connect(listening.getsockname())
+data, _ = listening.accept()
+client.close()
+data.close()
+"""
+    )
+    folder = tmp_path / "trace"
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, program]
+    subprocess.run(command, check=True, timeout=20)
+    assert main(["handshake", str(folder)]) == 0
+    told = capsys.readouterr().out
+    for cause in (
+        r"by connect\(127\.0\.0\.1:\d+\) at program\.py:4",
+        r"by close\(\) at program\.py:6",
+    ):
+        assert re.search(cause, told)

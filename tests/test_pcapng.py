@@ -196,6 +196,26 @@ def test_a_link_type_that_only_scapy_knows() -> None:
     assert packet.source == ("1.2.3.4", 7)
 
 
+def test_what_an_icmp_error_quotes() -> None:
+    from scapy.layers.inet import ICMP, IP, UDP
+    from scapy.layers.inet6 import ICMPv6DestUnreach, ICMPv6EchoRequest, IPv6
+    from scapy.layers.l2 import Ether
+
+    datagram = UDP(sport=7, dport=9) / b"hello"
+    quotes = [
+        IP() / ICMP(type=3, code=3) / IP(src="1.2.3.4", dst="5.6.7.8") / datagram,
+        IPv6() / ICMPv6DestUnreach() / IPv6(src="fe80::1", dst="fe80::2") / datagram,
+    ]
+    for quote in quotes:
+        data = bytes(Ether() / quote)
+        found = Decoder().quoted((1, 1, data, len(data)))
+        assert found is not None
+        assert (found.source[1], found.target[1], found.length) == (7, 9, 5)
+    for other in (IP() / ICMP() / (b"x" * 60), IPv6() / ICMPv6EchoRequest(data=b"x" * 60)):
+        data = bytes(Ether() / other)
+        assert Decoder().quoted((1, 1, data, len(data))) is None
+
+
 def write(path: Path, records: list[tuple[int, bytes]], *, order: str = "<") -> None:
     """A classic pcap file, microseconds."""
     head = struct.pack(order + "IHHiIII", 0xA1B2C3D4, 2, 4, 0, 0, 65535, 1)
@@ -355,6 +375,8 @@ def all_the_way(path: Path) -> None:
     except TraceError:
         return
     assert inspect_file(path) == report
+    for frame in CaptureFile(path):
+        Decoder().quoted(frame)
     text = list(view.lines(report, Paint(False), problems))
     assert all(line.isprintable() for line in text)
     assert max(map(len, text)) <= 250

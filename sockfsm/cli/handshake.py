@@ -12,6 +12,7 @@ from sockfsm.errors import TraceError, UsageError
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
     from sockfsm.trace.kernel_paths import KernelPaths
+    from sockfsm.views.handshake import Cause
 
 _EXAMPLES = """examples:
   sockfsm handshake sockfsm-trace             the connections of a traced program
@@ -58,9 +59,28 @@ def run(args: argparse.Namespace) -> int:
     else:
         kernel = _kernel(path.with_name("tcp-states.jsonl"), problems)
         heading = plain(str(path))
-        lines = view.lines(report, paint_for(sys.stdout), problems, heading=heading, kernel=kernel)
+        causes = _causes(Path(args.source))
+        paint = paint_for(sys.stdout)
+        lines = view.lines(report, paint, problems, heading=heading, kernel=kernel, causes=causes)
     sys.stdout.writelines(f"{line}\n" for line in lines)
     return 0
+
+
+def _causes(source: Path) -> dict[Cause, str]:
+    """The calls behind the segments that open and close, when `source` is a trace."""
+    if not source.is_dir():
+        return {}
+    from sockfsm.trace.trace import Trace
+    from sockfsm.views.phrases import place, spoken
+
+    found = {}
+    for packet in Trace.open(str(source)).packets():
+        call = packet.call
+        if call is not None and packet.flags not in ("A", "PA"):
+            where = f" at {place(call.site, 40)}" if call.site else ""
+            key = (packet.source, packet.flags, packet.seq)
+            found[key] = f"by {spoken(call)}{where}"
+    return found
 
 
 def _kernel(path: Path, problems: list[str]) -> KernelPaths | None:

@@ -33,7 +33,10 @@ def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None
     if not all_packets:
         traced = Endpoints(trace.calls())
         decoder = Decoder()
-        keep(trace.path / PACKETS, lambda frame: traced.has(decoder.decode(frame)))
+        keep(
+            trace.path / PACKETS,
+            lambda frame: traced.has(decoder.decode(frame) or decoder.quoted(frame)),
+        )
 
 
 def describe(trace: Trace, **facts: Any) -> None:

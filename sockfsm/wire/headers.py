@@ -18,7 +18,8 @@ from sockfsm.trace.events import Packet
 from sockfsm.wire.pcapng import CaptureFile, Frame
 
 ETHERNET, NULL, RAW, LOOP, COOKED, COOKED2, IPV4, IPV6 = 1, 0, 101, 108, 113, 276, 228, 229
-TCP, UDP = 6, 17
+TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
+_ICMP_ERRORS = (3, 4, 5, 11, 12)  # unreachable, quench, redirect, time exceeded, bad parameter
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
 
 _LETTERS = "FSRPAUEC"  # scapy's order, from bit 0
@@ -141,6 +142,23 @@ class Decoder:
         flags = FLAGS[bits & 255]
         return Packet(time, wall, "tcp", *pair, flags, seq, ack, window, payload, data, link)
 
+    def quoted(self, frame: Frame) -> Packet | None:
+        """The packet that an ICMP error quotes, such as a datagram to a closed port."""
+        wall, link, data, length = frame
+        start = network(link, data)
+        if start is None or len(data) < start + 48:
+            return None
+        inner = None
+        if data[start] >> 4 == 4 and data[start + 9] == ICMP:
+            header = (data[start] & 15) * 4
+            if header >= 20 and data[start + header] in _ICMP_ERRORS:
+                inner = start + header + 8
+        elif data[start] >> 4 == 6 and data[start + 6] == ICMP6 and data[start + 40] < 128:
+            inner = start + 48
+        if inner is None:
+            return None
+        return self.decode((wall, RAW, data[inner:], length - inner))
+
     def _ends(self, addresses: bytes, ports: bytes) -> Ends:
         key = addresses + ports
         pair = self.ends.get(key)
@@ -193,23 +211,6 @@ def network(link: int, data: bytes) -> int | None:
     from sockfsm.wire.dissect import network_offset
 
     return network_offset(link, data)
-
-
-def icmp_cause(frame: Frame) -> Frame | None:
-    """The packet that an ICMP error quotes, as a frame of its own; None for anything else."""
-    wall, link, data, length = frame
-    start = network(link, data)
-    if start is None or len(data) < start + 48:
-        return None
-    version, inner = data[start] >> 4, None
-    if version == 4 and data[start + 9] == 1:
-        header = (data[start] & 15) * 4
-        # Destination unreachable, source quench, redirect, time exceeded, parameter problem.
-        if data[start + header] in (3, 4, 5, 11, 12):
-            inner = start + header + 8
-    elif version == 6 and data[start + 6] == 58 and data[start + 40] < 128:
-        inner = start + 48
-    return None if inner is None else (wall, RAW, data[inner:], length - inner)
 
 
 def transport(link: int, data: bytes) -> int | None:
