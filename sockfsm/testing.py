@@ -34,8 +34,9 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
 
     AssertionError when the call was legal, when another call was refused, or when nothing was
     refused; it says what happened instead. Exceptions that do not come of the refusal pass through.
-    Works in both modes, on `sockfsm.socket` and, traced for the block, on any other socket. Only
-    calls of the thread that runs the block count. After the block, `.refusal` is the refused `Call`.
+    Works in both modes, on `sockfsm.socket` and, traced for the block, on any other socket; what
+    that did before is not known then, so its state is a likely one. Only calls of the thread that
+    runs the block count. After the block, `.refusal` is the refused `Call`.
     """
 
     def __init__(
@@ -57,10 +58,10 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         self._patched = False
 
     def __enter__(self) -> illegal:
-        from sockfsm.tracer import session, sockets
+        from sockfsm.tracer import block, session, sockets
 
         if session.session.trace is None:
-            self._tracing = session.tracing()
+            self._tracing = block.tracing()
             self._tracing.__enter__()
         elif not session.session.installed:
             # Only drop-in sockets are traced: for the block the others are as well.
@@ -78,7 +79,6 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         error: BaseException | None,
         traceback: TracebackType | None,
     ) -> bool:
-        from sockfsm.trace.verdict import out_of_order
         from sockfsm.tracer import session
 
         try:
@@ -91,11 +91,24 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         failures = [call for call in calls if call.refused]
         if error is not None and not _comes_of(error, failures):
             return False
-        refused = [call for call in failures if out_of_order(call)]
+        refused = [call for call in failures if self._counts(call)]
         if len(refused) == 1 and self._fits(refused[0]):
             self.refusal = refused[0]
             return error is not None
         raise AssertionError(self._explain(calls, refused)) from error
+
+    def _counts(self, call: Call) -> bool:
+        """Whether the state refused the call, or may have where the socket's past is unknown."""
+        from sockfsm.trace.verdict import out_of_order
+
+        unknown = self._state is None and self._errno is not None and self._late(call)
+        return unknown or out_of_order(call)
+
+    def _late(self, call: Call) -> bool:
+        """Whether sockfsm has seen the call's socket from this block on only."""
+        return (
+            self._tracing is not None and call.socket is not None and call.socket.made_by == "adopt"
+        )
 
     def _calls(self) -> list[Call]:
         """The block's calls in this thread."""
@@ -135,6 +148,8 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         lines = [f"{expected}, but {self._instead(calls, refused)}"]
         lines += [f"  {_told(call)}" for call in calls[-_TOLD:]]
         lines += _advice(self._state, calls)
+        if any(map(self._late, calls)):
+            lines.append(_LATE)
         return "\n".join(lines)
 
     def _instead(self, calls: list[Call], refused: list[Call]) -> str:
@@ -161,6 +176,10 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
 
 
 _TOLD = 12
+_LATE = (
+    "  Tracing began with this block, so what the socket did before is not known: make it inside"
+    " sockfsm.tracing(), or use the fixture sockfsm_trace."
+)
 
 
 def _known(word: str) -> str:

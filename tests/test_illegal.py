@@ -103,6 +103,30 @@ def test_every_kind_has_its_own(
         getattr(sock, call)(*arguments)
 
 
+def test_a_past_that_nobody_saw(pair: Pair) -> None:
+    _, client, _ = pair
+    client.shutdown(socket.SHUT_WR)
+    with illegal("send", errno=errno.EPIPE):
+        client.sendall(b"x")
+
+
+def test_an_unknown_past_is_pointed_out() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as server:
+        unknown = pytest.raises(AssertionError, match="what the socket did before is not known")
+        with unknown, illegal("accept", state="BOUND"):
+            server.setblocking(False)
+            with suppress(BlockingIOError):
+                server.accept()
+
+
+def test_a_closed_socket_refuses_everything(make: type[socket.socket]) -> None:
+    sock = make()
+    sock.close()
+    for call, arguments in (("send", (b"x",)), ("recv", (1,)), ("accept", ()), ("listen", ())):
+        with illegal(call, state="CLOSED", errno=errno.EBADF):
+            getattr(sock, call)(*arguments)
+
+
 def test_connect_ex_is_refused_without_an_exception(pair: Pair) -> None:
     _, client, _ = pair
     with illegal("connect", errno=errno.EISCONN):
