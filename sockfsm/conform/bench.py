@@ -38,6 +38,9 @@ def outcome_of(call: Callable[[], object]) -> str:
     """`ok`, `eof` for b'', or the errno's name."""
     try:
         result = call()
+    except TimeoutError as error:
+        # Python's own timeout has no errno: the kernel had said EAGAIN before the wait.
+        return "EAGAIN" if error.errno is None else errno.errorcode[error.errno]
     except OSError as error:
         if error.errno is None:
             return str(error)

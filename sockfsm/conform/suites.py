@@ -51,10 +51,30 @@ _ALL = (
     Suite("tcp", "peer is silent (backlog full)", worlds.TcpSilent, {"peer": "silent"}),
     Suite("tcp", "clients wait", worlds.TcpQueue, {"queue": "waiting"}),
     Suite("tcp", "blocking with a deadline", worlds.TcpBlocking, {"mode": "blocking"}),
+    Suite("tcp", "Python's timeout as a deadline", worlds.TcpTimeout, {"mode": "timeout"}),
+    Suite(
+        "tcp",
+        "a deadline, peer refuses",
+        worlds.TcpTimeoutRefused,
+        {"mode": "timeout", "peer": "refuses"},
+    ),
+    Suite(
+        "tcp",
+        "blocking, peer refuses",
+        worlds.TcpBlockingRefused,
+        {"mode": "blocking", "peer": "refuses"},
+    ),
+    Suite(
+        "tcp",
+        "blocking, peer closes",
+        worlds.TcpBlockingCloses,
+        {"mode": "blocking", "peer": "closes"},
+    ),
     Suite("udp", "nobody is bound there", worlds.UdpDead, {"peer": "dead"}),
     Suite("udp", "peer sends", worlds.UdpSends, {"peer": "sends"}),
     Suite("udp", "sendto", worlds.UdpSendto, {"to": "address"}),
     Suite("udp", "blocking with a deadline", worlds.UdpBlocking, {"mode": "blocking"}),
+    Suite("udp", "Python's timeout as a deadline", worlds.UdpTimeout, {"mode": "timeout"}),
     Suite("unix-stream", "peer closes", worlds.UnixCloses, {"peer": "closes"}),
     Suite("unix-stream", "peer shuts its writing side", worlds.UnixEnds, {"peer": "ends"}),
     Suite("unix-stream", "listener closes", worlds.UnixResets, {"peer": "resets"}),
@@ -66,6 +86,7 @@ _ALL = (
     Suite("unix-stream", "clients wait", worlds.UnixQueue, {"queue": "waiting"}),
     Suite("unix-stream", "sendto", worlds.UnixSendto, {"to": "address"}),
     Suite("unix-stream", "blocking with a deadline", worlds.UnixBlocking, {"mode": "blocking"}),
+    Suite("unix-stream", "Python's timeout as a deadline", worlds.UnixTimeout, {"mode": "timeout"}),
     Suite("unix-dgram", "peer died", worlds.DatagramDead, {"peer": "dead"}),
     Suite("unix-dgram", "peer shut its reading side", worlds.DatagramDeaf, {"peer": "deaf"}),
     Suite("unix-dgram", "peer sends", worlds.DatagramSends, {"peer": "sends"}),
@@ -75,6 +96,9 @@ _ALL = (
     Suite("unix-dgram", "path of another type", worlds.DatagramOther, {"target": "othertype"}),
     Suite("unix-dgram", "sendto", worlds.DatagramSendto, {"to": "address"}),
     Suite("unix-dgram", "blocking with a deadline", worlds.DatagramBlocking, {"mode": "blocking"}),
+    Suite(
+        "unix-dgram", "Python's timeout as a deadline", worlds.DatagramTimeout, {"mode": "timeout"}
+    ),
 )
 
 SUITES = {suite.title: suite for suite in _ALL}

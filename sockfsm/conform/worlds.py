@@ -111,6 +111,15 @@ class _Blocking(Bench):
         return sock
 
 
+class _Timeout(Bench):
+    """The socket has Python's timeout: non-blocking for the kernel, and Python waits."""
+
+    def make(self) -> socket.socket:
+        sock = super().make()
+        sock.settimeout(0.001)
+        return sock
+
+
 class _Sendto(Bench):
     """Every send() is a sendto() to the peer."""
 
@@ -375,3 +384,31 @@ class DatagramSendto(_Sendto, UnixDatagramBench):
 
 class DatagramBlocking(_Blocking, UnixDatagramBench):
     """A blocking socket."""
+
+
+class TcpTimeout(_Timeout, TcpBench):
+    """A socket with a timeout."""
+
+
+class TcpTimeoutRefused(_Timeout, TcpRefuses):
+    """A socket with a timeout, and nobody listens."""
+
+
+class TcpBlockingRefused(_Blocking, TcpRefuses):
+    """A blocking socket, and nobody listens."""
+
+
+class TcpBlockingCloses(_Blocking, TcpCloses):
+    """A blocking socket, and the peer closes at once."""
+
+
+class UdpTimeout(_Timeout, UdpBench):
+    """A socket with a timeout."""
+
+
+class UnixTimeout(_Timeout, UnixBench):
+    """A socket with a timeout."""
+
+
+class DatagramTimeout(_Timeout, UnixDatagramBench):
+    """A socket with a timeout."""

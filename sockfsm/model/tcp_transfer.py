@@ -12,6 +12,10 @@ GONE = "peer=reset rd=shut wr=shut name=no"
 MEASURED = "measured, Linux 6.18"
 
 SEND = (
+    rule("send", "role=listening err=none", "EAGAIN", given="mode=timeout", aside=True,
+         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
+         "wait runs out, and the refusal is never seen.",
+         source="CPython Modules/socketmodule.c, measured"),
     rule("send", "err=pipe", "EPIPE", "err=none",
          why="The pending error is reported: the peer's RST answered data after its FIN.",
          source="send(2)"),
@@ -78,6 +82,10 @@ SEND = (
 RECV = (
     rule("recv", "role=fresh|listening", "ok", given="length=zero",
          why="Python returns b'' for recv(0) without asking the kernel.", source=MEASURED),
+    rule("recv", "role=listening err=none", "EAGAIN", given="mode=timeout", aside=True,
+         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
+         "wait runs out, and the refusal is never seen.",
+         source="CPython Modules/socketmodule.c, measured"),
     rule("recv", "role=listening", "ENOTCONN",
          why="A listening socket carries no data: receive on the data socket that accept() "
          "returned.", source="recv(2)"),

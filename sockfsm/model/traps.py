@@ -1,6 +1,6 @@
 """What surprises people, each with three lines of Python that show it. Pure data.
 
-`ends`: what the last line gives, as repr, or the name of the errno that it raises.
+`ends`: what the last line gives, as repr, or the name of the errno (or exception) that it raises.
 """
 
 from __future__ import annotations
@@ -105,6 +105,11 @@ TRAPS = (
           "at = dead.getsockname(); dead.close()",
           "s = socket.socket(type=socket.SOCK_DGRAM); s.connect(at); s.send(b'x')",
           "s.send(b'x')"), "ECONNREFUSED"),
+    Trap("udp", "With a timeout a refusal looks like waiting",
+         "Python waits until the socket is ready before it asks the kernel, and a call that would be "
+         "refused may never be ready: here accept(), which gives EOPNOTSUPP without a timeout.",
+         ("s = socket.socket(type=socket.SOCK_DGRAM)", "s.settimeout(0.01)",
+          "s.accept()"), "TimeoutError"),
     Trap("unix-stream", "A path outlives its socket",
          "close() leaves the path behind, and the next bind() finds it.",
          ("s = socket.socket(socket.AF_UNIX); s.bind('server'); s.close()",

@@ -53,6 +53,10 @@ _LISTEN_ACCEPT = (
     rule("accept", "", "EMFILE", given="limit=descriptors",
          why="No descriptor is left; the kernel looks for one before it looks at the socket.",
          source="accept(2)"),
+    rule("accept", "rd=open err=none", "EAGAIN", given="mode=timeout", aside=True,
+         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
+         "wait runs out, and the refusal is never seen.",
+         source="CPython Modules/socketmodule.c, measured"),
     rule("accept", "", "EOPNOTSUPP",
          why="Datagrams need no connection: one socket receives from every sender.",
          source="accept(2)"),

@@ -90,6 +90,10 @@ _LISTEN_ACCEPT = (
     rule("accept", "role=listening", "EAGAIN",
          why="No connection waits in the queue: a blocking accept() would wait here.",
          source="accept(2)"),
+    rule("accept", "role=connected peer=open rd=open", "EAGAIN", given="mode=timeout", aside=True,
+         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
+         "wait runs out, and the refusal is never seen.",
+         source="CPython Modules/socketmodule.c, measured"),
     rule("accept", "", "EINVAL",
          why="Only a listening socket has a queue to accept from: listen() comes first.",
          source="accept(2)"),
@@ -127,6 +131,10 @@ _SEND = (
          why="sendto() with an address on a connected stream.", source="send(2), unix(7)"),
     rule("send", "role=fresh", "ENOTCONN", why="There is no connection to send on.",
          source="send(2)"),
+    rule("send", "role=listening", "EAGAIN", given="mode=timeout", aside=True,
+         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
+         "wait runs out, and the refusal is never seen.",
+         source="CPython Modules/socketmodule.c, measured"),
     rule("send", "role=listening", "ENOTCONN",
          why="A listening socket carries no data: send on the data socket that accept() returned.",
          source="send(2)"),
@@ -159,6 +167,10 @@ _SEND = (
 _RECV = (
     rule("recv", "role=fresh", "EINVAL", why="There is no connection to receive from.",
          source=_MEASURED, note="POSIX names ENOTCONN."),
+    rule("recv", "role=listening rd=open", "EAGAIN", given="mode=timeout", aside=True,
+         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
+         "wait runs out, and the refusal is never seen.",
+         source="CPython Modules/socketmodule.c, measured"),
     rule("recv", "role=listening", "EINVAL",
          why="A listening socket carries no data: receive on the data socket that accept() "
          "returned.", source=_MEASURED, note="POSIX names ENOTCONN."),
