@@ -18,7 +18,8 @@ from sockfsm.trace.tcp_path import paths, steps
 from sockfsm.views import handshake as view
 from sockfsm.views.text import Paint
 from sockfsm.wire.capture import Capture
-from sockfsm.wire.handshake import CLOSINGS, OPENINGS, Connection, inspect, inspect_file
+from sockfsm.wire.findings import CLOSINGS, OPENINGS, Connection
+from sockfsm.wire.handshake import inspect, inspect_file
 from sockfsm.wire.headers import packets
 
 ACTIVE = ("CLOSED", "SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")

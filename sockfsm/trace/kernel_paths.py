@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sockfsm.trace.tcp_path import paths
-from sockfsm.wire.handshake import Connection
+from sockfsm.wire.findings import Connection
 from sockfsm.wire.kernel_states import KernelState
 
 End = tuple[str, int]

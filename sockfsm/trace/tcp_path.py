@@ -12,7 +12,7 @@ from functools import cache
 from typing import NamedTuple
 
 from sockfsm.model.flat import FlatMachine
-from sockfsm.wire.handshake import CLIENT, SERVER, Connection, Segment
+from sockfsm.wire.findings import CLIENT, SERVER, Connection, Segment
 
 
 class Step(NamedTuple):

@@ -15,7 +15,7 @@ from typing import Any
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import Step, walk
 from sockfsm.views.text import Paint, address, count, cut, duration, plain
-from sockfsm.wire.handshake import (
+from sockfsm.wire.findings import (
     CLIENT,
     CLOSINGS,
     OPENINGS,

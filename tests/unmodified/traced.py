@@ -8,7 +8,8 @@ from pathlib import Path
 
 from sockfsm.trace.events import Call, Socket
 from sockfsm.trace.trace import PACKETS, Trace
-from sockfsm.wire.handshake import Report, inspect
+from sockfsm.wire.findings import Report
+from sockfsm.wire.handshake import inspect
 
 PROGRAMS = Path(__file__).parent / "programs"
 PATIENCE = 30
