@@ -58,13 +58,16 @@ def test_the_very_first_packets_are_there(path: Path) -> None:
         with Capture.start(path) as capture:
             ends = wire_cases.refused()
             summary = capture.stop()
-        found = [p for p in packets(path) if ends[0] in (p.source, p.target)]
+        found = [p for p in packets(path) if {p.source, p.target} == set(ends)]
         assert [p.flags for p in found] == ["S", "RA"]
         assert (summary.dropped, summary.problem) == (0, "")
 
 
 def test_nothing_missing_nothing_twice(path: Path) -> None:
-    """50,000 numbered datagrams: each is there once, in order, with its length."""
+    """50,000 numbered datagrams: each is there once, with its length.
+
+    Not always in order: the kernel hands packets on from each processor by itself.
+    """
     number = 50_000
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target,
@@ -79,7 +82,9 @@ def test_nothing_missing_nothing_twice(path: Path) -> None:
             summary = capture.stop()
     assert summary.dropped == 0
     found = [p for p in packets(path) if p.source == mine]
-    assert [int.from_bytes(p.raw[42:46], "big") for p in found] == list(range(number))
+    seen = sorted(int.from_bytes(p.raw[42:46], "big") for p in found)
+    assert len(seen) == number
+    assert seen == list(range(number))
     assert {p.length for p in found} == {32}
     assert summary.packets >= number
 
@@ -320,7 +325,7 @@ def test_complete_against_tcpdump(path: Path, tmp_path: Path) -> None:
             ends = [wire_cases.normal() for _ in range(50)] + [wire_cases.half_close()]
             ends.append(wire_cases.unread_reset())
             capture.stop()
-        clients = {client for client, _ in ends}
+        mine = {pair for client, server in ends for pair in ((client, server), (server, client))}
         last = ends[-1][0]
         deadline = time.monotonic() + 10
         while not any("R" in p.flags and last in (p.source, p.target) for p in packets(other)):
@@ -333,9 +338,10 @@ def test_complete_against_tcpdump(path: Path, tmp_path: Path) -> None:
         return [
             (p.source, p.target, p.flags, p.seq, p.ack, p.length)
             for p in packets(file)
-            if p.source in clients or p.target in clients
+            if (p.source, p.target) in mine
         ]
 
     ours, theirs = seen(path), seen(other)
     assert len(ours) > 51 * 9
-    assert ours == theirs
+    assert len(ours) == len(theirs)
+    assert sorted(ours) == sorted(theirs)

@@ -20,6 +20,9 @@ from sockfsm.wire import blocks
 from sockfsm.wire.ring import RETIRE_MS, RefusedError, Ring, converted
 
 BACKLOG = 4096  # blocks (1 GiB) that may wait in memory to be written
+RUSH = 1 << 15  # bytes at once, some 200 packets in 10 ms: taken now, written later
+BUSY = 256  # blocks (64 MiB) after which they are written all the same
+QUIET_MS = 20  # without packets: the rush is over
 
 
 class Probe:
@@ -118,13 +121,13 @@ class Capturing:
                 raise RefusedError("system", "a datagram of ours did not appear in the capture")
             time.sleep(0.0002)
 
-    def fetch(self) -> bool:
-        """Empty the ring into memory, which costs the kernel's side nothing."""
-        fetched = False
+    def fetch(self) -> int:
+        """Empty the ring into memory: the bytes taken."""
+        taken = 0
         while len(self.backlog) < BACKLOG and (block := self.ring.take()) is not None:
             self.backlog.append(block)
-            fetched = True
-        return fetched
+            taken += len(block)
+        return taken
 
     def step(self) -> bool:
         """Empty the ring, write its oldest block; whether the last probe was in that."""
@@ -139,22 +142,30 @@ class Capturing:
         return bool(self.end) and self.end in block
 
     def run(self, parent: int) -> None:
-        """Write until told to stop, or until the disk is full (then only wait)."""
+        """Write until told to stop, or until the disk is full (then only wait).
+
+        In a rush the packets are only taken into memory and written when it is over, so that the
+        program has the processors for itself.
+        """
         waiting = select.poll()
         waiting.register(0, select.POLLIN | select.POLLHUP)
         gone = posix.pidfd_open(parent)
         waiting.register(gone, select.POLLIN)
         packets = self.ring.socket.fileno()
         waiting.register(packets, select.POLLIN | select.POLLERR)
-        capturing = True
+        capturing, rush = True, False
         while True:
-            ready = dict(waiting.poll(0 if self.backlog else None))
+            late = len(self.backlog) > BUSY
+            patience = (QUIET_MS if rush and not late else 0) if self.backlog else None
+            ready = dict(waiting.poll(patience))
             if 0 in ready or gone in ready:
                 break
             if ready.get(packets, 0) & select.POLLERR:
                 code = self.ring.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
                 self.note = f"the interface failed while capturing (error {code})"
-            self.step()
+            rush = packets in ready and self.fetch() > RUSH
+            if not rush or late:
+                self.step()
             if self.file.error and capturing:
                 capturing = False
                 waiting.unregister(packets)

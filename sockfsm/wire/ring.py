@@ -31,8 +31,15 @@ LINKS = dict.fromkeys((65534, 512, 768, 769, 776, 778), LINK_RAW)
 _BLOCK = struct.Struct("=IIII")  # status, packets, offset of the first, bytes used
 _HEADER = struct.Struct("=IIIIIIH")  # next, seconds, ns, bytes kept, length, status, MAC header
 _OUT = struct.Struct("<IIIIIII")
-_TAIL = struct.Struct("<I")
-_PADS = (b"", b"\0\0\0", b"\0\0", b"\0")
+
+
+def _end(kept: int) -> tuple[int, bytes]:
+    """What follows `kept` bytes in a pcapng packet block: (the block's length, its last bytes)."""
+    total = (kept + 35) & ~3
+    return total, bytes(-kept & 3) + struct.pack("<I", total)
+
+
+_ENDS = [_end(kept) for kept in range(129)]
 
 
 class RefusedError(Exception):
@@ -132,7 +139,7 @@ def converted(block: bytes, token: bytes) -> tuple[bytes, int]:
     _, number, place, _ = _BLOCK.unpack_from(block, 8)
     pieces: list[bytes] = []
     add = pieces.append
-    header, pack, tail, pads = _HEADER.unpack_from, _OUT.pack, _TAIL.pack, _PADS
+    header, pack, ends, known = _HEADER.unpack_from, _OUT.pack, _ENDS, len(_ENDS)
     for _ in range(number):
         step, seconds, ns, kept, length, _, mac = header(block, place)
         start = place + mac
@@ -141,8 +148,8 @@ def converted(block: bytes, token: bytes) -> tuple[bytes, int]:
         if token and token in data:
             continue
         wall = seconds * 1_000_000_000 + ns
-        total = (kept + 35) & ~3
+        total, tail = ends[kept] if kept < known else _end(kept)
         add(pack(6, total, 0, wall >> 32, wall & 0xFFFFFFFF, kept, length))
         add(data)
-        add(pads[kept & 3] + tail(total))
+        add(tail)
     return b"".join(pieces), len(pieces) // 3
