@@ -63,6 +63,27 @@ def test_the_very_first_packets_are_there(path: Path) -> None:
         assert (summary.dropped, summary.problem) == (0, "")
 
 
+def test_the_probe_is_found_behind_other_traffic() -> None:
+    """On a busy loopback the first block is full before our probe comes."""
+    packets = ring.opened("lo", 128)
+    lines = ring.Ring(packets, ring.add_ring(packets.fileno()))
+    lines.start()
+    with (
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target,
+        socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as source,
+    ):
+        target.bind(("127.0.0.1", 0))
+        source.connect(target.getsockname())
+        for _ in range(3 * ring.BLOCK_SIZE // 200):
+            source.send(b"other traffic" * 5)
+        source.send(b"the probe at last")
+        deadline = time.monotonic() + 5
+        while not lines.holds(b"the probe at last"):
+            assert time.monotonic() < deadline
+    packets.close()
+    assert not lines.holds(b"another probe")
+
+
 def test_nothing_missing_nothing_twice(path: Path) -> None:
     """50,000 numbered datagrams: each is there once, with its length.
 

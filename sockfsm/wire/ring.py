@@ -110,9 +110,14 @@ class Ring:
         self.socket.bind((self.interface, ETH_P_ALL))
 
     def holds(self, token: bytes) -> bool:
-        """Whether the block that is being filled already has `token`, retired or not."""
-        start = self.at * BLOCK_SIZE
-        return self.memory.find(token, start, start + BLOCK_SIZE) >= 0
+        """Whether `token` is in a block that waits or in the one that is being filled."""
+        for number in range(self.count):
+            start = (self.at + number) % self.count * BLOCK_SIZE
+            if self.memory.find(token, start, start + BLOCK_SIZE) >= 0:
+                return True
+            if not _BLOCK.unpack_from(self.view, start + 8)[0] & TP_STATUS_USER:
+                return False
+        return False
 
     def count_losses(self) -> None:
         """Add what the kernel counted since the last time (reading resets its counters)."""
