@@ -162,7 +162,7 @@ def transition(rounds: int) -> None:
     for _ in range(rounds):
         begin = time.perf_counter_ns()
         for _ in range(20_000):
-            head, model.row = model.row[12]  # noqa: F841 - the hot path's own line
+            _head, model.row = model.row[12]  # the hot path's own line
         ours.append((time.perf_counter_ns() - begin) / 20_000)
         begin = time.perf_counter_ns()
         for _ in range(500):
@@ -186,11 +186,9 @@ def flatness(rounds: int) -> None:
             for sock in crowd:
                 sock.close()
     with traced():
-        for _ in range(rounds):
-            early.append(per_call(a, b))
+        early += [per_call(a, b) for _ in range(rounds)]
         per_call(a, b, 1_000_000)
-        for _ in range(rounds):
-            late.append(per_call(a, b))
+        late += [per_call(a, b) for _ in range(rounds)]
     m = statistics.median
     print(f"from 2 to {len(crowd)} sockets: {m(many) / m(few):.3f} x")
     print(f"from 10,000 to 1,000,000 events: {m(late) / m(early):.3f} x")
@@ -208,7 +206,8 @@ def size() -> None:
     begin = time.perf_counter()
     events = sum(1 for _ in trace.calls())
     read = time.perf_counter() - begin
-    print(f"on disk: {on_disk / events:.1f} bytes an event; {read / events * 1e6:.2f} s to read 1,000,000")
+    reading = read / events * 1e6
+    print(f"on disk: {on_disk / events:.1f} bytes an event; {reading:.2f} s to read 1,000,000")
     shutil.rmtree(folder)
     with traced():
         tracemalloc.start()

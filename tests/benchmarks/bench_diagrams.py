@@ -1,6 +1,6 @@
 """A lifecycle as SVG, against plain `dot -Tsvg` of the same DOT; interleaved, medians, one run.
 
-    python tests/benchmarks/bench_diagrams.py [ROUNDS]
+python tests/benchmarks/bench_diagrams.py [ROUNDS]
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """What it costs to have sockfsm: the import, and a whole traced program, against plain ones.
 
-    python tests/benchmarks/bench_startup.py [ROUNDS]
+python tests/benchmarks/bench_startup.py [ROUNDS]
 """
 
 from __future__ import annotations
