@@ -120,6 +120,33 @@ class _Timeout(Bench):
         return sock
 
 
+class _Taken(Bench):
+    """bind() asks for the peer's own name."""
+
+    def fresh(self) -> Address:
+        return self.target() if self.peer is not None else super().fresh()
+
+    def open(self) -> None:
+        # The peer itself needs a free name: none is there while it is set up.
+        self.close()
+        super().open()
+
+
+class _Foreign(Bench):
+    """bind() asks for an address of the documentation's network (RFC 5737)."""
+
+    def fresh(self) -> Address:
+        return ("192.0.2.1", 0) if self.peer is not None else super().fresh()
+
+
+class _Nowhere(UnixBench):
+    """bind() asks for a path in a folder that does not exist."""
+
+    def fresh(self) -> Address:
+        path = super().fresh()
+        return f"{path}/x" if self.peer is not None else path
+
+
 class _Sendto(Bench):
     """Every send() is a sendto() to the peer."""
 
@@ -412,3 +439,35 @@ class UnixTimeout(_Timeout, UnixBench):
 
 class DatagramTimeout(_Timeout, UnixDatagramBench):
     """A socket with a timeout."""
+
+
+class TcpTaken(_Taken, TcpBench):
+    """bind() to a name that is taken."""
+
+
+class TcpForeign(_Foreign, TcpBench):
+    """bind() to another machine's address."""
+
+
+class UdpTaken(_Taken, UdpBench):
+    """bind() to a name that is taken."""
+
+
+class UdpForeign(_Foreign, UdpBench):
+    """bind() to another machine's address."""
+
+
+class UnixTaken(_Taken, UnixBench):
+    """bind() to a path that exists."""
+
+
+class UnixNowhere(_Nowhere, UnixBench):
+    """bind() in a folder that does not exist."""
+
+
+class DatagramTaken(_Taken, UnixDatagramBench):
+    """bind() to a path that exists."""
+
+
+class DatagramNowhere(_Nowhere, UnixDatagramBench):
+    """bind() in a folder that does not exist."""

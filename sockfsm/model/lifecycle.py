@@ -32,6 +32,8 @@ WORDS = {
 
 
 INET_WORDS = {
+    "target": "what connect() or sendto() was given",
+    "ports": "whether the system has a local port left to assign",
     "resolved": "whether getaddrinfo() has been asked and no socket made from its answer yet",
     "lookup": "what getaddrinfo() finds",
     "network": "what routing and firewall say",
@@ -50,7 +52,8 @@ UNIX_WORDS = {
 
 UNIX_FACTS = {
     "file": ("absent", "stale", "protected"),
-    "target": ("live", "absent", "dead", "othertype", "denied", "full"),
+    "target": ("live", "absent", "dead", "othertype", "denied", "full", "family",
+               "invalid"),
     "address": ("free", "taken", "denied", "nowhere", "invalid", "family"),
     "room": ("yes", "no"),
 }

@@ -71,13 +71,13 @@ _UNREACHABLE = (
 )
 
 _CONNECT = (
-    rule("connect", "", "EAFNOSUPPORT", given="address=family",
+    rule("connect", "", "EAFNOSUPPORT", given="target=family",
          why="The address is of another family than the socket.", source="connect(2)"),
-    rule("connect", "", "EINVAL", given="address=invalid",
+    rule("connect", "", "EINVAL", given="target=invalid",
          why="The address cannot be connected to.", source="connect(2)"),
-    rule("connect", "", "EAGAIN", given="address=taken",
+    rule("connect", "", "EAGAIN", given="ports=none",
          why="No local port is free (ip_local_port_range).", source="connect(2)"),
-    rule("connect", "", "EADDRNOTAVAIL", given="address=foreign",
+    rule("connect", "", "EADDRNOTAVAIL", given="ports=none",
          why="The local address cannot reach it.", source="connect(2)"),
     *(rule("connect", "", outcome, "name=yes", given=f"network={fact}", why=why,
            source="connect(2), ip(7)") for outcome, fact, why in _UNREACHABLE),
@@ -95,9 +95,9 @@ _SEND = (
     rule("send", "peer=no", "EDESTADDRREQ", "name=yes", given="to=none",
          why="No peer is known: use sendto(), or connect() first. The failed call has bound the "
          "socket all the same.", source="send(2), measured"),
-    rule("send", "", "EAFNOSUPPORT", "name=yes", given="address=family",
+    rule("send", "", "EAFNOSUPPORT", "name=yes", given="target=family",
          why="The address is of another family than the socket.", source="send(2)"),
-    rule("send", "", "EINVAL", "name=yes", given="address=invalid",
+    rule("send", "", "EINVAL", "name=yes", given="target=invalid",
          why="The address cannot be sent to (port 0).", source="send(2)"),
     *(rule("send", "", outcome, "name=yes", given=f"network={fact}", why=why,
            source="send(2), ip(7)") for outcome, fact, why in _UNREACHABLE),
@@ -205,6 +205,8 @@ TABLE = Table(
         "peer": ("waits", "sends", "dead"),
         "to": ("none", "address"),
         "address": ("free", "taken", "privileged", "foreign", "family", "invalid"),
+        "target": ("good", "family", "invalid"),
+        "ports": ("free", "none"),
         "size": ("fits", "big"),
         "room": ("yes", "no"),
         "network": ("up", "unreachable", "filtered"),
@@ -240,7 +242,7 @@ TABLE = Table(
         "wr": "whether sending was shut",
         "err": "whether an ICMP error waits to be reported",
         "to": "whether send() is a sendto() with an address",
-        "address": "what bind() or connect() was given: a free one, or why it cannot be had",
+        "address": "what bind() was given: a free one, or why it cannot be had",
         "size": "whether the datagram fits",
     },
 )

@@ -58,9 +58,9 @@ _LISTEN_ACCEPT = (
 )
 
 _CONNECT = (
-    rule("connect", "", "EAFNOSUPPORT", given="address=family",
+    rule("connect", "", "EAFNOSUPPORT", given="target=family",
          why="The address is of another family than the socket.", source="connect(2)"),
-    rule("connect", "", "EINVAL", given="address=invalid", why="The address is wrong.",
+    rule("connect", "", "EINVAL", given="target=invalid", why="The address is wrong.",
          source="connect(2)"),
     *targets("connect"),
     rule("connect", "peer=yes", "ok", why="The socket is aimed at another peer.",

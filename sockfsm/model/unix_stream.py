@@ -100,7 +100,7 @@ _LISTEN_ACCEPT = (
 )
 
 _CONNECT = (
-    rule("connect", "", "EAFNOSUPPORT", given="address=family",
+    rule("connect", "", "EAFNOSUPPORT", given="target=family",
          why="The address is of another family than the socket.", source="connect(2)"),
     *targets("connect"),
     rule("connect", "role=listening|connected", "EAGAIN", given="target=full", aside=True,
