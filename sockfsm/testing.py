@@ -58,10 +58,11 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         self._patched = False
 
     def __enter__(self) -> illegal:
-        from sockfsm.tracer import block, session, sockets
+        import sockfsm
+        from sockfsm.tracer import session, sockets
 
         if session.session.trace is None:
-            self._tracing = block.tracing()
+            self._tracing = sockfsm.tracing()
             self._tracing.__enter__()
         elif not session.session.installed:
             # Only drop-in sockets are traced: for the block the others are as well.
