@@ -20,12 +20,13 @@ _HOME = {
     "SockfsmError": "sockfsm.errors",
     "Trace": "sockfsm.trace.trace",
     "blocked": "sockfsm.tracer.blocked",
-    "install": "sockfsm.tracer.session",
+    "install": "sockfsm.tracer.block",
     "machine": "sockfsm.model.custom",
+    "predict": "sockfsm.model.predict",
     "socket": "sockfsm.tracer.drop_in",
     "state": "sockfsm.tracer.drop_in",
-    "tracing": "sockfsm.tracer.session",
-    "uninstall": "sockfsm.tracer.session",
+    "tracing": "sockfsm.tracer.block",
+    "uninstall": "sockfsm.tracer.block",
 }
 
 __all__ = [*sorted(_HOME), "__version__"]
@@ -33,14 +34,15 @@ __all__ = [*sorted(_HOME), "__version__"]
 if TYPE_CHECKING:
     from sockfsm.errors import SockfsmError as SockfsmError
     from sockfsm.model.custom import machine as machine
+    from sockfsm.model.predict import predict as predict
     from sockfsm.trace.trace import Trace as Trace
+    from sockfsm.tracer.block import install as install
+    from sockfsm.tracer.block import tracing as tracing
+    from sockfsm.tracer.block import uninstall as uninstall
     from sockfsm.tracer.blocked import blocked as blocked
     from sockfsm.tracer.drop_in import socket as socket
     from sockfsm.tracer.drop_in import state as state
     from sockfsm.tracer.enforce import IllegalCall as IllegalCall
-    from sockfsm.tracer.session import install as install
-    from sockfsm.tracer.session import tracing as tracing
-    from sockfsm.tracer.session import uninstall as uninstall
 
 
 def __getattr__(name: str) -> Any:

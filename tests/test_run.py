@@ -213,15 +213,15 @@ def test_what_is_blocked_can_be_asked_while_it_runs(tmp_path):
     folder = tmp_path / "trace"
     command = [*SOCKFSM, "run", "--no-capture", "-o", str(folder), str(program)]
     with subprocess.Popen(command) as process:
-        deadline = time.monotonic() + 20
-        while time.monotonic() < deadline:
-            if list(folder.glob("*.calls")) and Trace(folder).blocked():
-                break
-            time.sleep(0.02)
-        shown = subprocess.run(
-            [*SOCKFSM, "blocked", str(folder)], capture_output=True, text=True, check=True
-        )
-        process.terminate()
+        try:
+            deadline = time.monotonic() + 20
+            while time.monotonic() < deadline and not Trace(folder).blocked():
+                time.sleep(0.02)
+            shown = subprocess.run(
+                [*SOCKFSM, "blocked", str(folder)], capture_output=True, text=True, check=True
+            )
+        finally:
+            process.terminate()
         assert process.wait(20) == -signal.SIGTERM
     assert "recv" in shown.stdout
     assert "program.py:9" in shown.stdout

@@ -30,7 +30,8 @@ class LogReader:
                 magic = file.read(len(MAGIC))
         except OSError as error:
             raise TraceError(f"{path}: {error.strerror}") from None
-        if magic != MAGIC:
+        # Nothing but zeros: the process has made its log and not begun it yet.
+        if magic.strip(b"\0") and magic != MAGIC:
             raise TraceError(f"{path}: not a call log of this version of sockfsm (bad first bytes)")
 
     def __iter__(self) -> Iterator[Fields | dict[str, Any]]:

@@ -15,9 +15,9 @@ def _trace() -> None:
     before = list(sys.path)
     sys.path += [home for home in homes if home and home not in sys.path]
     try:
-        from sockfsm.tracer.session import install
+        from sockfsm.tracer.session import begin
 
-        install(folder, mode=os.environ.get("SOCKFSM_MODE", "observe"), sinks=(), shared=True)
+        begin(folder, os.environ.get("SOCKFSM_MODE", "observe"), sinks=(), shared=True)
     except Exception as error:  # noqa: BLE001 - whatever it is, the program runs, untraced
         line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
         os.write(2, line.encode("utf-8", "backslashreplace"))

@@ -32,7 +32,8 @@ class Trace:
         self.since = since
         self.until = until
         self.problems: list[str] = []
-        self._keep: object = None
+        self.keep: Any = None
+        """What has to live as long: a temporary folder's finalizer, or the trace this is a view of."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Trace:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from sockfsm.record.layout import METHODS
-from sockfsm.trace.events import Process, Socket, Thread, Wait
+from sockfsm.trace.events import Process, Site, Socket, Thread, Wait
 from sockfsm.tracer import recorder
 from sockfsm.tracer.rows import Tracked
 from sockfsm.tracer.sockets import objects
@@ -21,7 +21,7 @@ def blocked() -> list[Wait]:
             Thread(number, *recorder.threads.get(number, (0, ""))),
             _socket(tracked, process),
             METHODS[method][0],
-            recorder.places.get(site),
+            Site(*recorder.places[site]) if site in recorder.places else None,
         )
         for number, (tracked, method, since, site) in list(recorder.waiting.items())
     ]

@@ -6,10 +6,18 @@ import socket as _stdlib
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.tracer import session as _session
+from sockfsm.tracer.block import folder_for
 from sockfsm.tracer.sockets import adopt, records
 
 if TYPE_CHECKING:
     from sockfsm.trace.events import Call
+
+
+def _temporary() -> None:
+    """Nobody traces: the calls go to a temporary trace."""
+    trace = folder_for(None)
+    _session.start(str(trace.path))
+    _session.session.trace = trace
 
 
 class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
@@ -21,8 +29,8 @@ class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
     __slots__ = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> socket:
-        if _session.session.trace is None:
-            _session.start()
+        if not _session.session.folder:
+            _temporary()
         return super().__new__(cls, *args, **kwargs)
 
     @property

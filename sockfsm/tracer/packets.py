@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
-from sockfsm.wire.capture import Capture, CaptureError
-from sockfsm.wire.headers import Decoder
-from sockfsm.wire.pcapng import keep
+
+if TYPE_CHECKING:
+    from sockfsm.wire.capture import Capture
 
 
 def begin(trace: Trace, report: Callable[[str], None]) -> Capture | None:
     """Start capturing into the trace; None where that is not permitted, after one line of why."""
+    from sockfsm.wire.capture import Capture, CaptureError
+
     try:
         return Capture.start(trace.path / PACKETS)
     except CaptureError as error:
@@ -31,6 +33,9 @@ def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None
     summary = capture.stop()
     describe(trace, capture=str(summary))
     if not all_packets:
+        from sockfsm.wire.headers import Decoder
+        from sockfsm.wire.pcapng import keep
+
         traced = Endpoints(trace.calls())
         decoder = Decoder()
         keep(

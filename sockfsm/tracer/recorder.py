@@ -13,7 +13,6 @@ from types import CodeType, FrameType
 
 from sockfsm.record.layout import ADDRESS, BEGUN, CALL, INET, MOST, NOTED, inet
 from sockfsm.record.writer import Log
-from sockfsm.trace.events import Site
 from sockfsm.tracer.rows import Tracked, head
 
 log = Log()
@@ -25,7 +24,8 @@ STRIDE = 1 if sys.version_info >= (3, 11) else 1 << 48
 
 sites: dict[int, int] = {}
 """id(code) + offset * STRIDE -> number of the place; 0 inside the standard library's `socket`."""
-places: dict[int, Site] = {}
+places: dict[int, tuple[str, int, str]] = {}
+"""number -> (file, line, function)"""
 _codes: list[CodeType] = []
 _site_numbers = itertools.count(1)
 _INSIDE = {_stdlib.__file__}
@@ -89,7 +89,7 @@ def _new_site(frame: FrameType) -> int:
         return 0
     number = next(_site_numbers)
     name = getattr(frame.f_code, "co_qualname", frame.f_code.co_name)
-    places[number] = Site(file, frame.f_lineno, name)
+    places[number] = file, frame.f_lineno, name
     log.note({"site": number, "file": file, "line": frame.f_lineno, "function": name})
     return number
 

@@ -1,16 +1,15 @@
-"""Switching tracing on and off: for a process, for a block, and across fork."""
+"""What is on in this process: the log, the patched methods; and how it goes on across fork.
+
+A process that `sockfsm run` starts needs this and no more; for users it is `tracer.block`.
+"""
 
 from __future__ import annotations
 
 import atexit
 import os
-import shutil
 import socket as _stdlib
 import sys
-import tempfile
-import weakref
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping
 from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +17,6 @@ from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.record.writer import clock_pair
-from sockfsm.trace.trace import Trace
 from sockfsm.tracer import adapters, outside, recorder, sockets
 from sockfsm.tracer.calls import METHODS_TRACED
 from sockfsm.tracer.enforce import enforced
@@ -29,6 +27,7 @@ from sockfsm.tracer.sinks import Sink, feed
 if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
     from sockfsm.trace.events import Call
+    from sockfsm.trace.trace import Trace
     from sockfsm.wire.capture import Capture
 
 MODES = ("observe", "enforce")
@@ -38,7 +37,7 @@ class _Session:
     """What is on in this process."""
 
     def __init__(self) -> None:
-        self.trace: Trace | None = None
+        self.folder = ""
         self.mode = "observe"
         self.installed = False
         self.capture: Capture | None = None
@@ -46,6 +45,21 @@ class _Session:
         self.originals: list[tuple[Any, str, Any]] = []
         self.pid = 0
         self.drop_in: type | None = None
+        self._trace: Trace | None = None
+
+    @property
+    def trace(self) -> Trace | None:
+        """The trace that is being written."""
+        if self.folder and self._trace is None:
+            from sockfsm.trace.trace import Trace
+
+            self._trace = Trace(self.folder)
+        return self._trace
+
+    @trace.setter
+    def trace(self, trace: Trace | None) -> None:
+        self._trace = trace
+        self.folder = str(trace.path) if trace is not None else ""
 
 
 session = _Session()
@@ -60,23 +74,22 @@ def report(line: str) -> None:
 
 
 def start(
-    path: str | os.PathLike[str] | None = None,
+    folder: str,
     *,
     mode: str = "observe",
     machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
     shared: bool = False,
-) -> Trace:
-    """Begin a log in folder `path` (made if it is not there; a temporary one without a name).
+) -> None:
+    """Begin a log in `folder`, which exists.
 
+    shared: the processes of one run trace into it, and leave each other what they have compiled.
     UsageError for an unknown mode or kind, or a folder that cannot be written.
     """
-    if mode not in MODES:
-        raise UsageError(f"no mode {mode!r}: choose observe or enforce")
+    check(mode)
     for name in machines or ():
         if name not in KINDS:
             raise UsageError(f"no kind {name!r}: choose one of {', '.join(KINDS)}")
-    folder = _folder(path)
     sockets.reset(machines, folder if shared else "")
     session.mode, session.pid = mode, os.getpid()
     session.sinks = feed(log, sinks)
@@ -84,21 +97,31 @@ def start(
         _open(folder, ("", 0))
     except OSError as error:
         raise UsageError(f"{folder}: cannot write a trace there: {error.strerror}") from None
-    session.trace = Trace(folder)
-    if path is None:
-        session.trace._keep = weakref.finalize(session.trace, shutil.rmtree, folder, True)
-    return session.trace
+    session.folder = folder
 
 
-def _folder(path: str | os.PathLike[str] | None) -> str:
-    if path is None:
-        return tempfile.mkdtemp(prefix="sockfsm-")
-    folder = os.path.abspath(os.fspath(path))
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot make the trace's folder: {error.strerror}") from None
-    return folder
+def check(mode: str) -> None:
+    """UsageError for an unknown mode."""
+    if mode not in MODES:
+        raise UsageError(f"no mode {mode!r}: choose observe or enforce")
+
+
+def begin(folder: str, mode: str, **options: Any) -> None:
+    """Trace every socket of this process from now on. Options: those of `start`."""
+    start(folder, mode=mode, **options)
+    session.installed = True
+    patch()
+    dress(mode)
+
+
+def end() -> None:
+    """Stop tracing and give `socket.socket` its own methods back."""
+    if session.installed:
+        unpatch()
+        dress("observe")
+        session.installed = False
+    if session.folder:
+        stop()
 
 
 def _open(folder: str, inherit: tuple[str, int]) -> None:
@@ -142,15 +165,15 @@ def stop() -> None:
 
 def _child() -> None:
     """After fork: the sockets are ours too, the log is the parent's."""
-    if session.trace is None:
+    if not session.folder:
         return
-    folder = str(session.trace.path)
+    folder = session.folder
     parent, born = os.path.basename(log.path), sockets.number()
     recorder.waiting.clear()
     recorder.threads.clear()
     session.capture = None
-    if session.trace._keep is not None:
-        session.trace._keep.detach()  # type: ignore[attr-defined]
+    if session._trace is not None and session._trace.keep is not None:
+        session._trace.keep.detach()
 
     def reopen() -> None:
         session.pid = os.getpid()
@@ -168,14 +191,14 @@ os.register_at_fork(after_in_child=_child)
 
 def _exit() -> None:
     """The program ends: what is still open is closed by the kernel."""
-    if session.trace is None or session.pid != os.getpid():
+    if not session.folder or session.pid != os.getpid():
         return
     now = recorder.clock()
     for tracked in set(sockets.records.values()):
         if tracked.row.state not in ("CLOSED", "CLOSED_PATH_LEFT", "DETACHED"):
             bits = step(tracked, NUMBER["exit"], "ok")
             log.write(now, now, bits, tracked.number, 0, recorder.me.number, 0, 0)
-    uninstall()
+    end()
 
 
 atexit.register(_exit)
@@ -226,102 +249,9 @@ def history(number: int) -> tuple[Call, ...]:
     )
 
 
-def install(
-    path: str | os.PathLike[str] | None = None,
-    *,
-    mode: str = "observe",
-    capture: bool = False,
-    machines: Mapping[str, SocketMachine] | None = None,
-    sinks: Iterable[Sink] | None = None,
-    shared: bool = False,
-) -> Trace:
-    """Trace every socket of this process, and of those it forks, until `uninstall`.
-
-    path: the trace's folder, made if need be; without one a temporary folder that goes with the
-    Trace. mode: `observe` leaves the program as it is, `enforce` raises `IllegalCall` where the
-    machine refuses. capture: record loopback's packets beside the calls. machines: kind -> a
-    `transitions` machine of your own (see `machine`). sinks: callables that get every finished
-    `Call`; by default the `sockfsm` logger, when somebody listens to it.
-    shared: other processes trace into the same folder and use what this one compiles.
-    UsageError when tracing is already on, or an argument cannot be taken.
-    """
-    if session.installed:
-        raise UsageError(f"already tracing, to {session.trace.path if session.trace else '?'}")
-    if session.trace is not None:
-        stop()
-    trace = start(path, mode=mode, machines=machines, sinks=sinks, shared=shared)
-    if capture:
-        _start_capture(trace)
-    session.installed = True
-    patch()
-    dress(mode)
-    return trace
-
-
-def uninstall() -> None:
-    """Stop tracing and give `socket.socket` its own methods back. Does nothing when it is off."""
-    if not session.installed:
-        if session.trace is not None:
-            stop()
-        return
-    unpatch()
-    dress("observe")
-    session.installed = False
-    trace, running = session.trace, session.capture
-    stop()
-    if running is not None and trace is not None:
-        session.capture = None
-        from sockfsm.tracer.packets import finish
-
-        finish(running, trace)
-
-
-def _start_capture(trace: Trace) -> None:
-    from sockfsm.tracer.packets import begin
-
-    session.capture = begin(trace, report)
-
-
-@contextmanager
-def tracing(
-    path: str | os.PathLike[str] | None = None,
-    *,
-    mode: str = "observe",
-    capture: bool = False,
-    machines: Mapping[str, SocketMachine] | None = None,
-    sinks: Iterable[Sink] | None = None,
-) -> Iterator[Trace]:
-    """`install` for a block: `with tracing() as trace: ...`. The trace stays readable after it.
-
-    Inside another `tracing` or under `sockfsm run`, the block is a view on the trace that is
-    being written: same log, from the block's begin to its end, in the block's own mode.
-    """
-    if not session.installed:
-        trace = install(path, mode=mode, capture=capture, machines=machines, sinks=sinks)
-        try:
-            yield trace
-        finally:
-            uninstall()
-        return
-    assert session.trace is not None
-    if path is not None:
-        raise UsageError(f"{path}: already tracing, to {session.trace.path}; leave the path out")
-    if machines:
-        raise UsageError("already tracing: machines can be given to the outermost block only")
-    outer = session.mode
-    view = Trace(session.trace.path, since=monotonic_ns())
-    view._keep = session.trace
-    _switch(mode)
-    try:
-        yield view
-    finally:
-        _switch(outer)
-        view.until = monotonic_ns()
-
-
-def _switch(mode: str) -> None:
-    if mode not in MODES:
-        raise UsageError(f"no mode {mode!r}: choose observe or enforce")
+def switch(mode: str) -> None:
+    """Go on in another mode."""
+    check(mode)
     if mode != session.mode:
         unpatch()
         session.mode = mode

@@ -1,0 +1,110 @@
+"""Tracing, for users: `install` for a process, `tracing` for a block."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import weakref
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from time import monotonic_ns
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import UsageError
+from sockfsm.trace.trace import Trace
+from sockfsm.tracer import packets
+from sockfsm.tracer.session import begin, check, end, report, session, switch
+from sockfsm.tracer.sinks import Sink
+
+if TYPE_CHECKING:
+    from sockfsm.model.executed import SocketMachine
+
+
+def install(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    mode: str = "observe",
+    capture: bool = False,
+    machines: Mapping[str, SocketMachine] | None = None,
+    sinks: Iterable[Sink] | None = None,
+) -> Trace:
+    """Trace every socket of this process, and of those it forks, until `uninstall`.
+
+    path: the trace's folder, made if need be; without one a temporary folder that goes with the
+    Trace. mode: `observe` leaves the program as it is, `enforce` raises `IllegalCall` where the
+    machine refuses. capture: record loopback's packets beside the calls. machines: kind -> a
+    `transitions` machine of your own (see `machine`). sinks: callables that get every finished
+    `Call`; by default the `sockfsm` logger, when somebody listens to it.
+    UsageError when tracing is already on, or an argument cannot be taken.
+    """
+    if session.installed:
+        raise UsageError(f"already tracing, to {session.trace.path if session.trace else '?'}")
+    end()
+    check(mode)
+    trace = folder_for(path)
+    if capture:
+        session.capture = packets.begin(trace, report)
+    begin(str(trace.path), mode, machines=machines, sinks=sinks)
+    session.trace = trace
+    return trace
+
+
+def uninstall() -> None:
+    """Stop tracing and give `socket.socket` its own methods back. Does nothing when it is off."""
+    trace, running = session.trace, session.capture
+    end()
+    if running is not None and trace is not None:
+        session.capture = None
+        packets.finish(running, trace)
+
+
+def folder_for(path: str | os.PathLike[str] | None) -> Trace:
+    """A new trace's folder, made if need be; without a name a temporary one that goes with it."""
+    if path is None:
+        trace = Trace(tempfile.mkdtemp(prefix="sockfsm-"))
+        trace.keep = weakref.finalize(trace, shutil.rmtree, trace.path, True)
+        return trace
+    folder = os.path.abspath(os.fspath(path))
+    try:
+        os.makedirs(folder, exist_ok=True)
+    except OSError as error:
+        raise UsageError(f"{path}: cannot make the trace's folder: {error.strerror}") from None
+    return Trace(folder)
+
+
+@contextmanager
+def tracing(
+    path: str | os.PathLike[str] | None = None,
+    *,
+    mode: str = "observe",
+    capture: bool = False,
+    machines: Mapping[str, SocketMachine] | None = None,
+    sinks: Iterable[Sink] | None = None,
+) -> Iterator[Trace]:
+    """`install` for a block: `with tracing() as trace: ...`. The trace stays readable after it.
+
+    Inside another `tracing` or under `sockfsm run`, the block is a view on the trace that is
+    being written: same log, from the block's begin to its end, in the block's own mode.
+    """
+    if not session.installed:
+        trace = install(path, mode=mode, capture=capture, machines=machines, sinks=sinks)
+        try:
+            yield trace
+        finally:
+            uninstall()
+        return
+    assert session.trace is not None
+    if path is not None:
+        raise UsageError(f"{path}: already tracing, to {session.trace.path}; leave the path out")
+    if machines:
+        raise UsageError("already tracing: machines can be given to the outermost block only")
+    outer = session.mode
+    view = Trace(session.trace.path, since=monotonic_ns())
+    view.keep = session.trace
+    switch(mode)
+    try:
+        yield view
+    finally:
+        switch(outer)
+        view.until = monotonic_ns()
