@@ -18,10 +18,11 @@ from sockfsm.errors import UsageError
 
 _LINGER_ZERO = b"\1\0\0\0\0\0\0\0"
 _AF_UNSPEC = bytes(16)
-_TCP_STATES = (
+TCP_STATES = (
     *("", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"),
     *("CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING"),
 )
+"""TCP states by the number that TCP_INFO gives."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Address = tuple[str, int] | str
@@ -189,7 +190,7 @@ class Bench:
         if self.type == socket.SOCK_STREAM:
             facts["listening"] = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
         if self.family != socket.AF_UNIX and self.type == socket.SOCK_STREAM:
-            facts["tcp"] = _TCP_STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
+            facts["tcp"] = TCP_STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
         # Last, because reading the pending error clears it.
         facts["error"] = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return facts

@@ -49,6 +49,7 @@ _ALL = (
     Suite("tcp", "peer resets", worlds.TcpResets, {"peer": "resets"}),
     Suite("tcp", "peer sends", worlds.TcpSends, {"peer": "sends"}),
     Suite("tcp", "peer is silent (backlog full)", worlds.TcpSilent, {"peer": "silent"}),
+    Suite("tcp", "connects to itself", worlds.TcpItself, {"peer": "itself"}),
     Suite("tcp", "clients wait", worlds.TcpQueue, {"queue": "waiting"}),
     Suite("tcp", "blocking with a deadline", worlds.TcpBlocking, {"mode": "blocking"}),
     Suite("tcp", "Python's timeout as a deadline", worlds.TcpTimeout, {"mode": "timeout"}),

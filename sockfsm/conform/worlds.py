@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 import struct
+from collections.abc import Callable
 from pathlib import Path
 
 from sockfsm.conform.bench import (
@@ -237,6 +238,44 @@ class TcpSilent(TcpBench):
         for filler in self._fillers:
             filler.close()
         self._fillers.clear()
+
+
+class TcpItself(TcpBench):
+    """connect() goes to the socket's own name; one without a name gets one just before.
+
+    Each closing by both FINs leaves a TIME_WAIT: the loopback address changes often.
+    """
+
+    def __init__(self, lane: int = 0) -> None:
+        super().__init__(lane)
+        self._connected = False
+        self._turn = 0
+
+    def open(self) -> None:
+        self._turn += 1
+        self.host = f"127.{120 + self._turn // 250 % 8}.{self._turn % 250}.{1 + self.lane % 250}"
+        super().open()
+
+    def begin(self) -> socket.socket:
+        self._connected = False
+        return super().begin()
+
+    def before(self, sock: socket.socket, call: str) -> None:
+        if call == "connect" and not self._connected and sock.fileno() >= 0:
+            outcome_of(lambda: sock.bind(self.fresh()))
+
+    def step(self, sock: socket.socket, call: str) -> str:
+        outcome = super().step(sock, call)
+        if call == "connect" and outcome in ("EINPROGRESS", "ok"):
+            self._connected = True
+        elif call == "disconnect" or outcome == "ECONNABORTED":
+            self._connected = False
+        return outcome
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        if call == "connect":
+            return lambda: sock.connect(sock.getsockname())
+        return super().deed(sock, call)
 
 
 class TcpQueue(_Queue, TcpBench):

@@ -23,7 +23,7 @@ from sockfsm.model.tcp_transfer import GONE, MEASURED, RECV, SEND
 # A rule is a paragraph: situation and outcome first, then why and source.
 # fmt: off
 
-_CLEAN = "role=fresh peer=open rd=open wr=open"
+_CLEAN = "role=fresh peer=open rd=open wr=open own=none"
 _RESET = f"resolved=no name=no {_CLEAN} err=none"
 _LIVE = "waits|sends|ends|closes|resets|itself"
 
@@ -244,6 +244,11 @@ _CONNECT = (
     rule("connect", "", "ETIMEDOUT", f"{_CLEAN} name=no err=none",
          given="mode=blocking peer=silent|lost",
          why="No SYN was answered, and tcp_syn_retries is used up.", source="connect(2), tcp(7)"),
+    rule("connect", "wr=muted", "EINPROGRESS", f"role=connecting {GONE} err=none",
+         given="mode=nonblocking peer=itself",
+         why="A simultaneous open remembers the shutdown that was asked for in vain: the FIN follows "
+         "the handshake at once, and meets itself. The connection is over before it was seen.",
+         source=MEASURED),
     rule("connect", "", "EINPROGRESS", "role=connecting name=yes err=none",
          why="The SYN is on its way. Wait until the socket is writable, then read SO_ERROR or call "
          "connect() again. Without bind() the kernel chose address and port.",
@@ -266,8 +271,9 @@ def _shutdown(call: str, fresh: str, shut: str) -> tuple[Rule, ...]:
     )
     finish = (
         rule(call, "role=connecting|established|connected peer=open wr=open|muted", "ok",
-             f"{GONE} role=connected peer=done", given="peer=ends|closes",
-             why="Our FIN answers the peer's, which nobody has read yet: both directions are over.",
+             f"{GONE} role=connected peer=done", given="peer=ends|closes|itself",
+             why="Our FIN answers the peer's, which nobody has read yet, or is answered by itself "
+             "where the peer is this socket: both directions are over.",
              source="shutdown(2), RFC 9293 3.6"),
         rule(call, "peer=closed", "ok", f"{GONE} role=connected peer=done",
              why="Our FIN answers the peer's: both directions are over.",
@@ -385,6 +391,7 @@ TABLE = Table(
         "rd": ("open", "shut"),
         "wr": ("open", "muted", "shut"),
         "err": ("none", "pending", "pipe"),
+        "own": ("none", "waiting"),
     },
     environment={
         **SURROUNDINGS,
@@ -448,6 +455,7 @@ TABLE = Table(
         "wr": "whether sending was shut; muted: asked for on the fresh socket, so no FIN was sent",
         "err": "whether an error waits to be reported; pipe: it is EPIPE",
         "address": "what bind() was given: a free one, or why it cannot be had",
+        "own": "whether a socket that is connected to itself has data of its own to read",
         "queue": "what waits for accept()",
         "length": "how much is asked for",
         "wire": "slow: the last FIN's acknowledgement has not come yet",

@@ -68,6 +68,13 @@ SEND = (
     rule("send", "", "EAGAIN", given="room=no",
          why="The send buffer is full: a blocking send() would wait here for the peer to read.",
          source="send(2)"),
+    rule("send", "role=connecting peer=open", "ok", "role=established own=waiting",
+         given="peer=itself",
+         why="The socket is connected to itself: what it sends it will receive.",
+         source="RFC 9293 3.5, measured"),
+    rule("send", "peer=open", "ok", "own=waiting", given="peer=itself",
+         why="The socket is connected to itself: what it sends it will receive.",
+         source="RFC 9293 3.5, measured"),
     rule("send", "peer=closed", "ok",
          why="The kernel takes the data. If the peer closed altogether a RST will come back; if it "
          "only shut its writing side it may still read.", source="send(2), RFC 9293 3.6",
@@ -89,6 +96,8 @@ RECV = (
     rule("recv", "role=listening", "ENOTCONN",
          why="A listening socket carries no data: receive on the data socket that accept() "
          "returned.", source="recv(2)"),
+    rule("recv", "own=waiting", "ok", "own=none",
+         why="The socket is connected to itself and reads what it sent.", source=MEASURED),
     rule("recv", "peer=open role=connected rd=shut wr=shut", "ECONNRESET", GONE,
          given="peer=sends",
          why="Data came after both directions were shut: Linux answers it with a RST.",
