@@ -4,6 +4,7 @@ import re
 import shutil
 import signal
 import subprocess
+import time
 from pathlib import Path
 
 import pytest
@@ -47,6 +48,7 @@ def test_http_server_fetched_by_urllib_and_curl(tmp_path: Path, page: Path) -> N
             [curl, "-sS", "--noproxy", "*", url], capture_output=True, timeout=PATIENCE, check=True
         )
         assert fetched.stdout == BODY
+        wait_for_closes(tmp_path / "trace", 2)
         server.send_signal(signal.SIGINT)
         _, log = server.communicate(timeout=PATIENCE)
     finally:
@@ -55,6 +57,17 @@ def test_http_server_fetched_by_urllib_and_curl(tmp_path: Path, page: Path) -> N
     assert log.count('"GET /page.txt HTTP/1.1" 200') == 2
     assert_server(Trace.open(tmp_path / "trace"))
     assert_urllib(client)
+
+
+def wait_for_closes(folder: Path, wanted: int) -> None:
+    """Wait until the running server has closed so many data sockets; its threads take their time."""
+    deadline = time.monotonic() + PATIENCE
+    closed = 0
+    while closed < wanted and time.monotonic() < deadline:
+        calls = Trace.open(folder).calls()
+        closed = sum(c.call == "close" and c.outcome == "ok" for c in calls)
+        time.sleep(0.01)
+    assert closed >= wanted
 
 
 def assert_server(trace: Trace) -> None:
