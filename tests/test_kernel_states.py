@@ -58,7 +58,9 @@ def recorded(tmp_path: Path) -> tuple[Path, list[tuple[tuple[str, int], tuple[st
                 wire_cases.half_close,
                 wire_cases.linger_reset,
                 wire_cases.unread_reset,
+                wire_cases.data_after_close,
                 wire_cases.never_accepted,
+                wire_cases.self_connect,
                 lambda: wire_cases.normal("::1", wire_cases.socket.AF_INET6),
             )
         ]

@@ -217,6 +217,7 @@ class Stream:
         """Whether the packet is part of the closing: FIN, its acknowledgement, RST, stragglers."""
         flags = packet.flags
         closing = bool(sender.fin or other.fin or sender.rst or other.rst)
+        acknowledges = False
         if "R" in flags:
             sender.rst = sender.rst or packet
             return True
@@ -226,11 +227,12 @@ class Stream:
             and "A" in flags
             and distance(packet.ack, other.fin.seq + other.fin.length) >= 1
         ):
-            other.fin_acked = packet
+            other.fin_acked = packet  # data may carry it
+            acknowledges = True
         if "F" in flags:
             sender.fin = sender.fin or packet
             return True
-        return closing and not packet.length
+        return closing and (not packet.length or acknowledges)
 
 
 class Conversation:
