@@ -9,12 +9,14 @@ the traced program may call often, has next to nothing to visit.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.model.rules import ACCEPTED
 
 if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
+    from sockfsm.model.flat import FlatMachine
     from sockfsm.model.rules import Rule
 
 FACTS: dict[str, dict[str, str]] = {
@@ -54,23 +56,16 @@ class Compiled:
         from sockfsm.model.executed import observed
 
         moves: dict[str, dict[str, str]] = {state: {} for state in machine.states}
-        watched = set()
         for trigger, event in machine.events.items():
             for source, transitions in event.transitions.items():
                 for transition in transitions[:1]:
                     moves[source][trigger] = transition.dest or source
-                if len(transitions) > 1 or any(observed(machine, t) for t in transitions):
-                    watched.add((source, trigger))
         flat = machine.flat
-        words = {**dict.fromkeys(flat.calls, ""), **dict.fromkeys(FACTS, "send")}
         refusals = {
-            state: {
-                word: errno
-                for word, call in words.items()
-                if (errno := _refusal(machine, moves[state], state, call or word, word))
-            }
-            for state in moves
+            state: {**_forbidden(flat, state, moves[state]), **ruled}
+            for state, ruled in _ruled(flat).items()
         }
+        watched = set(observed(machine))
         compiled = cls(flat.kind, flat.initial, moves, refusals)
         if watched:
             compiled._machine, compiled._observed = machine, frozenset(watched)
@@ -119,19 +114,30 @@ class Compiled:
         return _rule(flat_of(self.kind), state, word)
 
 
-def _rule(flat: Any, state: str, word: str) -> Rule | None:
+def _rule(flat: FlatMachine, state: str, word: str) -> Rule | None:
     facts = {**KNOWN, **FACTS.get(word, {})}
     known = {name: fact for name, fact in facts.items() if name in flat.table.environment}
-    rule: Rule | None = flat.refusal(state, "send" if word in FACTS else word, known)
-    return rule
+    return flat.refusal(state, _call(word), known)
 
 
-def _refusal(
-    machine: SocketMachine, moves: Mapping[str, str], state: str, call: str, word: str
-) -> str:
-    if not machine.flat.cells.get((state, call)):
-        return ""
-    rule = _rule(machine.flat, state, word)
-    if rule is not None:
-        return rule.outcome
-    return "" if any(f"{call}_{outcome}" in moves for outcome in ACCEPTED) else "EPERM"
+def _call(word: str) -> str:
+    return "send" if word in FACTS else word
+
+
+@cache
+def _ruled(flat: FlatMachine) -> dict[str, dict[str, str]]:
+    """state -> word -> errno's name, of the calls that the rules refuse."""
+    words = [*flat.calls, *(word for word in FACTS if word not in flat.calls)]
+    return {
+        state: {word: rule.outcome for word in words if (rule := _rule(flat, state, word))}
+        for state in flat.states
+    }
+
+
+def _forbidden(flat: FlatMachine, state: str, moves: Mapping[str, str]) -> dict[str, str]:
+    """The calls that the rules would take, and of which a stricter machine has no transition left."""
+    return {
+        call: "EPERM"
+        for call in flat.calls
+        if flat.cells[state, call] and not any(f"{call}_{way}" in moves for way in ACCEPTED)
+    }

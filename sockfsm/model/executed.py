@@ -11,7 +11,7 @@ documents them; a stricter machine is one with transitions removed or conditions
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Iterator
 
 from transitions import Machine
 
@@ -40,15 +40,23 @@ def build(flat: FlatMachine) -> SocketMachine:
     return machine
 
 
-def observed(machine: SocketMachine, transition: Any) -> bool:
-    """Whether somebody hung a callback or a condition where `transition` passes."""
-    if machine.before_state_change or machine.after_state_change or machine.prepare_event:
-        return True
-    if machine.finalize_event or machine.on_exception or machine.on_final:
-        return True
-    if transition.prepare or transition.conditions or transition.before or transition.after:
-        return True
-    if transition.dest is None:
-        return False
-    source, target = machine.get_state(transition.source), machine.get_state(transition.dest)
-    return bool(source.on_exit or target.on_enter)
+def observed(machine: SocketMachine) -> Iterator[tuple[str, str]]:
+    """(source, trigger) of each transition where somebody hung a callback or a condition."""
+    everywhere = (
+        machine.before_state_change,
+        machine.after_state_change,
+        machine.prepare_event,
+        machine.finalize_event,
+        machine.on_exception,
+        machine.on_final,
+    )
+    everything = any(everywhere)
+    entered = {name for name, state in machine.states.items() if state.on_enter}
+    left = {name for name, state in machine.states.items() if state.on_exit}
+    for trigger, event in machine.events.items():
+        for source, transitions in event.transitions.items():
+            for hop in transitions:
+                moves = hop.dest is not None and (source in left or hop.dest in entered)
+                hung = hop.prepare or hop.conditions or hop.before or hop.after
+                if everything or moves or hung or len(transitions) > 1:
+                    yield source, trigger
