@@ -1,4 +1,4 @@
-"""Records the traces that stand beside this file: `make traces`.
+"""Records the traces that stand beside this file: `make traces`; `--pictures` only redraws.
 
 Each program of programs/ runs, unmodified, under `sockfsm run` in a temporary working folder. The
 paths of this machine are then taken out of what was recorded (`relative`): source files are named
@@ -18,6 +18,9 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from sockfsm.diagrams.graph import Graph
+from sockfsm.diagrams.path import path
+from sockfsm.diagrams.render import draw
 from sockfsm.record.layout import CALL, FRAGMENT, MAGIC, SLOT, fragments
 from sockfsm.record.reader import LogReader
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
@@ -25,12 +28,19 @@ from sockfsm.wire import namespace
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
+PICTURE = "path.svg"
+PICTURED = ("tcp-echo", "wrong-order", "shutdown-trap")
+"""The traces whose path the README shows."""
 
 
 def main(arguments: list[str]) -> int:
     """Record the named programs, or all; 1 when a capture was not permitted."""
+    if arguments == ["--pictures"]:
+        for name in PICTURED:
+            (HERE / name / PICTURE).write_bytes(draw(picture(HERE / name), "svg"))
+        return 0
     namespace.enter()
-    chosen = arguments or sorted(path.stem for path in PROGRAMS.glob("*.py"))
+    chosen = arguments or sorted(file.stem for file in PROGRAMS.glob("*.py"))
     complete = [record(name, HERE / name.replace("_", "-")) for name in chosen]
     return 0 if all(complete) else 1
 
@@ -49,18 +59,25 @@ def record(name: str, folder: Path) -> bool:
         relative(Trace.open(result), names)
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(result, folder)
+    if folder.name in PICTURED:
+        (folder / PICTURE).write_bytes(draw(picture(folder), "svg"))
     captured = (folder / PACKETS).exists()
-    size = sum(path.stat().st_size for path in folder.iterdir())
+    size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder.name}: {size:,} bytes{'' if captured else ', WITHOUT PACKETS'}")
     return captured
+
+
+def picture(folder: Path) -> Graph:
+    """A trace's path over its machine, as `sockfsm diagram` draws it."""
+    return path(Trace.open(folder).calls(), title=folder.name)
 
 
 def relative(trace: Trace, names: Mapping[str, str]) -> None:
     """Replace the paths `names` (old -> new) in all texts of a finished trace."""
     about = trace.path / ABOUT
     about.write_text(json.dumps(renamed(trace.about, names), indent=1) + "\n")
-    for path in trace.logs:
-        reader = LogReader(path)
+    for log in trace.logs:
+        reader = LogReader(log)
         slots = [MAGIC.ljust(SLOT, b"\0")]
         notes = 0
         for item in reader:
@@ -72,7 +89,7 @@ def relative(trace: Trace, names: Mapping[str, str]) -> None:
             slots += [FRAGMENT.pack(*fragment) for fragment in fragments(notes, text)]
         if reader.problems:
             raise SystemExit("\n".join(reader.problems))
-        path.write_bytes(b"".join(slots))
+        log.write_bytes(b"".join(slots))
 
 
 def renamed(value: Any, names: Mapping[str, str]) -> Any:
