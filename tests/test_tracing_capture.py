@@ -56,3 +56,20 @@ def test_without_permission_the_trace_goes_on(tmp_path, monkeypatch, capfd):
     assert list(trace.packets()) == []
     assert any(call.method == "sendall" for call in trace.calls())
     assert "not permitted" in trace.about["capture"]
+
+
+def test_a_datagram_of_a_socket_that_was_named_late(tmp_path):
+    with sockfsm.tracing(tmp_path / "trace", capture=True) as trace:
+        server = socket.socket(type=socket.SOCK_DGRAM)
+        server.bind(("127.0.0.1", 0))
+        client = socket.socket(type=socket.SOCK_DGRAM)
+        client.sendto(b"1", server.getsockname())
+        client.connect(server.getsockname())
+        client.send(b"22")
+        client.close()
+        server.close()
+    first, second = trace.packets()
+    assert [p.call.method for p in (first, second) if p.call] == ["sendto", "send"]
+    assert first.socket is not None
+    assert second.socket is not None
+    assert first.socket.identity == second.socket.identity

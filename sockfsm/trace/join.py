@@ -206,8 +206,11 @@ class _Lane:
         self.index = index
         self.known = "S" in packet.flags
         self.isn = packet.seq
-        self.socket = index.sender(packet)
-        self.causes = index.causes.get(self.socket.identity) if self.socket else None
+        self._whose(packet)
+
+    def _whose(self, packet: Packet) -> None:
+        self.socket = self.index.sender(packet)
+        self.causes = self.index.causes.get(self.socket.identity) if self.socket else None
 
     def cause(self, packet: Packet) -> Call | None:
         """The call behind a TCP packet that is no mere acknowledgement."""
@@ -229,6 +232,9 @@ class _Lane:
 
     def datagram(self, packet: Packet) -> tuple[Socket | None, Call | None]:
         """Socket and call of a UDP datagram: a send to its target that runs at its time."""
+        if self.socket is None:
+            # It may have got a name since: by connect, after an unbound sendto.
+            self._whose(packet)
         if self.causes is not None:
             found = self.causes.during(packet.time, ("send",))
             if found is not None:
