@@ -48,6 +48,16 @@ def add(subparsers: Subparsers) -> None:
         action="store_true",
         help="keep all of loopback's packets, not only the traced connections'",
     )
+    parser.add_argument(
+        "--own-network",
+        action="store_true",
+        help="a network namespace of its own: packets without root, but only its own loopback",
+    )
+    parser.add_argument(
+        "--kernel-states",
+        action="store_true",
+        help="the kernel's own TCP states, too (root); `sockfsm handshake` shows them",
+    )
     parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module's name")
     parser.add_argument("program", metavar="PROGRAM")
     parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS")
@@ -66,6 +76,8 @@ def run(args: argparse.Namespace) -> int:
         mode="enforce" if args.enforce else "observe",
         capture=not args.no_capture,
         all_packets=args.all_packets,
+        own_network=args.own_network,
+        kernel_states=args.kernel_states,
     )
     if args.output is None or sys.stderr.isatty():
         shown = shlex.quote(os.path.relpath(folder))

@@ -12,20 +12,34 @@ from sockfsm.errors import UsageError
 from sockfsm.run.signals import Relay
 from sockfsm.run.tidy import tidy
 from sockfsm.trace.trace import Trace
-from sockfsm.tracer.packets import begin, describe, finish
+from sockfsm.tracer.packets import begin, begin_states, describe, finish, finish_states
 
 _STARTUP = Path(__file__).resolve().parent.parent / "startup"
 
 
 def supervise(
-    command: Sequence[str], folder: Path, *, mode: str, capture: bool, all_packets: bool
+    command: Sequence[str],
+    folder: Path,
+    *,
+    mode: str,
+    capture: bool,
+    all_packets: bool,
+    own_network: bool = False,
+    kernel_states: bool = False,
 ) -> int:
     """Run `command` traced into `folder`; its return code, negative for a signal.
 
-    UsageError when it cannot be started.
+    own_network: in a network namespace of its own, where capturing needs no root. kernel_states:
+    record the kernel's own TCP states too. UsageError when it cannot be started.
     """
     trace = Trace(folder)
     describe(trace, command=list(command), mode=mode)
+    states = begin_states(trace, _report) if kernel_states else None
+    if own_network:
+        from sockfsm.wire import namespace
+
+        namespace.enter()
+        _report(namespace.MEANING)
     running = begin(trace, _report) if capture else None
     relay = Relay()
     try:
@@ -36,9 +50,13 @@ def supervise(
         relay.restore()
         if running is not None:
             finish(running, trace, all_packets=True)
+        if states is not None:
+            finish_states(states, trace, _report)
         raise UsageError(f"{command[0]}: cannot be run: {error.strerror}") from None
     code = relay.wait(child)
     relay.restore()
+    if states is not None:
+        finish_states(states, trace, _report)
     tidy(trace)
     if running is not None:
         finish(running, trace, all_packets=all_packets)

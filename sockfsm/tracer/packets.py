@@ -11,6 +11,7 @@ from sockfsm.trace.trace import ABOUT, PACKETS, Trace
 
 if TYPE_CHECKING:
     from sockfsm.wire.capture import Capture
+    from sockfsm.wire.kernel_states import KernelStates
 
 
 def begin(trace: Trace, report: Callable[[str], None]) -> Capture | None:
@@ -42,6 +43,29 @@ def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None
             trace.path / PACKETS,
             lambda frame: traced.has(decoder.decode(frame) or decoder.quoted(frame)),
         )
+
+
+def begin_states(trace: Trace, report: Callable[[str], None]) -> KernelStates | None:
+    """Record the kernel's own TCP states beside the packets; None, after one line, if it may not."""
+    from sockfsm.wire.kernel_states import KernelStates, KernelStatesError
+
+    try:
+        return KernelStates.start()
+    except KernelStatesError as error:
+        report(f"no kernel states: {error}")
+        return None
+
+
+def finish_states(states: KernelStates, trace: Trace, report: Callable[[str], None]) -> None:
+    """Write what the kernel told into the trace."""
+    from sockfsm.wire.kernel_states import FILE, KernelStatesError
+
+    try:
+        changes, lost = states.stop(trace.path / FILE)
+    except KernelStatesError as error:
+        report(str(error))
+        return
+    describe(trace, kernel_states=f"{changes} changes of state, {lost} lost")
 
 
 def describe(trace: Trace, **facts: Any) -> None:

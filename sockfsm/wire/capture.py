@@ -32,8 +32,8 @@ _STARTER = (
     "sys.modules['sockfsm'] = package; from sockfsm.wire.capturer import main; main(sys.argv[2:])"
 )
 _PERMIT = (
-    "run as root, give Python the capability (setcap cap_net_raw+ep), use a network namespace of "
-    "your own, or do without packets (--no-capture)"
+    "run as root, give Python the capability (setcap cap_net_raw+ep), run in a network namespace "
+    "of its own (--own-network), or do without packets (--no-capture)"
 )
 
 

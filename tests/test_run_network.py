@@ -1,0 +1,57 @@
+"""`sockfsm run` in a network of its own, and with the kernel's states."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from sockfsm.trace.trace import Trace
+
+PROGRAM = """import os, socket
+listening = socket.create_server(("127.0.0.1", 0))
+client = socket.create_connection(listening.getsockname())
+data, _ = listening.accept()
+client.close()
+data.recv(1)
+data.close()
+print(os.readlink("/proc/self/ns/net"), os.getuid())
+"""
+
+
+def run(tmp_path: Path, *options: str) -> tuple[Trace, subprocess.CompletedProcess[str]]:
+    program = tmp_path / "program.py"
+    program.write_text(PROGRAM)
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", tmp_path / "trace", *options, program]
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    return Trace.open(tmp_path / "trace"), done
+
+
+def test_own_network(tmp_path: Path) -> None:
+    import os
+
+    trace, done = run(tmp_path, "--own-network")
+    network, user = done.stdout.split()
+    assert network != os.readlink("/proc/self/ns/net")
+    assert int(user) == os.getuid()
+    assert "only its own loopback" in done.stderr
+    assert [p.flags for p in trace.packets()][:3] == ["S", "SA", "A"]
+
+
+def test_kernel_states(tmp_path: Path) -> None:
+    """Recorded, or one line that says why not."""
+    trace, done = run(tmp_path, "--kernel-states")
+    about = json.loads((trace.path / "trace.json").read_text())
+    if "no kernel states" in done.stderr:
+        assert "kernel_states" not in about
+        return
+    assert about["kernel_states"].endswith("0 lost")
+    shown = subprocess.run(
+        [sys.executable, "-m", "sockfsm", "handshake", trace.path],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    assert "  kernel   client CLOSED > SYN-SENT > ESTABLISHED" in shown
+    assert "DIFFERS" not in shown
