@@ -41,7 +41,7 @@ def test_http_server_fetched_by_urllib_and_curl(tmp_path: Path, page: Path) -> N
     try:
         assert server.stdout is not None
         port = re.search(r"port (\d+)", server.stdout.readline())
-        assert port is not None
+        assert port is not None, server.communicate(timeout=PATIENCE)
         url = f"http://127.0.0.1:{port[1]}/page.txt"
         client = run(tmp_path / "client", program("fetch"), url)
         fetched = subprocess.run(
