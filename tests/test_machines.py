@@ -207,3 +207,24 @@ def test_unknown_parts_values_and_kinds_are_named() -> None:
 def test_one_machine_per_kind_is_shared() -> None:
     assert machine_of("tcp") is machine_of("tcp")
     assert "EAGAIN" in ACCEPTED
+
+
+@kinds
+def test_what_nobody_can_count_on_does_not_make_a_call_legal(kind: str) -> None:
+    """recv(0), a timeout that hides a refusal, a reset nobody saw: explained, not legal."""
+    for state, call, errno_name in {
+        "tcp": (("LISTENING", "recv", "ENOTCONN"), ("LISTENING", "send", "EPIPE"),
+                ("CONNECTED", "bind", "EINVAL"), ("CONNECTED", "accept", "EINVAL"),
+                ("CONNECTED", "connect", "EISCONN"), ("CREATED", "recv", "ENOTCONN")),
+        "udp": (("CREATED", "accept", "EOPNOTSUPP"), ("BOUND", "bind", "EINVAL")),
+        "unix-stream": (("CONNECTED", "connect", "EISCONN"), ("LISTENING", "recv", "EINVAL"),
+                        ("CONNECTED", "accept", "EINVAL")),
+        "unix-dgram": (("CONNECTED", "accept", "EOPNOTSUPP"),),
+    }[kind]:  # fmt: skip
+        refusal = flat_of(kind).refusal(state, call)
+        assert refusal is not None, (state, call)
+        assert refusal.outcome == errno_name
+        compiled = Compiled.of(machine_of(kind))
+        assert compiled.refusal(state, call) == errno_name
+        assert call not in compiled.legal(state)
+        assert not {"create", "accepted", "exit"} & set(compiled.legal(state))

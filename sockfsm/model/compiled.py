@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sockfsm.model.rules import ACCEPTED
+from sockfsm.model.rules import ACCEPTED, WITHOUT_DESCRIPTOR
 
 if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
@@ -102,10 +102,17 @@ class Compiled:
         return self.refusals[state].get(word, "")
 
     def legal(self, state: str) -> tuple[str, ...]:
-        """The calls that are taken in `state`."""
+        """The calls on the socket itself that are taken in `state`."""
         from sockfsm.model.kinds import flat_of
 
-        return tuple(call for call in flat_of(self.kind).calls if not self.refusal(state, call))
+        flat = flat_of(self.kind)
+        return tuple(
+            call
+            for call in flat.calls
+            if call not in WITHOUT_DESCRIPTOR
+            and flat.cells.get((state, call))
+            and not self.refusal(state, call)
+        )
 
     def rule(self, state: str, word: str) -> Rule | None:
         """The rule that refuses a call; None where it is legal, or only a stricter machine refuses."""

@@ -93,7 +93,7 @@ class FlatMachine:
         """
         parts = self.states[state]
         rules = tuple(self.table.fitting(call, parts, facts))
-        if not rules or any(entry.outcome in ACCEPTED for entry in rules):
+        if not rules or any(entry.outcome in ACCEPTED and not entry.aside for entry in rules):
             return None
         environment = {**self.table.reference, **(facts or {})}
         return self.table.predict(call, parts, environment) or rules[-1]

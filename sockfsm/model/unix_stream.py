@@ -106,7 +106,7 @@ _CONNECT = (
     rule("connect", "role=listening|connected", "EAGAIN", given="target=full", aside=True,
          why="The listener's queue is full, which the kernel notices before it looks at this "
          "socket.", source=_MEASURED),
-    rule("connect", "", "EAGAIN", given="target=full",
+    rule("connect", "role=fresh", "EAGAIN", given="target=full",
          why="The listener's queue is full: a blocking connect() would wait here.",
          source="connect(2), unix(7)"),
     rule("connect", "role=listening", "EINVAL",
