@@ -68,6 +68,8 @@ def _class_for(number: int) -> type[IllegalCall]:
 
 def illegal(tracked: Tracked, method: int, refusal: str, history: tuple[Call, ...]) -> IllegalCall:
     """The exception for `method` on this socket, with the words that teach."""
+    from sockfsm.model.teach import meant
+
     row = tracked.row
     call = METHODS[method][1]
     compiled = row.kind.compiled
@@ -81,6 +83,9 @@ def illegal(tracked: Tracked, method: int, refusal: str, history: tuple[Call, ..
         f"{os.strerror(number)}. {why}",
         f"  Legal here: {', '.join(legal) or 'nothing'}.",
     ]
+    usual = meant(row.kind.name, row.state, call, refusal)
+    if usual:
+        lines.append(f"  Usually meant: {usual}")
     if history:
         lines.append("  How the socket got here:")
         lines += [_line(entry) for entry in history if entry.moved][-8:]
