@@ -8,7 +8,7 @@ from errno import errorcode
 from pathlib import Path
 from typing import Any
 
-from sockfsm.model.kinds import flat_of
+from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.layout import (
     ADDRESS,
     AFTER,
@@ -35,6 +35,7 @@ from sockfsm.trace.events import Address, Call, Process, Site, Socket, Thread, W
 _UNKNOWN = 0xFFF
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
+_DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 _TELLING = frozenset({"accept"})
 _Ready = tuple[str, str, str, int, tuple[str | bool, ...]]
 """method, call, outcome, errno, and from `before` to `predicted`."""
@@ -265,8 +266,8 @@ class Decoder:
 
 def _refusal(kind: str, state: str, word: str) -> str:
     """How the machine refuses a call that the kernel took all the same."""
-    flat = flat_of(kind)
-    rule = flat.refusal(state, word) if state in flat.states else None
+    flat = flat_of(kind) if kind in KINDS else None
+    rule = flat.refusal(state, word) if flat is not None and state in flat.states else None
     return rule.outcome if rule is not None else "EPERM"
 
 
@@ -292,7 +293,7 @@ def decode(
                     decoder.note(item)
                 elif (call := decoder.record(item)) is not None:
                     yield call
-            except (KeyError, IndexError, TypeError, ValueError, AttributeError):
+            except _DAMAGE:
                 damaged += 1
         if damaged:
             reader.problems.append(f"{path.name}: {damaged} damaged records were passed over")
@@ -306,8 +307,11 @@ def head(path: Path) -> Process:
     decoder = Decoder(path.name, {})
     for item in LogReader(path):
         if not isinstance(item, dict):
-            break
-        decoder.note(item)
+            continue
+        try:
+            decoder.note(item)
+        except _DAMAGE:
+            continue  # told of when the whole log is read
         if decoder.process.pid:
             break
     return decoder.process

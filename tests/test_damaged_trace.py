@@ -1,0 +1,117 @@
+"""Traces that are missing, cut short or damaged: what can be read is read, the rest is named."""
+
+from __future__ import annotations
+
+import random
+import socket
+import subprocess
+import sys
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+import sockfsm
+from sockfsm.errors import TraceError
+from sockfsm.record.layout import SLOT
+from sockfsm.trace.trace import Trace
+
+
+class Octets(bytes):
+    """Bytes that do not print themselves when a test fails."""
+
+    def __repr__(self) -> str:
+        return f"<{len(self)} bytes>"
+
+
+@pytest.fixture(scope="module")
+def log(tmp_path_factory):
+    """The bytes of a good log."""
+    folder = tmp_path_factory.mktemp("good")
+    with sockfsm.tracing(folder) as trace:
+        for _ in range(20):
+            with socket.create_server(("127.0.0.1", 0)) as listening:
+                client = socket.create_connection(listening.getsockname())
+                data, _ = listening.accept()
+                client.sendall(b"x")
+                data.recv(1)
+                data.close()
+                client.close()
+    return Octets(trace.logs[0].read_bytes())
+
+
+def read(folder, data):
+    folder.mkdir(exist_ok=True)
+    (folder / "1-0.calls").write_bytes(data)
+    trace = Trace.open(folder)
+    calls = list(trace.calls())
+    assert list(trace.transitions()) is not None
+    assert trace.waits() is not None
+    assert trace.sockets is not None
+    return calls, trace.problems
+
+
+def test_a_log_cut_anywhere_keeps_what_is_before(log, tmp_path):
+    whole, _ = read(tmp_path / "whole", log)
+    for cut in range(SLOT * 8, len(log), SLOT * 7 + 5):
+        calls, problems = read(tmp_path / "cut", log[:cut])
+        assert [c.method for c in calls] == [c.method for c in whole[: len(calls)]]
+        assert len(calls) >= sum(1 for _ in calls)
+        if cut % SLOT:
+            assert any("no whole record" in problem for problem in problems)
+
+
+def test_slots_that_were_never_written_are_passed_over(log, tmp_path):
+    whole, _ = read(tmp_path / "whole", log)
+    padded, problems = read(tmp_path / "padded", log + bytes(SLOT * 1000))
+    assert len(padded) == len(whole)
+    assert problems == []
+
+
+@settings(
+    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
+def test_bytes_that_were_changed_never_crash_the_reader(log, tmp_path, seed, count):
+    chance, data = random.Random(seed), bytearray(log)
+    for _ in range(count):
+        data[chance.randrange(16, len(data))] = chance.randrange(256)
+    calls, _ = read(tmp_path / "changed", bytes(data))
+    for call in calls:
+        assert isinstance(call.method, str)
+        assert call.thread is not None
+
+
+@settings(
+    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(noise=st.binary(max_size=SLOT * 40))
+def test_noise_behind_the_first_bytes(log, tmp_path, noise):
+    read(tmp_path / "noise", log[:SLOT] + noise)
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda folder: None, "no such trace"),
+        (lambda folder: folder.write_text("text"), "a trace is a folder"),
+        (lambda folder: folder.mkdir(), "not a trace"),
+        (
+            lambda folder: (folder.mkdir(), (folder / "1-0.calls").write_text("something else")),
+            "not a call log",
+        ),
+    ],
+)
+def test_one_clear_line_and_status_2(make, message, tmp_path):
+    folder = tmp_path / "trace"
+    make(folder)
+    for command in ("show", "handshake", "diagram"):
+        done = subprocess.run(
+            [sys.executable, "-m", "sockfsm", command, str(folder)], capture_output=True, text=True
+        )
+        assert done.returncode == 2, (command, done.stdout)
+        assert len(done.stderr.splitlines()) == 1, (command, done.stderr)
+        assert done.stderr.startswith("sockfsm: ")
+    if message != "not a call log":
+        with pytest.raises(TraceError, match=message):
+            Trace.open(folder)
