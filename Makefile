@@ -1,19 +1,20 @@
 # make demo    real servers and clients, traced, captured and drawn
 # make test    everything that CI checks: ruff, mypy, pytest
 # make bench   speed, as ratios against baselines of the same run
-# make traces diagrams    regenerate the committed traces and pictures
+# make traces, make diagrams    regenerate the committed traces, pictures and pages
 # Each target does all the set-up that it needs: a virtual environment here, Debian packages when root.
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := graphviz tcpdump tshark curl openssl
-COMMANDS := dot tcpdump tshark curl openssl
+PACKAGES := graphviz tcpdump tshark curl openssl iproute2
+COMMANDS := dot tcpdump tshark curl openssl ip
 
 .PHONY: demo test lint bench diagrams traces conform clean packages
 
 demo: $(READY)
+	rm -rf demo-output
 	$(BIN)/sockfsm demo -o demo-output
 
 test: $(READY) packages lint
@@ -25,12 +26,14 @@ lint: $(READY)
 	$(BIN)/mypy
 
 bench: $(READY) packages
-	for file in tests/benchmarks/bench_*.py; do $(BIN)/python $$file || exit 1; done
+	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-diagrams: $(READY) packages
+diagrams: $(READY)
 	$(BIN)/python -m sockfsm.diagrams
+	$(BIN)/python -m sockfsm.pages
+	$(BIN)/python traces/record.py --pictures
 
-traces: $(READY) packages
+traces: $(READY)
 	$(BIN)/python traces/record.py
 
 conform: $(READY)
