@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import signal
 import subprocess
 import sys
 import sysconfig
@@ -39,6 +40,8 @@ def main(arguments: list[str]) -> int:
         for name in PICTURED:
             (HERE / name / PICTURE).write_bytes(draw(picture(HERE / name), "svg"))
         return 0
+    # A background job of a shell is born with SIGINT ignored, and http_fetch sends one.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     namespace.enter()
     chosen = arguments or sorted(file.stem for file in PROGRAMS.glob("*.py"))
     complete = [record(name, HERE / name.replace("_", "-")) for name in chosen]
