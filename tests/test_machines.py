@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import itertools
 
 import pytest
 from transitions.core import MachineError
 
 from sockfsm.errors import UsageError
-from sockfsm.model.compiled import Compiled
+from sockfsm.model.compiled import MODES, Compiled
 from sockfsm.model.executed import build
 from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import KINDS, flat_of, machine_of, table_of
@@ -39,25 +40,23 @@ def test_lookup_and_transitions_machine_agree_on_the_whole_product(kind: str) ->
     """Every (state, call, outcome); where there is no cell, neither moves."""
     flat, machine = flat_of(kind), build(flat_of(kind))
     compiled = Compiled.of(machine)
-    possible = outcomes(flat)
     moved = 0
-    for state in flat.states:
-        for call in flat.calls:
-            for outcome in possible:
-                cell = flat.cell(state, call, outcome)
-                model = Model(state)
-                event = machine.events.get(f"{call}_{outcome}")
-                if cell is None:
-                    assert compiled.step(state, call, outcome) is None
-                    if event is not None:
-                        with pytest.raises(MachineError):
-                            event.trigger(model)
-                    assert model.state == state
-                    continue
-                assert event is not None
-                assert event.trigger(model)
-                assert model.state == cell.target == compiled.step(state, call, outcome)
-                moved += cell.target != state
+    product = itertools.product(flat.states, flat.calls, outcomes(flat), MODES)
+    for state, call, outcome, mode in product:
+        cell = flat.cell(state, call, outcome, mode)
+        model = Model(state)
+        event = machine.events.get(compiled.trigger(state, call, outcome, mode))
+        if cell is None:
+            assert compiled.step(state, call, outcome, mode) is None
+            if event is not None:
+                with pytest.raises(MachineError):
+                    event.trigger(model)
+            assert model.state == state
+            continue
+        assert event is not None
+        assert event.trigger(model)
+        assert model.state == cell.target == compiled.step(state, call, outcome, mode)
+        moved += cell.target != state
     assert moved > 100
 
 

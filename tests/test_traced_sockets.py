@@ -419,3 +419,35 @@ def test_tracing_within_tracing_is_a_view():
     assert len(outer.sockets) == 3
     with sockfsm.tracing(), pytest.raises(sockfsm.SockfsmError, match="already tracing"):
         sockfsm.install()
+
+
+@pytest.mark.parametrize("timeout", [None, 0.0, 5.0])
+def test_where_a_refusal_leads_depends_on_the_blocking_mode(timeout):
+    with socket.create_server(("127.0.0.1", 0)) as gone:
+        name = gone.getsockname()
+    with sockfsm.tracing() as trace:
+        client = socket.socket()
+        client.settimeout(timeout)
+        for _ in range(3):
+            with pytest.raises(OSError, match=r"refused|progress|abort"):
+                client.connect(name)
+        client.close()
+    refused = next(c for c in trace.calls() if c.outcome == "ECONNREFUSED")
+    assert (refused.after == "CREATED") == (timeout != 5.0)
+    assert all(call.explained for call in trace.calls())
+
+
+def test_after_a_connect_with_a_timeout_a_second_one_is_taken_once():
+    # The first returned when poll(2) said so: the kernel confirms the connection to the second.
+    with (
+        socket.create_server(("127.0.0.1", 0)) as listening,
+        sockfsm.tracing(mode="enforce") as trace,
+    ):
+        client = socket.socket()
+        client.settimeout(5)
+        client.connect(listening.getsockname())
+        client.connect(listening.getsockname())
+        with pytest.raises(sockfsm.IllegalCall):
+            client.connect(listening.getsockname())
+        client.close()
+    assert [c.outcome for c in trace.calls() if c.call == "connect"] == ["ok", "ok", "EISCONN"]

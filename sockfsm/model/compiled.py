@@ -25,6 +25,7 @@ FACTS: dict[str, dict[str, str]] = {
     "sendmsg": {},
 }
 """What a word for sending tells of the environment; a `sendmsg` may have an address or not."""
+MODES = ("nonblocking", "blocking", "timeout")
 KNOWN = {"history": "complete"}
 """What is known whatever the call: the tracer sees all that happens to a socket."""
 
@@ -80,18 +81,28 @@ class Compiled:
             "refusals": self.refusals,
         }
 
-    def step(self, state: str, call: str, outcome: str) -> str | None:
+    def trigger(self, state: str, call: str, outcome: str, mode: str = "") -> str:
+        """The trigger's name: with the blocking mode where the outcome leads elsewhere in it."""
+        usual = f"{call}_{outcome}"
+        special = f"{usual}_{mode}"
+        return special if special in self.moves[state] else usual
+
+    def varies(self, state: str, call: str, outcome: str) -> bool:
+        """Whether where the outcome leads depends on the blocking mode."""
+        return any(f"{call}_{outcome}_{mode}" in self.moves[state] for mode in MODES)
+
+    def step(self, state: str, call: str, outcome: str, mode: str = "") -> str | None:
         """The state after this outcome of `call`, None when the machine has no such transition."""
-        return self.moves[state].get(f"{call}_{outcome}")
+        return self.moves[state].get(self.trigger(state, call, outcome, mode))
 
-    def observed(self, state: str, call: str, outcome: str) -> bool:
+    def observed(self, state: str, trigger: str) -> bool:
         """Whether the transition has to be run by `transitions`, for its callbacks or conditions."""
-        return (state, f"{call}_{outcome}") in self._observed
+        return (state, trigger) in self._observed
 
-    def trigger(self, model: object, call: str, outcome: str) -> bool:
+    def run(self, model: object, trigger: str) -> bool:
         """Run the real trigger on `model`; False when no transition was executed."""
         assert self._machine is not None
-        event = self._machine.events.get(f"{call}_{outcome}")
+        event = self._machine.events.get(trigger)
         return event is not None and bool(event.trigger(model))
 
     def refusal(self, state: str, word: str) -> str:

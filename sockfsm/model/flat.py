@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from sockfsm.model.rules import ACCEPTED, Parts, Rule, Table
@@ -10,18 +10,23 @@ from sockfsm.model.rules import ACCEPTED, Parts, Rule, Table
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """One way a call can end in a state: its outcome, where it leads, and the rule that says so."""
+    """One way a call can end in a state: its outcome, where it leads, and the rule that says so.
+
+    mode: the blocking mode in which the outcome leads elsewhere than it usually does: a refused
+    connect of a `blocking` socket leaves it fresh, one of a socket with a `timeout` does not.
+    """
 
     state: str
     call: str
     outcome: str
     target: str
     rule: Rule
+    mode: str = ""
 
     @property
     def trigger(self) -> str:
-        """The trigger's name in the `transitions` machine, such as `bind_ok`."""
-        return f"{self.call}_{self.outcome}"
+        """The trigger's name in the `transitions` machine: `bind_ok`, `connect_ok_timeout`."""
+        return f"{self.call}_{self.outcome}_{self.mode}".removesuffix("_")
 
 
 class FlatMachine:
@@ -54,36 +59,55 @@ class FlatMachine:
             state = todo.pop(0)
             parts = self.states[state]
             for call in self.calls:
-                cells: dict[str, Cell] = {}
-                for entry in self._choices(call, parts):
+                cells: list[Cell] = []
+                for entry, mode in self._choices(call, parts):
                     count = len(self.states)
                     target = self._add(self.table.after(entry, parts))
                     if len(self.states) > count:
                         todo.append(target)
-                    cells[entry.outcome] = Cell(state, call, entry.outcome, target, entry)
-                self.cells[state, call] = tuple(cells.values())
+                    cells.append(Cell(state, call, entry.outcome, target, entry, mode))
+                self.cells[state, call] = tuple(cells)
 
-    def _choices(self, call: str, parts: Parts) -> Iterator[Rule]:
-        """One rule for each outcome: that of the reference environment, else the first."""
+    def _choices(self, call: str, parts: Parts) -> Iterator[tuple[Rule, str]]:
+        """One rule for each outcome, and one more for each mode in which it leads elsewhere."""
+        rules = tuple(self.table.fitting(call, parts))
+        if not any(c.name == "mode" for entry in rules for c in entry.given):
+            yield from ((entry, "") for entry in self._first(rules, self._reference).values())
+            return
+        usual: dict[str, Rule] = {}
+        for mode in self.table.environment["mode"]:
+            known = {"mode": mode}
+            rules = tuple(self.table.fitting(call, parts, known))
+            for outcome, entry in self._first(rules, {**self._reference, **known}).items():
+                if outcome not in usual:
+                    usual[outcome] = entry
+                    yield entry, ""
+                elif self.table.after(entry, parts) != self.table.after(usual[outcome], parts):
+                    yield entry, mode
+
+    @staticmethod
+    def _first(rules: Iterable[Rule], environment: Mapping[str, str]) -> dict[str, Rule]:
+        """One rule for each outcome: that of the environment, else the first."""
         chosen: dict[str, Rule] = {}
         expected: Rule | None = None
-        for entry in self.table.fitting(call, parts):
+        for entry in rules:
             chosen.setdefault(entry.outcome, entry)
-            if expected is None and all(c.holds(self._reference[c.name]) for c in entry.given):
+            if expected is None and all(c.holds(environment[c.name]) for c in entry.given):
                 expected = chosen[entry.outcome] = entry
-        yield from chosen.values()
+        return chosen
 
     def __iter__(self) -> Iterator[Cell]:
         """Every cell of the machine, in the order of states and calls."""
         for cells in self.cells.values():
             yield from cells
 
-    def cell(self, state: str, call: str, outcome: str) -> Cell | None:
-        """The cell for this outcome, None when no rule explains it."""
+    def cell(self, state: str, call: str, outcome: str, mode: str = "") -> Cell | None:
+        """The cell for this outcome (in this mode, where that matters), None when no rule fits."""
+        found: Cell | None = None
         for cell in self.cells.get((state, call), ()):
-            if cell.outcome == outcome:
-                return cell
-        return None
+            if cell.outcome == outcome and cell.mode in ("", mode) and (found is None or cell.mode):
+                found = cell
+        return found
 
     def refusal(self, state: str, call: str, facts: Mapping[str, str] | None = None) -> Rule | None:
         """The rule that refuses `call` in `state`; None when it is legal.

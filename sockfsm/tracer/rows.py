@@ -109,6 +109,13 @@ class Tracked:
         self.descriptors = 1
 
     @property
+    def mode(self) -> str:
+        """How its calls wait: `blocking`, `timeout` or `nonblocking`."""
+        if self.timed:
+            return "timeout"
+        return "blocking" if self.first_try else "nonblocking"
+
+    @property
     def state(self) -> str:
         """The flat state's name; `transitions` reads and sets it."""
         return self.row.state
@@ -125,21 +132,23 @@ def step(tracked: Tracked, method: int, outcome: str) -> int:
     entry = row.get(key)
     if entry is None:
         compiled, word = row.kind.compiled, METHODS[method][1]
+        trigger = compiled.trigger(row.state, word, outcome, tracked.mode) if compiled else ""
         if outcome in ("raised", "deferred") or compiled is None:
             entry = row[key] = head(row, row, method, outcome), row
-        elif compiled.observed(row.state, word, outcome):
+        elif compiled.observed(row.state, trigger):
             # Never kept in the row: callbacks and conditions have to run each time.
-            explained = compiled.trigger(tracked, word, outcome)
+            explained = compiled.run(tracked, trigger)
             marks = 0 if explained else UNEXPLAINED
             return head(row, tracked.row, method, outcome) | marks | judged(row, method)
         else:
-            target = compiled.step(row.state, word, outcome)
+            target = compiled.step(row.state, word, outcome, tracked.mode)
             if target is None:
                 entry = head(row, row, method, outcome) | UNEXPLAINED | judged(row, method), row
             else:
                 after = row.kind.rows[target]
                 entry = head(row, after, method, outcome) | judged(row, method), after
-            row[key] = entry
+            if not compiled.varies(row.state, word, outcome):
+                row[key] = entry
     tracked.row = entry[1]
     return entry[0]
 
