@@ -12,7 +12,7 @@ GONE = "peer=reset rd=shut wr=shut name=no"
 MEASURED = "measured, Linux 6.18"
 
 SEND = (
-    rule("send", "role=listening err=none", "EAGAIN", given="mode=timeout", aside=True,
+    rule("send", "role=listening", "EAGAIN", given="mode=timeout", aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
          "wait runs out, and the refusal is never seen.",
          source="CPython Modules/socketmodule.c, measured"),
@@ -89,7 +89,7 @@ SEND = (
 RECV = (
     rule("recv", "role=fresh|listening", "ok", given="length=zero",
          why="Python returns b'' for recv(0) without asking the kernel.", source=MEASURED),
-    rule("recv", "role=listening err=none", "EAGAIN", given="mode=timeout", aside=True,
+    rule("recv", "role=listening", "EAGAIN", given="mode=timeout", aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
          "wait runs out, and the refusal is never seen.",
          source="CPython Modules/socketmodule.c, measured"),

@@ -58,7 +58,7 @@ _LISTEN_ACCEPT = (
     rule("listen", "name=no", "EINVAL",
          why="Nobody could connect to a socket without a name: bind() comes first.",
          source=_MEASURED, note="POSIX names EDESTADDRREQ."),
-    rule("listen", "role=fresh", "ok", "role=listening wr=open",
+    rule("listen", "role=fresh", "ok", "role=listening",
          why="The socket waits for connections from now on.", source="listen(2)"),
     rule("listen", "role=listening", "ok",
          why="A second listen() only changes the backlog; it does not revive a listener whose "
@@ -131,6 +131,9 @@ _SEND = (
          why="sendto() with an address on a connected stream.", source="send(2), unix(7)"),
     rule("send", "role=fresh", "ENOTCONN", why="There is no connection to send on.",
          source="send(2)"),
+    rule("send", "role=listening rd=shut wr=shut", "ENOTCONN",
+         why="A listening socket carries no data: send on the data socket that accept() returned.",
+         source="send(2)"),
     rule("send", "role=listening", "EAGAIN", given="mode=timeout", aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
          "wait runs out, and the refusal is never seen.",
@@ -200,7 +203,7 @@ _RECV = (
 
 
 def _shutdown(call: str, flags: str) -> tuple[Rule, ...]:
-    listening = "rd=shut" if call != "shutdown_wr" else ""
+    ends_listening = call != "shutdown_wr"
     effect = {
         "shutdown_rd": "recv() gives b'' from now on, and the peer's send() gives EPIPE.",
         "shutdown_wr": "The peer's recv() gives b'' once it has read everything; receiving goes on.",
@@ -211,10 +214,10 @@ def _shutdown(call: str, flags: str) -> tuple[Rule, ...]:
              why="Linux lets it through: a later connection cannot use this direction, a later "
              "listener with its reading side shut refuses every client.", source=_MEASURED,
              lint="shutdown-unconnected", note="POSIX names ENOTCONN."),
-        rule(call, "role=listening", "ok", listening,
-             why="The listener goes on." if not listening else "The listener is dead for good: "
+        rule(call, "role=listening", "ok", flags,
+             why="The listener goes on." if not ends_listening else "The listener is dead for good: "
              "clients get ECONNREFUSED, and listen() does not revive it.", source=_MEASURED,
-             lint="shutdown-unconnected" if not listening else ""),
+             lint="shutdown-unconnected" if not ends_listening else ""),
         rule(call, "", "ok", flags, why=effect, source="shutdown(2), measured"),
     )
 
@@ -273,10 +276,9 @@ TABLE = Table(
         ("rd=shut wr=open", "READ_SHUT"),
         ("rd=open wr=shut", "WRITE_SHUT"),
         ("role=connected", "BOTH_SHUT"),
-        ("role=fresh rd=shut wr=open", "+_READ_SHUT"),
-        ("role=fresh rd=open wr=shut", "+_WRITE_SHUT"),
-        ("role=fresh rd=shut wr=shut", "+_BOTH_SHUT"),
-        ("role=listening rd=shut", "+_READ_SHUT"),
+        ("role=fresh|listening rd=shut wr=open", "+_READ_SHUT"),
+        ("role=fresh|listening rd=open wr=shut", "+_WRITE_SHUT"),
+        ("role=fresh|listening rd=shut wr=shut", "+_BOTH_SHUT"),
         ("peer=closed wr=shut", "+_WRITE_SHUT"),
         ("role=connected name=path", "+_BOUND"),
         ("fd=open name=unlinked", "+_UNLINKED"),
