@@ -9,11 +9,12 @@ import pytest
 from transitions.core import MachineError
 
 from sockfsm.errors import UsageError
-from sockfsm.model.compiled import MODES, Compiled
+from sockfsm.model.compiled import Compiled
 from sockfsm.model.executed import build
 from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import KINDS, flat_of, machine_of, table_of
 from sockfsm.model.rules import ACCEPTED, WITHOUT_DESCRIPTOR, Table, rule
+from sockfsm.model.variants import VARIANTS
 
 WORDS = (
     *("bind", "listen", "accept", "connect", "send", "recv"),
@@ -41,13 +42,13 @@ def test_lookup_and_transitions_machine_agree_on_the_whole_product(kind: str) ->
     flat, machine = flat_of(kind), build(flat_of(kind))
     compiled = Compiled.of(machine)
     moved = 0
-    product = itertools.product(flat.states, flat.calls, outcomes(flat), MODES)
-    for state, call, outcome, mode in product:
-        cell = flat.cell(state, call, outcome, mode)
+    product = itertools.product(flat.states, flat.calls, outcomes(flat), ("", *VARIANTS))
+    for state, call, outcome, variant in product:
+        cell = flat.cell(state, call, outcome, variant)
         model = Model(state)
-        event = machine.events.get(compiled.trigger(state, call, outcome, mode))
+        event = machine.events.get(compiled.trigger(state, call, outcome, variant))
         if cell is None:
-            assert compiled.step(state, call, outcome, mode) is None
+            assert compiled.step(state, call, outcome, variant) is None
             if event is not None:
                 with pytest.raises(MachineError):
                     event.trigger(model)
@@ -55,7 +56,7 @@ def test_lookup_and_transitions_machine_agree_on_the_whole_product(kind: str) ->
             continue
         assert event is not None
         assert event.trigger(model)
-        assert model.state == cell.target == compiled.step(state, call, outcome, mode)
+        assert model.state == cell.target == compiled.step(state, call, outcome, variant)
         moved += cell.target != state
     assert moved > 100
 

@@ -451,3 +451,16 @@ def test_after_a_connect_with_a_timeout_a_second_one_is_taken_once():
             client.connect(listening.getsockname())
         client.close()
     assert [c.outcome for c in trace.calls() if c.call == "connect"] == ["ok", "ok", "EISCONN"]
+
+
+@pytest.mark.parametrize("name", ["\0sockfsm-test", b"\0sockfsm-bytes", ""])
+@pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
+def test_an_abstract_name_needs_no_unlink(name, kind):
+    with sockfsm.tracing() as trace:
+        sock = socket.socket(socket.AF_UNIX, kind)
+        sock.bind(name)
+        sock.close()
+    assert outcomes(trace, "bind", "close") == [
+        ("bind", "ok", "CREATED", "BOUND_UNLINKED"),
+        ("close", "ok", "BOUND_UNLINKED", "CLOSED"),
+    ]

@@ -27,6 +27,7 @@ COMMANDS = {
     "blocked": ("sockfsm.cli.blocked", "which calls of a running program are blocked right now"),
     "handshake": ("sockfsm.cli.handshake", "how each connection opened and closed, by its packets"),
     "diagram": ("sockfsm.cli.diagram", "draw a kind's machine, or a trace's path over it"),
+    "lint": ("sockfsm.cli.lint", "the mistakes in a trace that the kernel let through"),
     "machine": ("sockfsm.cli.machine", "the states, rules and refusals of a kind, and why"),
     "check": ("sockfsm.cli.check", "predict how a sequence of calls would end"),
     "conform": ("sockfsm.cli.conform", "compare the machines with the running kernel"),

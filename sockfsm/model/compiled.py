@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
-from sockfsm.model.rules import ACCEPTED, WITHOUT_DESCRIPTOR
+from sockfsm.model.variants import VARIANTS
 
 if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
@@ -25,7 +25,6 @@ FACTS: dict[str, dict[str, str]] = {
     "sendmsg": {},
 }
 """What a word for sending tells of the environment; a `sendmsg` may have an address or not."""
-MODES = ("nonblocking", "blocking", "timeout")
 KNOWN = {"history": "complete"}
 """What is known whatever the call: the tracer sees all that happens to a socket."""
 
@@ -81,19 +80,19 @@ class Compiled:
             "refusals": self.refusals,
         }
 
-    def trigger(self, state: str, call: str, outcome: str, mode: str = "") -> str:
-        """The trigger's name: with the blocking mode where the outcome leads elsewhere in it."""
+    def trigger(self, state: str, call: str, outcome: str, variant: str = "") -> str:
+        """The trigger's name: with the variant where the outcome leads elsewhere in it."""
         usual = f"{call}_{outcome}"
-        special = f"{usual}_{mode}"
+        special = f"{usual}_{variant}"
         return special if special in self.moves[state] else usual
 
     def varies(self, state: str, call: str, outcome: str) -> bool:
-        """Whether where the outcome leads depends on the blocking mode."""
-        return any(f"{call}_{outcome}_{mode}" in self.moves[state] for mode in MODES)
+        """Whether where the outcome leads depends on the variant."""
+        return any(f"{call}_{outcome}_{variant}" in self.moves[state] for variant in VARIANTS)
 
-    def step(self, state: str, call: str, outcome: str, mode: str = "") -> str | None:
+    def step(self, state: str, call: str, outcome: str, variant: str = "") -> str | None:
         """The state after this outcome of `call`, None when the machine has no such transition."""
-        return self.moves[state].get(self.trigger(state, call, outcome, mode))
+        return self.moves[state].get(self.trigger(state, call, outcome, variant))
 
     def observed(self, state: str, trigger: str) -> bool:
         """Whether the transition has to be run by `transitions`, for its callbacks or conditions."""
@@ -115,6 +114,7 @@ class Compiled:
     def legal(self, state: str) -> tuple[str, ...]:
         """The calls on the socket itself that are taken in `state`."""
         from sockfsm.model.kinds import flat_of
+        from sockfsm.model.rules import WITHOUT_DESCRIPTOR
 
         flat = flat_of(self.kind)
         return tuple(
@@ -154,6 +154,8 @@ def _ruled(flat: FlatMachine) -> dict[str, dict[str, str]]:
 
 def _forbidden(flat: FlatMachine, state: str, moves: Mapping[str, str]) -> dict[str, str]:
     """The calls that the rules would take, and of which a stricter machine has no transition left."""
+    from sockfsm.model.rules import ACCEPTED
+
     return {
         call: "EPERM"
         for call in flat.calls

@@ -5,14 +5,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from sockfsm.model.rules import ACCEPTED, Parts, Rule, Table
+from sockfsm.model.rules import ACCEPTED, Condition, Parts, Rule, Table
+from sockfsm.model.variants import VARIANTS
+
+
+def _special(condition: Condition) -> bool:
+    return condition.name == "mode" or "abstract" in condition.values
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One way a call can end in a state: its outcome, where it leads, and the rule that says so.
 
-    mode: the blocking mode in which the outcome leads elsewhere than it usually does: a refused
+    variant: one of VARIANTS, in which the outcome leads elsewhere than it usually does: a refused
     connect of a `blocking` socket leaves it fresh, one of a socket with a `timeout` does not.
     """
 
@@ -21,12 +26,12 @@ class Cell:
     outcome: str
     target: str
     rule: Rule
-    mode: str = ""
+    variant: str = ""
 
     @property
     def trigger(self) -> str:
         """The trigger's name in the `transitions` machine: `bind_ok`, `connect_ok_timeout`."""
-        return f"{self.call}_{self.outcome}_{self.mode}".removesuffix("_")
+        return f"{self.call}_{self.outcome}_{self.variant}".removesuffix("_")
 
 
 class FlatMachine:
@@ -60,30 +65,31 @@ class FlatMachine:
             parts = self.states[state]
             for call in self.calls:
                 cells: list[Cell] = []
-                for entry, mode in self._choices(call, parts):
+                for entry, variant in self._choices(call, parts):
                     count = len(self.states)
                     target = self._add(self.table.after(entry, parts))
                     if len(self.states) > count:
                         todo.append(target)
-                    cells.append(Cell(state, call, entry.outcome, target, entry, mode))
+                    cells.append(Cell(state, call, entry.outcome, target, entry, variant))
                 self.cells[state, call] = tuple(cells)
 
     def _choices(self, call: str, parts: Parts) -> Iterator[tuple[Rule, str]]:
-        """One rule for each outcome, and one more for each mode in which it leads elsewhere."""
+        """One rule for each outcome, and one more for each variant in which it leads elsewhere."""
         rules = tuple(self.table.fitting(call, parts))
-        if not any(c.name == "mode" for entry in rules for c in entry.given):
+        if not any(_special(condition) for entry in rules for condition in entry.given):
             yield from ((entry, "") for entry in self._first(rules, self._reference).values())
             return
         usual: dict[str, Rule] = {}
-        for mode in self.table.environment["mode"]:
-            known = {"mode": mode}
+        for variant, known in {"": {"mode": self._reference["mode"]}, **VARIANTS}.items():
+            if not all(value in self.table.environment[fact] for fact, value in known.items()):
+                continue
             rules = tuple(self.table.fitting(call, parts, known))
             for outcome, entry in self._first(rules, {**self._reference, **known}).items():
                 if outcome not in usual:
                     usual[outcome] = entry
                     yield entry, ""
                 elif self.table.after(entry, parts) != self.table.after(usual[outcome], parts):
-                    yield entry, mode
+                    yield entry, variant
 
     @staticmethod
     def _first(rules: Iterable[Rule], environment: Mapping[str, str]) -> dict[str, Rule]:
@@ -101,11 +107,12 @@ class FlatMachine:
         for cells in self.cells.values():
             yield from cells
 
-    def cell(self, state: str, call: str, outcome: str, mode: str = "") -> Cell | None:
-        """The cell for this outcome (in this mode, where that matters), None when no rule fits."""
+    def cell(self, state: str, call: str, outcome: str, variant: str = "") -> Cell | None:
+        """The cell for this outcome (of this variant, where it matters), None when no rule fits."""
         found: Cell | None = None
         for cell in self.cells.get((state, call), ()):
-            if cell.outcome == outcome and cell.mode in ("", mode) and (found is None or cell.mode):
+            fits = cell.outcome == outcome and cell.variant in ("", variant)
+            if fits and (found is None or cell.variant):
                 found = cell
         return found
 

@@ -42,11 +42,12 @@ INET_WORDS = {
 
 
 UNIX_WORDS = {
-    "name": "the socket's own name: none, a path in the file system, or a path that was unlinked",
+    "name": "the socket's own name: none, a path in the file system, or one that needs no unlink(): "
+    "an abstract name, or a path that was unlinked",
     "file": "stale: the path is there (before) or was removed by somebody else (after); "
     "protected: it may not be removed",
     "target": "what stands at the path that is connected or sent to",
-    "address": "what bind() was given: a free path, or why it cannot be had",
+    "address": "what bind() was given: a free path, an abstract name, or why it cannot be had",
     "room": "whether the send buffer has room",
 }
 
@@ -54,7 +55,7 @@ UNIX_FACTS = {
     "file": ("absent", "stale", "protected"),
     "target": ("live", "absent", "dead", "othertype", "denied", "full", "family",
                "invalid"),
-    "address": ("free", "taken", "denied", "nowhere", "invalid", "family"),
+    "address": ("free", "abstract", "taken", "denied", "nowhere", "invalid", "family"),
     "room": ("yes", "no"),
 }
 

@@ -49,6 +49,9 @@ _BIND = (
     rule("bind", "role=connected", "ok", "name=path",
          why="A connected socket without a name may still take one: getsockname() shows it, and "
          "nobody can connect to it.", source=_MEASURED, lint="bind-connected"),
+    rule("bind", "", "ok", "name=unlinked", given="address=abstract",
+         why="An abstract name lives in the kernel alone: no path appears, none has to be removed.",
+         source="unix(7)"),
     rule("bind", "", "ok", "name=path", why="The path appears in the file system.",
          source="bind(2), unix(7)",
          note="An abstract name appears nowhere and needs no unlink()."),

@@ -125,12 +125,22 @@ def bind(self: Socket, address: Any, /) -> None:
     if isinstance(address, tuple):
         # The kernel's answer: the port it chose for 0, the number of a host name.
         name = packed(address, _getsockname(self))
+    elif _abstract(address):
+        form, _, done = packed(address)
+        bits = step(tracked, method, "ok", "abstract") | form
+        log.write(begin, end, bits, tracked.number, site_of(frame), me.number, 0, done)
+        return
     else:
         name = packed(address)
         paths[_path(address)] = tracked
     finished(tracked, method, "ok", begin, end, 0, 0, False, frame, name)
     if isinstance(address, tuple) and not name[1]:
         note_names(self, tracked)
+
+
+def _abstract(address: Any) -> bool:
+    """Whether a UNIX name is in the kernel alone: it begins with a zero, or the kernel chose it."""
+    return isinstance(address, (str, bytes)) and address[:1] in ("", b"", "\0", b"\0")
 
 
 def _path(address: Any) -> Any:

@@ -125,14 +125,18 @@ class Tracked:
         self.row = self.row.kind.rows[name]
 
 
-def step(tracked: Tracked, method: int, outcome: str) -> int:
-    """Move `tracked` by one outcome of `method` and give the head word of its record."""
+def step(tracked: Tracked, method: int, outcome: str, variant: str = "") -> int:
+    """Move `tracked` by one outcome of `method` and give the head word of its record.
+
+    variant: see `model.variants.VARIANTS`; without it the blocking mode.
+    """
+    variant = variant or tracked.mode
     row = tracked.row
     key: Key = method if outcome == "ok" else (method, outcome)
     entry = row.get(key)
     if entry is None:
         compiled, word = row.kind.compiled, METHODS[method][1]
-        trigger = compiled.trigger(row.state, word, outcome, tracked.mode) if compiled else ""
+        trigger = compiled.trigger(row.state, word, outcome, variant) if compiled else ""
         if outcome in ("raised", "deferred") or compiled is None:
             entry = row[key] = head(row, row, method, outcome), row
         elif compiled.observed(row.state, trigger):
@@ -141,7 +145,7 @@ def step(tracked: Tracked, method: int, outcome: str) -> int:
             marks = 0 if explained else UNEXPLAINED
             return head(row, tracked.row, method, outcome) | marks | judged(row, method)
         else:
-            target = compiled.step(row.state, word, outcome, tracked.mode)
+            target = compiled.step(row.state, word, outcome, variant)
             if target is None:
                 entry = head(row, row, method, outcome) | UNEXPLAINED | judged(row, method), row
             else:

@@ -1,0 +1,99 @@
+"""`sockfsm lint`: the mistakes in a trace that the kernel let through."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import textwrap
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from sockfsm.cli.main import Subparsers
+    from sockfsm.trace.lints import Finding
+
+_EXAMPLES = """examples:
+  sockfsm lint sockfsm-trace
+  sockfsm lint sockfsm-trace --no-lint short-send --no-lint unbound-listen
+  sockfsm lint --list                   what each lint means, and what to do instead
+
+The exit status is 1 when something was found, 0 when not.
+"""
+
+
+def add(subparsers: Subparsers) -> None:
+    """Declare the command."""
+    parser = subparsers.add_parser(
+        "lint",
+        help="the mistakes in a trace that the kernel let through",
+        description="Find the calls that succeeded although they almost always are a mistake.",
+        epilog=_EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("trace", metavar="TRACE", nargs="?", help="the folder `sockfsm run` wrote")
+    parser.add_argument(
+        "--no-lint",
+        action="append",
+        default=[],
+        metavar="NAME",
+        help="switch a lint off (repeatable)",
+    )
+    parser.add_argument("--list", action="store_true", help="explain every lint")
+    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.set_defaults(func=run)
+
+
+def run(args: argparse.Namespace) -> int:
+    """Print the findings; 1 when there are any. SockfsmError for a bad trace or lint."""
+    from sockfsm.errors import UsageError
+    from sockfsm.model.lints import LINTS
+    from sockfsm.trace.lints import find
+    from sockfsm.trace.trace import Trace
+
+    if args.list:
+        for lint in LINTS.values():
+            text = f"{lint.title}. {lint.why} Instead: {lint.instead}."
+            print(
+                f"{lint.name}\n{textwrap.fill(text, 96, initial_indent=_IN, subsequent_indent=_IN)}"
+            )
+        return 0
+    if args.trace is None:
+        raise UsageError("lint: which trace? give its folder, or --list")
+    found = 0
+    for finding in find(Trace.open(args.trace).calls(), args.no_lint):
+        found += 1
+        print(_json(finding) if args.json else _text(finding))
+    if not found and not args.json:
+        print("nothing found")
+    return 1 if found else 0
+
+
+_IN = " " * 4
+
+
+def _text(finding: Finding) -> str:
+    from sockfsm.views.text import plain
+
+    call, lint = finding.call, finding.lint
+    socket = f" on {call.socket.kind} {call.socket.identity}" if call.socket else ""
+    place = plain(str(call.site)) if call.site else "(unknown place)"
+    why = textwrap.fill(
+        f"{lint.why} Instead: {lint.instead}.", 96, initial_indent=_IN, subsequent_indent=_IN
+    )
+    return f"{place}: {lint.name}: {lint.title}\n    {call.method}(){socket}\n{why}"
+
+
+def _json(finding: Finding) -> str:
+    call, lint = finding.call, finding.lint
+    return json.dumps(
+        {
+            "lint": lint.name,
+            "title": lint.title,
+            "why": lint.why,
+            "instead": lint.instead,
+            "method": call.method,
+            "socket": call.socket.identity if call.socket else None,
+            "state": call.before,
+            "file": call.site.file if call.site else None,
+            "line": call.site.line if call.site else None,
+        }
+    )

@@ -1,0 +1,74 @@
+"""`sockfsm lint`: what it finds in a real trace, and how lints are switched off."""
+
+from __future__ import annotations
+
+import json
+import socket
+import subprocess
+import sys
+
+import pytest
+
+import sockfsm
+
+
+def lint(*arguments):
+    done = subprocess.run(
+        [sys.executable, "-m", "sockfsm", "lint", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+@pytest.fixture(scope="module")
+def trace(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("lints") / "trace"
+    with sockfsm.tracing(folder):
+        server = socket.socket()
+        server.listen()
+        client = socket.create_connection(("127.0.0.1", server.getsockname()[1]))
+        data, _ = server.accept()
+        data.close()
+        assert client.recv(1) == b""
+        client.send(b"to nobody")
+        client.close()
+        server.close()
+    return folder
+
+
+def test_findings_name_the_line_and_what_to_do_instead(trace):
+    status, out, _ = lint(trace)
+    assert status == 1
+    assert f"{__file__}:" in out
+    assert "unbound-listen" in out
+    assert "send-after-peer-closed" in out
+    assert "Instead:" in out
+
+
+def test_each_can_be_switched_off(trace):
+    status, out, _ = lint(trace, "--no-lint", "unbound-listen", "--json")
+    assert status == 1
+    assert {json.loads(line)["lint"] for line in out.splitlines()} == {"send-after-peer-closed"}
+    off = ["--no-lint", "unbound-listen", "--no-lint", "send-after-peer-closed"]
+    assert lint(trace, *off) == (0, "nothing found\n", "")
+
+
+def test_every_lint_is_explained():
+    from sockfsm.model.lints import LINTS
+
+    status, out, _ = lint("--list")
+    assert status == 0
+    assert all(name in out for name in LINTS)
+
+
+def test_bad_input(trace):
+    for arguments, message in (
+        ((trace, "--no-lint", "nothing"), "nothing"),
+        ((), "which trace"),
+        (("/nowhere",), "no such trace"),
+    ):
+        status, _, error = lint(*arguments)
+        assert status == 2
+        assert message in error
+        assert len(error.splitlines()) == 1
