@@ -45,13 +45,16 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[draw,learn,test]'
 	touch $@
 
-# Some of the tests compare with these; where they are missing and we are root, they are installed.
-packages:
-	@missing=; for command in $(COMMANDS); do command -v $$command >/dev/null || missing=yes; done; \
+# Some of the tests compare with these, or run CPython's own test.test_socket, which Debian packs
+# apart. Where they are missing and we are root, they are installed.
+packages: $(READY)
+	@missing=; for command in $(COMMANDS); do command -v $$command >/dev/null || missing="$(PACKAGES)"; done; \
+	$(BIN)/python -c 'import test.test_socket' 2>/dev/null || \
+	  missing="$$missing lib$$($(BIN)/python -c 'import sys; print("python%d.%d" % sys.version_info[:2])')-testsuite"; \
 	if [ -z "$$missing" ]; then exit 0; fi; \
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
-	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $(PACKAGES) >/dev/null; \
-	else echo "make: the tests need these commands: $(COMMANDS)" >&2; exit 2; fi
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
+	else echo "make: the tests need these packages, or what they hold: $$missing" >&2; exit 2; fi
 
 .PHONY: python-venv
 python-venv:

@@ -94,7 +94,8 @@ def assert_urllib(trace: Trace) -> None:
     calls = calls_of(trace)
     connected = [call for call in calls if call.call == "connect" and call.outcome == "ok"]
     assert len(connected) == 1
-    assert connected[0].after == "CONNECTED"
+    # With a timeout Python waits itself: the kernel has not yet told connect() that it is done.
+    assert connected[0].after == "ESTABLISHED"
     assert calls[-1].after == "CLOSED"
     assert sum(call.done for call in calls if call.call == "recv") > len(BODY)
     assert_handshakes(trace, 1)
