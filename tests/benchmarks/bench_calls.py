@@ -210,9 +210,12 @@ def size() -> None:
     print(f"on disk: {on_disk / events:.1f} bytes an event; {reading:.2f} s to read 1,000,000")
     shutil.rmtree(folder)
     with traced():
+        initial = compile_kind("other").initial
+        models: list[Tracked | None] = [None] * 1000
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
-        models = [Tracked(n, compile_kind("other").initial) for n in range(1000)]
+        for number in range(len(models)):
+            models[number] = Tracked(number + 1000, initial)
         used = (tracemalloc.get_traced_memory()[0] - before) / len(models)
         tracemalloc.stop()
     print(f"model: {used:.0f} bytes a socket")
