@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -97,7 +98,7 @@ def test_nothing_missing_nothing_twice(path: Path) -> None:
         target.bind(("127.0.0.1", 0))
         source.connect(target.getsockname())
         mine = source.getsockname()
-        with Capture.start(path) as capture:
+        with Capture.start(path, snap=128) as capture:
             for count in range(number):
                 source.send(count.to_bytes(4, "big") * 8)
             summary = capture.stop()
@@ -136,9 +137,7 @@ def test_headers_only_but_full_lengths(path: Path) -> None:
         read = 0
         while read < 30000:
             read += len(data.recv(65536))
-    assert b"secret" * 20 not in path.read_bytes()
-    frames = list(CaptureFile(path))
-    assert max(len(data) for _, _, data, _ in frames) == 128
+    assert b"secret" not in path.read_bytes()
     assert sum(p.length for p in packets(path) if p.source == mine) == 30000
 
 
@@ -336,9 +335,12 @@ def test_complete_against_tcpdump(path: Path, tmp_path: Path) -> None:
     """The same packets as tcpdump sees, which starts before us and ends after us."""
     other = tmp_path / "tcpdump.pcap"
     command = ["tcpdump", "-i", "lo", "-w", other, "-U", "-B", "16384", "-s", "128"]
-    with subprocess.Popen(
-        [*command, "--time-stamp-precision=nano"], stderr=subprocess.PIPE, text=True
-    ) as tcpdump:
+    command.append("--time-stamp-precision=nano")
+    with (
+        subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump,
+        contextlib.ExitStack() as stack,
+    ):
+        stack.callback(tcpdump.kill)  # else a failure below would wait for it for ever
         assert tcpdump.stderr is not None
         while "listening on" not in tcpdump.stderr.readline():
             pass

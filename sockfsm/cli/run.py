@@ -21,6 +21,9 @@ _EXAMPLES = """examples:
   sockfsm run -o trace --enforce client.py     stop calls that the machine refuses
   sockfsm run -m http.server 8000
   sockfsm run pytest tests/                    any command that is a Python script
+  sockfsm run --own-network demo.py            packets without root, on a loopback of its own
+  sockfsm run --payload client.py              the packets' payload too, for Wireshark
+  sudo sockfsm run --kernel-states server.py   what the kernel says of each connection's state
 
 The program's exit status, output and signals are its own. Children by fork, multiprocessing and
 subprocess are traced too, each Python among them (not one started with -I or -E). The trace is a
@@ -36,7 +39,8 @@ def add(subparsers: Subparsers) -> None:
         description="Run a Python program with all its sockets traced, and capture their packets.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="sockfsm run [-o DIR] [--enforce] [--no-capture] (PROGRAM | -m MODULE) [ARGS ...]",
+        usage="sockfsm run [-o DIR] [--enforce] [--no-capture | --payload] [--all-packets]\n"
+        "                   [--own-network] [--kernel-states] (PROGRAM | -m MODULE) [ARGS ...]",
     )
     parser.add_argument("-o", dest="output", metavar="DIR", help="the trace's folder, new or empty")
     parser.add_argument(
@@ -47,6 +51,9 @@ def add(subparsers: Subparsers) -> None:
         "--all-packets",
         action="store_true",
         help="keep all of loopback's packets, not only the traced connections'",
+    )
+    parser.add_argument(
+        "--payload", action="store_true", help="keep the packets' payload too, not only headers"
     )
     parser.add_argument(
         "--own-network",
@@ -78,6 +85,7 @@ def run(args: argparse.Namespace) -> int:
         all_packets=args.all_packets,
         own_network=args.own_network,
         kernel_states=args.kernel_states,
+        payload=args.payload,
     )
     if args.output is None or sys.stderr.isatty():
         shown = shlex.quote(os.path.relpath(folder))

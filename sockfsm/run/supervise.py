@@ -26,11 +26,13 @@ def supervise(
     all_packets: bool,
     own_network: bool = False,
     kernel_states: bool = False,
+    payload: bool = False,
 ) -> int:
     """Run `command` traced into `folder`; its return code, negative for a signal.
 
     own_network: in a network namespace of its own, where capturing needs no root. kernel_states:
-    record the kernel's own TCP states too. UsageError when it cannot be started.
+    record the kernel's own TCP states too. payload: keep whole packets.
+    UsageError when it cannot be started.
     """
     trace = Trace(folder)
     describe(trace, command=list(command), mode=mode)
@@ -40,7 +42,7 @@ def supervise(
 
         namespace.enter()
         _report(namespace.MEANING)
-    running = begin(trace, _report) if capture else None
+    running = begin(trace, _report, payload=payload) if capture else None
     relay = Relay()
     try:
         child = subprocess.Popen(

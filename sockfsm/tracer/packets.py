@@ -14,12 +14,15 @@ if TYPE_CHECKING:
     from sockfsm.wire.kernel_states import KernelStates
 
 
-def begin(trace: Trace, report: Callable[[str], None]) -> Capture | None:
-    """Start capturing into the trace; None where that is not permitted, after one line of why."""
-    from sockfsm.wire.capture import Capture, CaptureError
+def begin(trace: Trace, report: Callable[[str], None], *, payload: bool = False) -> Capture | None:
+    """Start capturing into the trace; None where that is not permitted, after one line of why.
+
+    payload: keep whole packets, not only their headers.
+    """
+    from sockfsm.wire.capture import EVERYTHING, HEADERS, Capture, CaptureError
 
     try:
-        return Capture.start(trace.path / PACKETS)
+        return Capture.start(trace.path / PACKETS, snap=EVERYTHING if payload else HEADERS)
     except CaptureError as error:
         report(f"no packets: {error}")
         describe(trace, capture=f"no packets: {error}")

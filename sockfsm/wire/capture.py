@@ -4,7 +4,7 @@
     ...
     summary = capture.stop()
 
-Payload bytes are not stored unless asked for: 128 bytes of each frame hold its headers.
+Payload bytes are not stored unless asked for: the kernel gives us the headers alone.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from pathlib import Path
 
 from sockfsm.errors import SockfsmError
 
-HEADERS = 128
+HEADERS = 0
 EVERYTHING = 65535
 
 _READY_SECONDS = 10.0
@@ -81,15 +81,16 @@ class Capture:
     def start(cls, path: Path, *, interface: str = "lo", snap: int = HEADERS) -> Capture:
         """Capture `interface` into `path` (pcapng); returns when a probe of ours was captured.
 
-        snap: bytes kept of each frame. An interface that is no loopback is not probed: there,
+        snap: bytes kept of each frame (64 or more, EVERYTHING for all); HEADERS keeps each one's
+        headers and nothing of its payload. An interface that is no loopback is not probed: there,
         the kernel's word that the socket is bound has to do. Raises CaptureError.
         """
         if not sys.platform.startswith("linux"):
             raise CaptureError("packets can be captured on Linux only: go on with --no-capture")
         if not sys.executable:
             raise CaptureError("no Python executable known that could capture (sys.executable)")
-        if not 64 <= snap <= EVERYTHING:
-            raise CaptureError(f"snap length {snap}: give 64 to {EVERYTHING} bytes")
+        if snap != HEADERS and not 64 <= snap <= EVERYTHING:
+            raise CaptureError(f"snap length {snap}: give 64 to {EVERYTHING} bytes, or {HEADERS}")
         from sockfsm.wire import ring
 
         try:

@@ -93,6 +93,8 @@ class Capturing:
         self.backlog: list[bytes] = []
         self.note = ""
         self.probe = Probe() if self.ring.loopback else None
+        if not snap:
+            self.ring.keep_headers(self.probe.address[1] if self.probe else 0)
         self.ring.start()
         if self.probe:
             self._prove(self.probe)
@@ -100,11 +102,12 @@ class Capturing:
         self._head(ring.interface, snap)
 
     def _head(self, interface: str, snap: int) -> None:
+        kept = f"{snap} bytes of each frame" if snap else "headers without payload"
         comment = (
-            f"sockfsm capture of {interface}, {snap} bytes of each frame; "
+            f"sockfsm capture of {interface}, {kept}; "
             f"clock: wall = monotonic + {self.offset} ns, error {self.error} ns"
         )
-        head = blocks.section(comment) + blocks.interface(self.ring.link, snap, interface)
+        head = blocks.section(comment) + blocks.interface(self.ring.link, snap or 65535, interface)
         if not self.file.write(head):
             raise RefusedError("file", self.file.error)
 

@@ -11,6 +11,8 @@ import _socket
 import mmap
 import struct
 
+from sockfsm.wire.snap import headers
+
 SOL_PACKET = 263
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
 TPACKET_V3 = 2
@@ -51,7 +53,10 @@ class RefusedError(Exception):
 
 
 def opened(interface: str, snap: int) -> _socket.socket:
-    """A packet socket for `interface` that receives nothing yet, without its ring."""
+    """A packet socket for `interface` that receives nothing yet, without its ring.
+
+    snap: bytes kept of each frame; 0 leaves it to the filter of `Ring.keep_headers`.
+    """
     try:
         packets = _socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW, 0)
     except OSError as error:
@@ -63,15 +68,21 @@ def opened(interface: str, snap: int) -> _socket.socket:
         if packets.getsockname()[3] == ARPHRD_LOOPBACK:
             # lo shows each frame as it leaves and as it arrives: keep the arriving one.
             packets.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        # A filter of one instruction, `return snap`: the kernel copies no more of each frame.
-        program = struct.pack("=HBBI", BPF_RET, 0, 0, snap)
-        # CPython keeps the bytes at the end of the object; ctypes or array would cost milliseconds.
-        address = id(program) + bytes.__basicsize__ - 1
-        packets.setsockopt(_socket.SOL_SOCKET, SO_ATTACH_FILTER, struct.pack("@HP", 1, address))
+        if snap:
+            # A filter of one instruction, `return snap`: the kernel copies no more of each frame.
+            attach(packets, struct.pack("=HBBI", BPF_RET, 0, 0, snap))
     except OSError as error:
         packets.close()
         raise RefusedError("system", error.strerror or str(error)) from None
     return packets
+
+
+def attach(packets: _socket.socket, program: bytes) -> None:
+    """Give a socket a filter, an array of `struct sock_filter`. OSError when the kernel refuses."""
+    # CPython keeps the bytes at the end of the object; ctypes or array would cost milliseconds.
+    address = id(program) + bytes.__basicsize__ - 1
+    filter_of = struct.pack("@HP", len(program) // 8, address)
+    packets.setsockopt(_socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_of)
 
 
 def add_ring(descriptor: int) -> int:
@@ -105,6 +116,10 @@ class Ring:
         self.count = size // BLOCK_SIZE
         self.at = 0
         self.dropped = 0
+
+    def keep_headers(self, probe: int) -> None:
+        """Keep of each frame its headers alone, and the probes from and to this UDP port."""
+        attach(self.socket, headers(14 if self.link == LINK_ETHERNET else 0, probe))
 
     def start(self) -> None:
         self.socket.bind((self.interface, ETH_P_ALL))
