@@ -14,7 +14,7 @@ from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.finish import failed, finished
 from sockfsm.tracer.recorder import begin_wait, clock, end_wait, inside
 from sockfsm.tracer.rows import Tracked
-from sockfsm.tracer.sockets import adopt, ready, records, released, unclaimed
+from sockfsm.tracer.sockets import adopt, blocks, ready, records, released, unclaimed
 
 Method = Callable[..., Any]
 
@@ -33,7 +33,7 @@ def _traced(
         frame, waited = _getframe(1), False
         size = _size(args[0]) if args else 0
         begin = clock()
-        if (tracked.first_try or tracked.timed) and not _pending(self) and not _goes(self, event):
+        if blocks(tracked) and not _pending(self) and not _goes(self, event):
             waited = True
             begin_wait(tracked, method, size, frame)
         try:

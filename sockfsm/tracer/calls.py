@@ -227,7 +227,7 @@ def connector(name: str) -> Method:
         # Nothing tells in advance whether connect will wait: the kernel counts a thread's sleeps.
         waited = may_wait and resource.getrusage(_THREAD).ru_nvcsw > sleeps
         refusal = OSError(result, "") if result else None
-        if refusal is not None and tracked.timed and result == EAGAIN:
+        if refusal is not None and tracked.first_try < 0 and result == EAGAIN:
             refusal = TimeoutError()
         name = _ends(self, tracked, address, refusal)
         if refusal is not None:

@@ -96,22 +96,22 @@ class Tracked:
     """The model beside one socket: what `transitions` calls the model object, and its log identity.
 
     first_try: MSG_DONTWAIT where the socket blocks, so that a call that has to wait is told from
-    one that has not. timed: it has a timeout. descriptors: how many `dup`s share it.
+    one that has not; 0 where it never waits, -1 where it has a timeout. descriptors: how many
+    `dup`s share it.
     """
 
-    __slots__ = ("descriptors", "first_try", "number", "row", "timed")
+    __slots__ = ("descriptors", "first_try", "number", "row")
 
     def __init__(self, number: int, row: Row) -> None:
         self.number = number
         self.row = row
         self.first_try = 0
-        self.timed = False
         self.descriptors = 1
 
     @property
     def mode(self) -> str:
         """How its calls wait: `blocking`, `timeout` or `nonblocking`."""
-        if self.timed:
+        if self.first_try < 0:
             return "timeout"
         return "blocking" if self.first_try else "nonblocking"
 

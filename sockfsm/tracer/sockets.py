@@ -101,8 +101,7 @@ def note_kind(found: Kind) -> None:
 def adjust(sock: _stdlib.socket, tracked: Tracked) -> None:
     """Follow the socket's blocking mode."""
     timeout = _timeout(sock)
-    tracked.timed = bool(timeout)
-    tracked.first_try = _DONTWAIT if timeout is None else 0
+    tracked.first_try = _DONTWAIT if timeout is None else -1 if timeout else 0
 
 
 def numbers_of(sock: _stdlib.socket) -> tuple[int, int, int]:
@@ -292,4 +291,4 @@ def tracked_by(sock: _stdlib.socket) -> Tracked:
 
 def blocks(tracked: Tracked) -> bool:
     """Whether its calls wait, for ever or until a timeout."""
-    return bool(tracked.first_try or tracked.timed)
+    return tracked.first_try != 0

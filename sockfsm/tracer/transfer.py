@@ -38,7 +38,7 @@ def sender(name: str) -> Sender:
             tracked = records[id(self)]
         except KeyError:
             tracked = adopt(self)
-        if flags or tracked.timed or not tracked.first_try:
+        if flags or tracked.first_try <= 0:
             return plain_send(self, tracked, data, flags)
         try:
             size = len(data)
@@ -76,7 +76,7 @@ def sender(name: str) -> Sender:
         """Unusual flags, a timeout, a socket that never blocks, or data without a length."""
         frame, size, waited = _getframe(2), buffer_size(data), False
         begin = clock()
-        if tracked.timed and not ready(self, POLLOUT):
+        if tracked.first_try < 0 and not ready(self, POLLOUT):
             waited = True
             begin_wait(tracked, method, size, frame)
         try:
@@ -137,7 +137,7 @@ def receiver() -> Callable[..., Any]:
             tracked = records[id(self)]
         except KeyError:
             tracked = adopt(self)
-        if flags or tracked.timed:
+        if flags or tracked.first_try < 0:
             return plain_receive(self, tracked, method, original, size, (size, flags))
         begin = clock()
         try:
@@ -197,7 +197,7 @@ def filler() -> Callable[..., Any]:
             tracked = records[id(self)]
         except KeyError:
             tracked = adopt(self)
-        if flags or tracked.timed or not tracked.first_try:
+        if flags or tracked.first_try <= 0:
             size = nbytes or buffer_size(buffer)
             return plain_receive(self, tracked, method, original, size, (buffer, nbytes, flags))
         begin = clock()
@@ -264,7 +264,7 @@ def plain_receive(
     """Unusual flags, or a timeout: whether it has to wait is asked with poll(2)."""
     frame, waited = _getframe(2), False
     begin = clock()
-    if (tracked.timed or tracked.first_try) and not ready(self, POLLIN):
+    if tracked.first_try and not ready(self, POLLIN):
         waited = True
         begin_wait(tracked, method, size, frame)
     try:
