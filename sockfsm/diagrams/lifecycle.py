@@ -224,6 +224,8 @@ def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
         text = _called(flat, cell)
         if cell.outcome not in (OK, WOULD_BLOCK):
             text += f": {cell.outcome}"
+        if cell.variant:
+            text += f" ({cell.variant})"
         may_wait = waits(flat, cell.state, cell.call)
         pieces[Word(text, Meaning.WOULD_BLOCK if may_wait else None)] = None
     rows = _lines(list(pieces))

@@ -90,7 +90,7 @@ def seen_whole(cell: Cell) -> bool:
 
 def usual(flat: FlatMachine, cell: Cell, stage: Meaning) -> bool:
     """Whether a call belongs to the usual life in a state of this stage."""
-    if not goes_well(cell) or not seen_whole(cell):
+    if not goes_well(cell) or not seen_whole(cell) or cell.variant:
         return False
     if stage in (Meaning.SETUP, Meaning.LISTENING):
         return cell.call in STEPS or (connectionless(flat) and cell.call == "send")
