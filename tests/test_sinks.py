@@ -80,3 +80,20 @@ def test_a_sink_may_use_sockets_itself():
     with sockfsm.tracing(sinks=[chatty]) as trace:
         socket.socket().close()
     assert len(list(trace.calls())) == 12
+
+
+def test_a_closed_socket_is_forgotten_by_the_live_decoder():
+    import gc
+
+    from sockfsm.trace.events import Socket
+
+    def living():
+        gc.collect()
+        return sum(isinstance(thing, Socket) for thing in gc.get_objects())
+
+    with sockfsm.tracing(sinks=[lambda call: None]):
+        pair()
+        before = living()
+        for _ in range(50):
+            pair()
+        assert living() <= before + 2

@@ -66,6 +66,15 @@ class Decoder:
         """Calls that had begun to block and not ended."""
         return list(self._open.values())
 
+    def forget(self, call: Call) -> None:
+        """Let go of what `call` has ended, for a decoder that lives as long as its program."""
+        self.waits.clear()
+        if call.socket is not None and call.after in ("CLOSED", "EXITED"):
+            number = call.socket.number
+            self._sockets.pop((self.log, number), None)
+            self._known.pop(number, None)
+            self._kind_numbers.pop(number, None)
+
     def note(self, note: dict[str, Any]) -> None:
         """Take in what a note says."""
         if "site" in note:

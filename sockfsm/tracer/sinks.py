@@ -38,6 +38,7 @@ def feed(log: Log, sinks: Iterable[Sink] | None) -> list[Sink]:
             call = decoder.record(fields)
             if call is not None:
                 _tell(call)
+                decoder.forget(call)
         finally:
             busy.on = False
 
