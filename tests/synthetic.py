@@ -6,6 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from sockfsm.trace.events import Call, Packet, Process, Site, Socket, Thread, Wait
+from sockfsm.trace.summary import Summary
 
 MS = 1_000_000
 
@@ -98,6 +99,12 @@ class Story:
 
     def packets(self) -> Iterator[Packet]:
         yield from sorted(self.seen, key=lambda packet: packet.time)
+
+    def summary(self, *, index: bool = False) -> Summary:
+        told = Summary(self.calls(), index=index)
+        told.processes = told.processes or self.processes
+        told.blocked = self.waiting
+        return told
 
     def blocked(self) -> list[Wait]:
         return self.waiting

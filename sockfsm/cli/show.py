@@ -24,6 +24,9 @@ how to read a line:
   ended, the socket's state before and after, and the program's line. A call that waits to take
   something stands where it returned, any other call where it began, so that effects come after
   their causes. Sequence numbers count from each side's first one.
+  0.061022           #2 --SYN--> #1      seq 0 len 0      by connect, ends accept of #1  echo.py:31
+  a packet, the call that caused it, and the wait that it ended. AF_UNIX sockets have no packets:
+  their messages are put together from the calls of both ends.
 """
 
 
@@ -59,24 +62,27 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--to", dest="until", metavar="TIME", help="stop here")
     parser.add_argument("--json", action="store_true", help="one JSON object per line, times in ns")
+    parser.add_argument(
+        "--no-pager", action="store_true", help="on a terminal: print all, do not start $PAGER"
+    )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the timeline. SockfsmError for an unreadable trace or a filter that names nothing."""
+    from sockfsm.cli.pager import page
     from sockfsm.views import jsonlines
     from sockfsm.views.lanes import Lanes
     from sockfsm.views.text import paint_for
     from sockfsm.views.timeline import Timeline
 
     trace = Trace.open(args.trace)
-    selection = _selection(args, Lanes(trace))
+    selection = _selection(args, Lanes(trace, index=True))
     if args.json:
         lines = jsonlines.lines(trace, selection)
     else:
         lines = Timeline(trace, paint_for(sys.stdout)).lines(selection)
-    for line in lines:
-        print(line)
+    page(lines, wanted=not args.no_pager)
     return 0
 
 

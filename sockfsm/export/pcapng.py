@@ -7,7 +7,6 @@ from collections.abc import Iterator
 from sockfsm.errors import UsageError
 from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import PACKETS, Trace
-from sockfsm.trace.wakes import wakes
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, place, spoken
@@ -39,9 +38,9 @@ def pieces(trace: Trace) -> Iterator[bytes]:
 
 def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:
     """Each packet of the trace in the file's order, with its comment."""
-    lanes = Lanes(trace)
+    lanes = Lanes(trace, index=True)
     states: dict[str, str] = {}
-    woken = {(w.packet.wall, w.packet.raw): w.call for w in wakes(trace.calls(), trace.packets())}
+    waker = trace.summary(index=True).waker()
     comments: dict[tuple[int, bytes], list[str]] = {}
     for event in ordered(trace.calls(), trace.packets()):
         if isinstance(event, Call):
@@ -49,7 +48,7 @@ def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:
                 states[event.socket.identity] = event.after
         else:
             said = _comment(event, lanes, states)
-            waited = woken.get((event.wall, event.raw))
+            waited = waker.ends(event)
             if waited is not None:
                 said += f"; ends the wait of {lanes.socket(waited.socket)} {spoken(waited)}"
                 said += f" at {place(waited.site, 60)}" if waited.site else ""

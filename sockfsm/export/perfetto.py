@@ -12,7 +12,6 @@ from typing import Any
 
 from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import Trace
-from sockfsm.trace.wakes import wakes
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, flags, place, spoken
@@ -35,7 +34,7 @@ def lines(trace: Trace) -> Iterator[str]:
 
 
 def _events(trace: Trace) -> Iterator[dict[str, Any]]:
-    lanes = Lanes(trace)
+    lanes = Lanes(trace, index=True)
     zero = zero_of(lanes.processes)
     yield _named("process_name", WIRE, 0, "packets")
     for process in lanes.processes:
@@ -43,7 +42,7 @@ def _events(trace: Trace) -> Iterator[dict[str, Any]]:
         yield _named("process_name", process.pid, 0, f"{lanes.process(process)} {command}")
         for thread in lanes.threads_of(process):
             yield _named("thread_name", process.pid, thread.ident, thread.name)
-    woken = {(w.packet.wall, w.packet.raw): w.call for w in wakes(trace.calls(), trace.packets())}
+    waker = trace.summary(index=True).waker()
     states: dict[str, str] = {}
     last = zero
     number = 0
@@ -55,7 +54,7 @@ def _events(trace: Trace) -> Iterator[dict[str, Any]]:
         else:
             number += 1
             yield from _packet(event, lanes, zero, number)
-            call = woken.get((event.wall, event.raw))
+            call = waker.ends(event)
             if call is not None:
                 yield from _wake(event, call, zero, number)
     for identity, state in states.items():

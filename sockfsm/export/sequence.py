@@ -17,7 +17,7 @@ MOST = 400  # Mermaid draws no more than that in reasonable time
 
 def lines(trace: Trace, most: int = MOST) -> Iterator[str]:
     """The diagram's text; after `most` events it ends with a note that says so."""
-    lanes = Lanes(trace)
+    lanes = Lanes(trace, index=True)
     relative = Relative()
     yield "sequenceDiagram"
     for socket in lanes.sockets.values():

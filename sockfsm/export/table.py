@@ -25,7 +25,7 @@ COLUMNS = (
 
 def lines(trace: Trace) -> Iterator[str]:
     """The header and the rows, without line ends."""
-    lanes = Lanes(trace)
+    lanes = Lanes(trace, index=True)
     zero = zero_of(lanes.processes)
     yield ",".join(COLUMNS)
     for event in ordered(trace.calls(), trace.packets()):

@@ -14,6 +14,7 @@ from operator import attrgetter, itemgetter
 
 from sockfsm.trace.events import Address, Call, Packet, Socket
 
+ANY4, ANY6 = "0.0.0.0", "::"
 End = tuple[str, int]
 Since = tuple[int, Socket]
 
@@ -30,7 +31,11 @@ def join(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Packet]:
 
     Reads all calls first and keeps those that can cause a packet; the packets are streamed.
     """
-    index = Index(calls)
+    return joined(Index(calls), packets)
+
+
+def joined(index: Index, packets: Iterable[Packet]) -> Iterator[Packet]:
+    """The same, with the calls read already."""
     lanes: dict[tuple[End, End], _Lane] = {}
     for packet in packets:
         source, target, flags = packet.source, packet.target, packet.flags
@@ -116,19 +121,27 @@ class _Causes:
 class Index:
     """Which socket has which ends since when, and what it called."""
 
-    def __init__(self, calls: Iterable[Call]) -> None:
+    def __init__(self, calls: Iterable[Call] = ()) -> None:
         self.causes: dict[str, _Causes] = {}
         # (local port, remote end) -> [(when connect began, socket)], [(when accept ended, socket)]
         self.connected: dict[tuple[int, End], list[Since]] = {}
         self.accepted: dict[tuple[int, End], list[Since]] = {}
-        # local port -> [(since, socket)]: what only has a name
-        self.bound: dict[int, list[Since]] = {}
+        # name -> [(since, socket)]: what only has a name
+        self.bound: dict[End, list[Since]] = {}
         # where datagrams were sent to, and where a connect without a known name went -> the calls
         self.sendto: dict[End, list[Call]] = {}
         self.connecting: dict[End, list[Call]] = {}
         for call in calls:
-            if call.socket is not None and call.socket.kind in _INET:
-                self._add(call, call.socket)
+            self.add(call)
+        self.finish()
+
+    def add(self, call: Call) -> None:
+        """Take in one call; `finish` after the last one."""
+        if call.socket is not None and call.socket.kind in _INET:
+            self._add(call, call.socket)
+
+    def finish(self) -> None:
+        """Bring into order what was added."""
         for causes in self.causes.values():
             causes.finish()
         for known in (self.connected, self.accepted, self.bound):
@@ -150,7 +163,7 @@ class Index:
         if word in ("bind", "listen", "connect") or (word == "adopt" and not socket.remote):
             local = end_of(socket.local)
             if local:
-                self.bound.setdefault(local[1], []).append((call.begin, socket))
+                self.bound.setdefault(local, []).append((call.begin, socket))
         if word in ("connect", "send", "close") or word.startswith("shutdown"):
             causes = self.causes.get(socket.identity)
             if causes is None:
@@ -166,8 +179,10 @@ class Index:
         """The traced socket that sends this first packet of its lane."""
         key = (packet.source[1], packet.target)
         connecting = _latest(self.connected.get(key, ()), packet.time + SLACK)
-        if connecting is not None or packet.flags == "S":
-            return connecting or self._refused(packet) or self.named(packet)
+        if connecting is not None:
+            return connecting[1]
+        if packet.flags == "S":
+            return self._refused(packet) or self.named(packet)
         # The kernel answers before accept gives the socket: it is the next one that accept gives.
         accepted = self.accepted.get(key)
         if accepted:
@@ -182,7 +197,7 @@ class Index:
 
     def listening(self, packet: Packet) -> Socket | None:
         """The socket that has the name to which a SYN goes."""
-        return _latest(self.bound.get(packet.target[1], ()), packet.time + SLACK)
+        return self._holder(packet.target, packet.time)
 
     def _refused(self, packet: Packet) -> Socket | None:
         """The socket of the one connect to there that was running, when the names are not known."""
@@ -194,7 +209,20 @@ class Index:
         return running[0].socket if len(running) == 1 else None
 
     def named(self, packet: Packet) -> Socket | None:
-        return _latest(self.bound.get(packet.source[1], ()), packet.time + SLACK)
+        """The socket that has the name from which a packet comes."""
+        return self._holder(packet.source, packet.time)
+
+    def _holder(self, name: End, time: int) -> Socket | None:
+        """Whose name it is: the host has to agree, a wildcard's is any of its family."""
+        host, port = name
+        # `::` takes IPv4 too, unless IPV6_V6ONLY is set.
+        hosts = (host, ANY6) if ":" in host else (host, ANY4, ANY6)
+        found: Since | None = None
+        for held in hosts:
+            entry = _latest(self.bound.get((held, port), ()), time + SLACK)
+            if entry is not None and (found is None or entry[0] > found[0]):
+                found = entry
+        return found[1] if found else None
 
 
 class _Lane:
@@ -247,9 +275,9 @@ class _Lane:
         return self.socket, None
 
 
-def _latest(entries: Sequence[Since], time: int) -> Socket | None:
+def _latest(entries: Sequence[Since], time: int) -> Since | None:
     place = bisect_right(entries, time, key=_TIME)
-    return entries[place - 1][1] if place else None
+    return entries[place - 1] if place else None
 
 
 def end_of(address: Address | None) -> End | None:

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from sockfsm.errors import TraceError
-from sockfsm.trace.decode import Decoder, decode, head
+from sockfsm.trace.decode import Decoder, alive, decode, head
 from sockfsm.trace.events import Call, Packet, Process, Socket, Transition, Wait
+from sockfsm.trace.summary import Summary
 
 LOGS = "*.calls"
 PACKETS = "packets.pcapng"
@@ -20,7 +21,9 @@ ABOUT = "trace.json"
 
 
 class Trace:
-    """Reads a trace, finished or still being written. Every method streams the files anew.
+    """Reads a trace, finished or still being written. Every method streams the files anew,
+
+    but what a whole pass tells is kept while the trace is finished and its files do not change.
 
     since, until: monotonic ns; calls that end outside are left out.
     """
@@ -32,6 +35,7 @@ class Trace:
         self.since = since
         self.until = until
         self.problems: list[str] = []
+        self._told: tuple[object, Summary] | None = None
         self.keep: Any = None
         """What has to live as long: a temporary folder's finalizer, or the trace this is a view of."""
 
@@ -69,7 +73,9 @@ class Trace:
 
     def calls(self) -> Iterator[Call]:
         """Every finished call, in the order in which they ended."""
-        streams = [calls for _, calls in self._decoders()]
+        yield from self._of([calls for _, calls in self._decoders()])
+
+    def _of(self, streams: list[Iterator[Call]]) -> Iterator[Call]:
         merged = streams[0] if len(streams) == 1 else self._merged(streams)
         if not self.since and self.until is None:
             yield from merged
@@ -98,28 +104,48 @@ class Trace:
     @property
     def processes(self) -> list[Process]:
         """The traced processes, the first started first."""
-        decoders = self._exhaust()
-        return sorted((d.process for d in decoders), key=attrgetter("started"))
+        return list(self.summary().processes)
 
     @property
     def sockets(self) -> dict[str, Socket]:
         """identity -> socket, with the names that were known in the end."""
-        found: dict[str, Socket] = {}
-        for call in self.calls():
-            if call.socket is not None:
-                found[call.socket.identity] = call.socket
-        return found
+        return dict(self.summary().sockets)
 
     @property
     def heads(self) -> list[Process]:
         """The traced processes as their logs begin: quick, but without threads and end."""
         return [head(path) for path in self.logs]
 
-    def _exhaust(self) -> list[Decoder]:
+    def summary(self, *, index: bool = False) -> Summary:
+        """What one pass tells; the same again, unread, while a finished trace does not change.
+
+        index: with what joins packets to calls, where the trace has packets.
+        """
+        index = index and (self.path / PACKETS).exists()
+        state = self._state()
+        if self._told is not None and self._told[0] == state and (self._told[1].index or not index):
+            return self._told[1]
+        found = Summary(index=index)
         decoders = self._decoders()
-        for _ in self._merged([calls for _, calls in decoders]):
-            pass
-        return [decoder for decoder, _ in decoders]
+        found.read(self._of([calls for _, calls in decoders]))
+        known = [decoder for decoder, _ in decoders]
+        found.processes = sorted((d.process for d in known), key=attrgetter("started"))
+        begin = attrgetter("begin")
+        found.ended = sorted(
+            (w for d in known for w in d.waits if w.begin >= self.since), key=begin
+        )
+        found.blocked = sorted(
+            (w for d in known for w in d.blocked if w.begin >= self.since), key=begin
+        )
+        # A log that is written through a mapping does not show it by its time.
+        running = any(alive(process) for process in found.processes)
+        self._told = None if running else (state, found)
+        return found
+
+    def _state(self) -> object:
+        """What changes when another pass would tell something else."""
+        files = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in self.logs]
+        return files, self.since, self.until
 
     def transitions(self) -> Iterator[Transition]:
         """Every change of state."""
@@ -129,25 +155,22 @@ class Trace:
 
     def waits(self) -> list[Wait]:
         """Every wait that really blocked, in order of its begin; those that last at the end."""
-        decoders = self._exhaust()
-        ended = [wait for d in decoders for wait in d.waits if wait.begin >= self.since]
-        return sorted(ended, key=attrgetter("begin")) + self._open(decoders)
+        found = self.summary()
+        return found.ended + found.blocked
 
     def blocked(self) -> list[Wait]:
         """The calls that are blocked now, or were when their process ended."""
-        return self._open(self._exhaust())
-
-    def _open(self, decoders: list[Decoder]) -> list[Wait]:
-        waits = [wait for d in decoders for wait in d.blocked if wait.begin >= self.since]
-        return sorted(waits, key=attrgetter("begin"))
+        return list(self.summary().blocked)
 
     def packets(self) -> Iterator[Packet]:
         """The captured packets, joined with the calls that caused them; none without a capture."""
         path = self.path / PACKETS
         if not path.exists():
             return iter(())
-        from sockfsm.trace.join import join
+        from sockfsm.trace.join import joined
         from sockfsm.wire.headers import packets
 
         clock = min(self.heads, key=attrgetter("started")).clock if self.logs else None
-        return join(self.calls(), packets(path, clock, self.problems))
+        index = self.summary(index=True).index
+        assert index is not None
+        return joined(index, packets(path, clock, self.problems))

@@ -15,6 +15,8 @@ from typing import NamedTuple
 
 from sockfsm.trace.events import Address, Call, Socket
 
+_TELLING = frozenset({"bind", "connect", "accepted", "socketpair"})
+
 
 class Message(NamedTuple):
     """What one send moved. time: end of the send, monotonic ns. taken: the receives that got it."""
@@ -29,72 +31,92 @@ class Message(NamedTuple):
 
 def messages(calls: Iterable[Call]) -> Iterator[Message]:
     """The messages between AF_UNIX sockets, in the order of their sends' ends."""
-    listed = [call for call in calls if call.socket is not None and _unix(call.socket)]
-    names = _Names(listed)
-    peers = _peers(listed, names)
-    taken = _taken(listed, peers)
+    peers = Peers()
+    listed = []
+    for call in calls:
+        if call.socket is not None and _unix(call.socket):
+            listed.append(call)
+            peers.add(call)
+    peers.finish()
+    taken = _taken(listed, peers.of)
     for call in listed:
-        if call.call != "send" or call.done <= 0 or call.socket is None:
-            continue
-        receiver = peers.get(call.socket.identity)
-        if receiver is None and call.address is not None:
-            receiver = names.holder(call.address, call.end)
-        got = tuple(taken.get(id(call), ()))
-        yield Message(call.end, call.socket, receiver, call.done, call, got)
+        if sends(call) and call.socket is not None:
+            got = tuple(taken.get(id(call), ()))
+            yield Message(call.end, call.socket, peers.receiver(call), call.done, call, got)
+
+
+def sends(call: Call) -> bool:
+    """Whether the call moved bytes into an AF_UNIX socket."""
+    socket = call.socket
+    return call.call == "send" and call.done > 0 and socket is not None and _unix(socket)
 
 
 def _unix(socket: Socket) -> bool:
     return socket.kind.startswith("unix")
 
 
-class _Names:
-    """Which socket had bound a name, and since when."""
+class Peers:
+    """Which AF_UNIX sockets are each other's ends; keeps the calls that tell it, no others."""
 
-    def __init__(self, calls: list[Call]) -> None:
-        self.since: dict[Address, list[tuple[int, Socket]]] = {}
-        for call in calls:
-            if call.call == "bind" and call.outcome == "ok" and call.address and call.socket:
-                self.since.setdefault(call.address, []).append((call.end, call.socket))
+    def __init__(self) -> None:
+        self.of: dict[str, Socket] = {}
+        self._calls: list[Call] = []
+        self._since: dict[Address, list[tuple[int, Socket]]] = {}
 
-    def holder(self, name: Address, time: int) -> Socket | None:
+    def add(self, call: Call) -> None:
+        """Take in one call; `finish` after the last one."""
+        if call.call in _TELLING and call.socket is not None and _unix(call.socket):
+            self._calls.append(call)
+
+    def receiver(self, call: Call) -> Socket | None:
+        """The socket that a send goes to."""
+        assert call.socket is not None
+        found = self.of.get(call.socket.identity)
+        if found is None and call.address is not None:
+            found = self._holder(call.address, call.end)
+        return found
+
+    def _holder(self, name: Address, time: int) -> Socket | None:
         """The socket that had bound `name` last before `time`."""
-        entries = self.since.get(name, [])
+        entries = self._since.get(name, [])
         place = bisect_right(entries, time, key=itemgetter(0))
         return entries[place - 1][1] if place else None
 
-
-def _peers(calls: list[Call], names: _Names) -> dict[str, Socket]:
-    """identity -> the socket at the other end."""
-    peers: dict[str, Socket] = {}
-    waiting: dict[Address, deque[Socket]] = {}
-    alone: Socket | None = None
-    for call in sorted(calls, key=lambda call: call.begin):
-        socket = call.socket
-        if socket is None:
-            continue
-        if call.call == "socketpair":
-            if alone is None:
-                alone = socket
-            elif alone is not socket:
-                peers[alone.identity], peers[socket.identity] = socket, alone
-                alone = None
-        elif call.call == "connect" and call.outcome == "ok" and call.address is not None:
-            if socket.kind == "unix-stream":
-                waiting.setdefault(call.address, deque()).append(socket)
-            else:
-                other = names.holder(call.address, call.end)
-                if other is not None:
-                    peers[socket.identity] = other
-    # A listener's queue is first in, first out: the n-th accept takes the n-th connect.
-    for call in sorted(calls, key=lambda call: call.end):
-        socket = call.socket
-        if call.call != "accepted" or socket is None or socket.local is None:
-            continue
-        queue = waiting.get(socket.local)
-        if queue:
-            client = queue.popleft()
-            peers[client.identity], peers[socket.identity] = socket, client
-    return peers
+    def finish(self) -> None:
+        """Find the pairs in what was added."""
+        peers, calls = self.of, self._calls
+        for call in calls:
+            if call.call == "bind" and call.outcome == "ok" and call.address and call.socket:
+                self._since.setdefault(call.address, []).append((call.end, call.socket))
+        waiting: dict[Address, deque[Socket]] = {}
+        alone: Socket | None = None
+        for call in sorted(calls, key=lambda call: call.begin):
+            socket = call.socket
+            if socket is None:
+                continue
+            if call.call == "socketpair":
+                if alone is None:
+                    alone = socket
+                elif alone is not socket:
+                    peers[alone.identity], peers[socket.identity] = socket, alone
+                    alone = None
+            elif call.call == "connect" and call.outcome == "ok" and call.address is not None:
+                if socket.kind == "unix-stream":
+                    waiting.setdefault(call.address, deque()).append(socket)
+                else:
+                    other = self._holder(call.address, call.end)
+                    if other is not None:
+                        peers[socket.identity] = other
+        # A listener's queue is first in, first out: the n-th accept takes the n-th connect.
+        for call in sorted(calls, key=lambda call: call.end):
+            socket = call.socket
+            if call.call != "accepted" or socket is None or socket.local is None:
+                continue
+            queue = waiting.get(socket.local)
+            if queue:
+                client = queue.popleft()
+                peers[client.identity], peers[socket.identity] = socket, client
+        self._calls = []
 
 
 def _taken(calls: list[Call], peers: dict[str, Socket]) -> dict[int, list[Call]]:

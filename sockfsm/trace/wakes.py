@@ -28,36 +28,58 @@ class Wake(NamedTuple):
 
 def wakes(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Wake]:
     """In the packets' order. Reads all calls first."""
-    waits, seen = _waits(calls)
-    index = Index(seen)
-    receivers: dict[tuple[End, End], Socket | None] = {}
-    done: set[int] = set()
-    for packet in packets:
-        key = packet.source, packet.target
-        if key not in receivers or packet.flags == "S":
-            receivers[key] = index.receiver(packet)
-        receiver = receivers[key]
-        found = None
-        if packet.flags == "S":
-            listening = index.listening(packet)
-            found = _waiting(waits, listening, packet, done)
-        elif receiver is not None:
-            found = _waiting(waits, receiver, packet, done)
-        if found is not None:
-            done.add(id(found))
-            yield Wake(packet, found)
-
-
-def _waits(calls: Iterable[Call]) -> tuple[dict[str, list[Call]], list[Call]]:
-    waits: dict[str, list[Call]] = {}
-    seen = []
+    index, waits = Index(), Waits()
     for call in calls:
-        seen.append(call)
+        index.add(call)
+        waits.add(call)
+    index.finish()
+    waits.finish()
+    waker = Waker(index, waits)
+    for packet in packets:
+        woken = waker.ends(packet)
+        if woken is not None:
+            yield Wake(packet, woken)
+
+
+class Waits:
+    """The calls that blocked for what a packet can bring, by their socket's identity."""
+
+    def __init__(self) -> None:
+        self.of: dict[str, list[Call]] = {}
+
+    def add(self, call: Call) -> None:
+        """Take in one call; `finish` after the last one."""
         if call.waited and call.socket is not None and call.call in _WORDS:
-            waits.setdefault(call.socket.identity, []).append(call)
-    for blocked in waits.values():
-        blocked.sort(key=attrgetter("begin"))
-    return waits, seen
+            self.of.setdefault(call.socket.identity, []).append(call)
+
+    def finish(self) -> None:
+        """Bring into order what was added."""
+        for blocked in self.of.values():
+            blocked.sort(key=attrgetter("begin"))
+
+
+class Waker:
+    """Asked packet by packet, in their order, which wait each of them ended."""
+
+    def __init__(self, index: Index, waits: Waits) -> None:
+        self._index = index
+        self._waits = waits.of
+        self._receivers: dict[tuple[End, End], Socket | None] = {}
+        self._done: set[int] = set()
+
+    def ends(self, packet: Packet) -> Call | None:
+        """The blocked call that `packet` ended; None for none, or when it cannot be decided."""
+        key = packet.source, packet.target
+        receivers = self._receivers
+        if key not in receivers or packet.flags == "S":
+            receivers[key] = self._index.receiver(packet)
+        receiver = receivers[key]
+        if packet.flags == "S":
+            receiver = self._index.listening(packet)
+        found = _waiting(self._waits, receiver, packet, self._done)
+        if found is not None:
+            self._done.add(id(found))
+        return found
 
 
 def _waiting(

@@ -6,7 +6,8 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sockfsm.trace.events import Address, Call, Packet, Site
+from sockfsm.trace.events import Address, Call, Packet, Site, Socket
+from sockfsm.trace.unix_wire import sends
 from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
@@ -21,7 +22,8 @@ if TYPE_CHECKING:
 def lines(trace: Trace, selection: Selection | None = None) -> Iterator[str]:
     """The lines, without their ends. Times are ns: `at` since the trace's start, `wall` since 1970.
 
-    The first key of each object is `type`: trace, process, socket, call, packet or total.
+    The first key of each object is `type`: trace, process, socket, call, packet, message (of AF_UNIX
+    sockets, from the calls of both ends) or total.
     """
     for item in objects(trace, selection or Selection()):
         yield json.dumps(item, separators=(",", ":"))
@@ -29,7 +31,9 @@ def lines(trace: Trace, selection: Selection | None = None) -> Iterator[str]:
 
 def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
     """The same as dicts."""
-    lanes = Lanes(trace)
+    lanes = Lanes(trace, index=True)
+    told = trace.summary(index=True)
+    waker, peers = told.waker(), told.peers
     zero = zero_of(lanes.processes)
     yield {"type": "trace", "path": str(trace.path) if trace.path else None, "zero": zero}
     for process in lanes.processes:
@@ -55,9 +59,14 @@ def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
         }
     tally = Tally()
     for event in ordered(trace.calls(), trace.packets()):
+        woken = waker.ends(event) if isinstance(event, Packet) else None
         if selection.takes(event, lanes, zero):
             tally.add(event)
-            yield _packet(event, zero) if isinstance(event, Packet) else _call(event, zero)
+            yield _packet(event, zero, woken) if isinstance(event, Packet) else _call(event, zero)
+        if isinstance(event, Call) and sends(event):
+            receiver = peers.receiver(event)
+            if selection.takes(event, lanes, zero, receiver):
+                yield _message(event, receiver, zero)
     yield {
         "type": "total",
         "calls": tally.calls,
@@ -102,7 +111,19 @@ def _call(call: Call, zero: int) -> dict[str, Any]:
     }
 
 
-def _packet(packet: Packet, zero: int) -> dict[str, Any]:
+def _message(call: Call, receiver: Socket | None, zero: int) -> dict[str, Any]:
+    """What an AF_UNIX send moved, from the calls of both ends: there is no packet."""
+    return {
+        "type": "message",
+        "at": call.begin - zero,
+        "wall": call.wall,
+        "length": call.done,
+        "socket": call.socket.identity if call.socket else None,
+        "receiver": receiver.identity if receiver else None,
+    }
+
+
+def _packet(packet: Packet, zero: int, woken: Call | None) -> dict[str, Any]:
     cause = packet.call
     return {
         "type": "packet",
@@ -120,6 +141,13 @@ def _packet(packet: Packet, zero: int) -> dict[str, Any]:
         "cause": None
         if cause is None
         else {"method": cause.method, "at": cause.begin - zero, "site": _site(cause.site)},
+        "ends": None
+        if woken is None or woken.socket is None
+        else {
+            "method": woken.method,
+            "at": woken.begin - zero,
+            "socket": woken.socket.identity,
+        },
     }
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
@@ -23,14 +22,16 @@ class Lanes:
 
     processes, sockets: those that made a call, as they stood when this was made; each look at a
     trace reads its files anew. states: identity -> the last state then. A socket that appears later,
-    while the program runs, gets the next number.
+    while the program runs, gets the next number. index: packets are asked for next.
     """
 
-    def __init__(self, trace: Trace) -> None:
-        self.sockets: dict[str, Socket] = {}
-        self.states: dict[str, str] = {}
-        self._threads: dict[tuple[str, int], Thread] = {}
-        self.processes = self._met(trace)
+    def __init__(self, trace: Trace, *, index: bool = False) -> None:
+        told = trace.summary(index=index)
+        self.sockets = dict(told.sockets)
+        self.states = told.states
+        self._threads = told.threads
+        met = {log for log, _ in told.threads}
+        self.processes = [p for p in told.processes if p.log in met] or told.processes
         self._sockets: dict[str, str] = {}
         self._processes: dict[str, str] = {}
         self._ends: dict[tuple[object, object], Socket] = {}
@@ -45,18 +46,6 @@ class Lanes:
             if local is not None:
                 self._ends[local, _endpoint(socket.remote)] = socket
         self.lonely = len(self.processes) <= 1
-
-    def _met(self, trace: Trace) -> list[Process]:
-        """Read the trace once; its processes, the first started first."""
-        sockets, states, processes = self.sockets, self.states, {}
-        for call in trace.calls():
-            process = processes[call.process.log] = call.process
-            self._threads[process.log, call.thread.number] = call.thread
-            if call.socket is not None:
-                identity = call.socket.identity
-                sockets[identity] = call.socket
-                states[identity] = call.after
-        return sorted(processes.values(), key=attrgetter("started")) or trace.processes
 
     def socket(self, socket: Socket | None) -> str:
         """`#3`; `-` for None."""

@@ -6,7 +6,7 @@ import re
 from dataclasses import dataclass
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.events import Call, Packet
+from sockfsm.trace.events import Call, Packet, Socket
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import moment
 from sockfsm.views.text import plain
@@ -36,8 +36,13 @@ class Selection:
     since: int | None = None
     until: int | None = None
 
-    def takes(self, event: Call | Packet, lanes: Lanes, zero: int) -> bool:
-        """Whether `event` is to be shown, `zero` the monotonic ns of the trace's start."""
+    def takes(
+        self, event: Call | Packet, lanes: Lanes, zero: int, receiver: Socket | None = None
+    ) -> bool:
+        """Whether `event` is to be shown, `zero` the monotonic ns of the trace's start.
+
+        receiver: of the message that a call sends, when that is the question.
+        """
         offset = moment(event) - zero
         if self.since is not None and offset < self.since:
             return False
@@ -53,5 +58,4 @@ class Selection:
             return True
         if isinstance(event, Packet):
             receiver = lanes.receiver(event)
-            return receiver is not None and receiver.identity in self.sockets
-        return False
+        return receiver is not None and receiver.identity in self.sockets

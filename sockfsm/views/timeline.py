@@ -10,6 +10,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from sockfsm.trace.events import Call, Packet, Process, Socket
+from sockfsm.trace.unix_wire import sends
 from sockfsm.views.frame import COLUMNS, footer, header
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import moment, ordered
@@ -29,6 +30,10 @@ Field = tuple[int, str, str]
 """(column it should begin at, text, colour)."""
 
 
+def _name(call: Call) -> str:
+    return plain(call.method).partition("(")[0]
+
+
 def zero_of(processes: list[Process]) -> int:
     """The monotonic ns from which a timeline counts: the first traced process' start."""
     return min((process.started for process in processes), default=0)
@@ -39,7 +44,7 @@ class Timeline:
 
     def __init__(self, trace: Trace, paint: Paint | None = None) -> None:
         self.trace = trace
-        self.lanes = Lanes(trace)
+        self.lanes = Lanes(trace, index=True)
         self.zero = zero_of(self.lanes.processes)
         self._paint = paint or Paint(False)
         self._relative = Relative()
@@ -51,18 +56,26 @@ class Timeline:
         """Header, events and footer. Holds counts and a bounded number of events, no more."""
         selection = selection or Selection()
         tally = Tally()
+        told = self.trace.summary(index=True)
+        waker, peers = told.waker(), told.peers
         yield from header(self.trace, self.lanes, self._paint)
         for event in ordered(self.trace.calls(), self.trace.packets()):
             # Sequence numbers are relative to the opening, also where that is not shown.
             numbers = self._relative.numbers(event) if isinstance(event, Packet) else (0, None)
-            made = None if isinstance(event, Packet) else self.lanes.made_by(event)
-            if not selection.takes(event, self.lanes, self.zero):
-                continue
-            tally.add(event)
             if isinstance(event, Packet):
-                yield from self.packet(event, numbers)
-            else:
+                woken = waker.ends(event)
+                if selection.takes(event, self.lanes, self.zero):
+                    tally.add(event)
+                    yield from self.packet(event, numbers, woken)
+                continue
+            made = self.lanes.made_by(event)
+            if selection.takes(event, self.lanes, self.zero):
+                tally.add(event)
                 yield from self.call(event, made)
+            if sends(event):
+                receiver = peers.receiver(event)
+                if selection.takes(event, self.lanes, self.zero, receiver):
+                    yield from self.message(event, receiver)
         yield from footer(self.trace, self.lanes, self._paint, tally, self.zero)
 
     def call(self, call: Call, made: Socket | None = None) -> Iterator[str]:
@@ -94,8 +107,26 @@ class Timeline:
         if not call.explained:
             yield from self._remark(doubt(call), "magenta")
 
-    def packet(self, packet: Packet, numbers: tuple[int, int | None]) -> Iterator[str]:
-        """One packet as an arrow from end to end, with the call that caused it."""
+    def message(self, call: Call, receiver: Socket | None) -> Iterator[str]:
+        """What a send on an AF_UNIX socket moved: an arrow too, though no packet exists."""
+        untraced = call.address or (call.socket.remote if call.socket else None)
+        target = self.lanes.socket(receiver) if receiver else address(untraced)
+        sender = self.lanes.socket(call.socket)
+        fields = [
+            (self._indent, f"{sender} --message--> {target}", "cyan"),
+            (self._indent + 24, f"len {call.done}", "cyan"),
+            (_STATES, "(from the calls)", "dim"),
+            (0, "", ""),
+        ]
+        yield from self._laid(self._start(call, self._nobody, ""), fields)
+
+    def packet(
+        self, packet: Packet, numbers: tuple[int, int | None], woken: Call | None = None
+    ) -> Iterator[str]:
+        """One packet as an arrow from end to end, with the call that caused it.
+
+        woken: the call whose wait it ended.
+        """
         sender = self.lanes.socket(packet.socket) if packet.socket else address(packet.source)
         receiver = self.lanes.receiver(packet)
         target = self.lanes.socket(receiver) if receiver else address(packet.target)
@@ -104,11 +135,13 @@ class Timeline:
             ack = "" if numbers[1] is None else f"ack {numbers[1]} "
             details = f"seq {numbers[0]} {ack}{details}"
         cause = packet.call
-        by = f"by {plain(cause.method).partition('(')[0]}" if cause is not None else ""
+        words = [f"by {_name(cause)}"] if cause is not None else []
+        if woken is not None:
+            words.append(f"ends {_name(woken)} of {self.lanes.socket(woken.socket)}")
         fields = [
             (self._indent, f"{sender} --{flags(packet)}--> {target}", "cyan"),
             (self._indent + 24, details, "cyan"),
-            (_STATES, by, "dim"),
+            (_STATES, ", ".join(words), "dim"),
             (0, place(cause.site) if cause is not None else "", "dim"),
         ]
         yield from self._laid(self._start(packet, self._nobody, ""), fields)
