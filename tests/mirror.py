@@ -120,6 +120,18 @@ def lost_segments(mirror: Mirror) -> None:
     mirror.lose = lambda packet: False
 
 
+def settle() -> None:
+    """Wait until the last segments have arrived: then only TIME_WAIT is left in this namespace."""
+    deadline = time.monotonic() + 10
+    while time.monotonic() < deadline:
+        with open("/proc/net/tcp") as file:
+            states = {line.split()[3] for line in file.readlines()[1:]}
+        if states <= {"06"}:
+            return
+        time.sleep(0.005)
+    raise TimeoutError(f"TCP states {sorted(states)} do not settle")
+
+
 def main(path: str) -> None:
     """Enter a namespace, make all cases, capture them into `path`."""
     from pathlib import Path
@@ -133,6 +145,7 @@ def main(path: str) -> None:
         with Capture.start(Path(path), interface="mirror0"):
             simultaneous_open_and_close()
             lost_segments(mirror)
+            settle()
     finally:
         mirror.close()
 
