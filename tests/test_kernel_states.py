@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -16,7 +19,6 @@ from sockfsm.wire.kernel_states import (
     FILE,
     KernelState,
     KernelStates,
-    KernelStatesError,
     parse,
     read,
 )
@@ -42,13 +44,42 @@ def test_a_line_of_the_kernel() -> None:
     )
 
 
+def lacking() -> str:
+    """What this environment lacks to record, told without asking the code under test; '' if nothing."""
+    status = Path("/proc/self/status").read_text()
+    (effective,) = (int(line.split()[1], 16) for line in status.splitlines() if "CapEff" in line)
+    if os.geteuid() != 0 or not effective >> 21 & 1:
+        return "needs root with CAP_SYS_ADMIN"
+    if "tracefs" not in Path("/proc/filesystems").read_text():
+        return "needs a kernel with tracefs"
+    return ""
+
+
+def test_not_permitted() -> None:
+    """As a user without capabilities, everywhere: one line that says what to do."""
+    code = """
+import os
+from sockfsm.wire.kernel_states import KernelStates, KernelStatesError
+if os.getuid() == 0:
+    os.setgroups([]); os.setgid(65534); os.setuid(65534)
+try:
+    KernelStates.start()
+except KernelStatesError as error:
+    print(error)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.count("\n") == 1
+    assert "no tracefs" in done.stdout
+    if "tracefs" in Path("/proc/filesystems").read_text():
+        assert "run as root, or leave out --kernel-states" in done.stdout
+
+
 @pytest.fixture
 def recorded(tmp_path: Path) -> tuple[Path, list[tuple[tuple[str, int], tuple[str, int]]]]:
     """Connections of several sorts with packets and the kernel's states; root can have them."""
-    try:
-        states = KernelStates.start()
-    except KernelStatesError as error:
-        pytest.skip(f"needs root and a kernel with tracefs: {error}")
+    if missing := lacking():
+        pytest.skip(missing)
+    states = KernelStates.start()
     with Capture.start(tmp_path / "packets.pcapng"):
         ends = [
             case()

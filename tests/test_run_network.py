@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -20,23 +21,45 @@ print(os.readlink("/proc/self/ns/net"), os.getuid())
 """
 
 
-def run(tmp_path: Path, *options: str) -> tuple[Trace, subprocess.CompletedProcess[str]]:
+def run(
+    tmp_path: Path, *options: str, under: tuple[str, ...] = ()
+) -> tuple[Trace, subprocess.CompletedProcess[str]]:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", tmp_path / "trace", *options, program]
+    command = [*under, sys.executable, "-m", "sockfsm", "run", "-o", tmp_path / "trace"]
+    command += [*options, program]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
     return Trace.open(tmp_path / "trace"), done
 
 
 def test_own_network(tmp_path: Path) -> None:
-    import os
-
     trace, done = run(tmp_path, "--own-network")
     network, user = done.stdout.split()
     assert network != os.readlink("/proc/self/ns/net")
     assert int(user) == os.getuid()
     assert "only its own loopback" in done.stderr
     assert [p.flags for p in trace.packets()][:3] == ["S", "SA", "A"]
+
+
+# As root these leave all but the capability to capture; others do not have it anyway.
+WITHOUT = ("setpriv", "--bounding-set", "-net_raw", "--inh-caps", "-net_raw")
+UNPERMITTED = WITHOUT if os.getuid() == 0 else ()
+
+
+def test_without_permission_it_goes_on_and_says_how_to_permit(tmp_path: Path) -> None:
+    trace, done = run(tmp_path, under=UNPERMITTED)
+    (line,) = done.stderr.splitlines()
+    for way in ("root", "setcap cap_net_raw", "--own-network", "--no-capture"):
+        assert way in line
+    assert [c.method for c in trace.calls()].count("accept") == 1
+    assert list(trace.packets()) == []
+    assert "no permission" in json.loads((trace.path / "trace.json").read_text())["capture"]
+
+
+def test_own_network_needs_no_permission(tmp_path: Path) -> None:
+    trace, _ = run(tmp_path, "--own-network", under=UNPERMITTED)
+    assert [p.flags for p in trace.packets()][:3] == ["S", "SA", "A"]
+    assert all(p.socket is not None for p in trace.packets())
 
 
 def test_kernel_states(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ import re
 import sys
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from errno import EACCES, EPERM
 from pathlib import Path
 from socket import inet_ntoa
 from struct import pack
@@ -191,21 +192,29 @@ def read(path: Path) -> tuple[list[KernelState], int]:
     return states, lost
 
 
+def _refused(code: int) -> KernelStatesError:
+    advice = ": run as root, or leave out --kernel-states" if code in (EPERM, EACCES) else ""
+    return KernelStatesError(f"no tracefs ({os.strerror(code)}){advice}")
+
+
 def _tracefs() -> int:
     """A descriptor of the root of tracefs: where it is mounted, else a mount that only we see."""
     for path in _MOUNTED:
         if os.path.exists(f"{path}/instances"):
-            return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            try:
+                return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+            except OSError as error:
+                raise _refused(error.errno or 0) from None
     libc = ctypes.CDLL(None, use_errno=True)
     context = libc.syscall(_FSOPEN, b"tracefs", 0)
     if context < 0:
-        raise KernelStatesError(f"no tracefs: {os.strerror(ctypes.get_errno())}")
+        raise _refused(ctypes.get_errno())
     try:
         if libc.syscall(_FSCONFIG, context, _CREATE, None, None, 0) != 0:
-            raise KernelStatesError(f"no tracefs: {os.strerror(ctypes.get_errno())}")
+            raise _refused(ctypes.get_errno())
         mounted: int = libc.syscall(_FSMOUNT, context, 0, 0)
     finally:
         os.close(context)
     if mounted < 0:
-        raise KernelStatesError(f"no tracefs: {os.strerror(ctypes.get_errno())}")
+        raise _refused(ctypes.get_errno())
     return mounted
