@@ -132,6 +132,36 @@ def settle() -> None:
     raise TimeoutError(f"TCP states {sorted(states)} do not settle")
 
 
+def lossy_bulk(mirror: Mirror) -> None:
+    """Of 200,000 bytes every ninth segment is lost, once: fast retransmissions."""
+    seen: set[bytes] = set()
+
+    def lose(packet: bytes) -> bool:
+        number = packet[24:28]
+        if struct.unpack_from(">H", packet, 22)[0] != 5004 or not payload(packet):
+            return False
+        fresh = number not in seen
+        seen.add(number)
+        return fresh and len(seen) % 9 == 0
+
+    mirror.lose = lose
+    with socket.create_server((HERE, 5004)) as listening:
+        client = socket.create_connection((THERE, 5004))
+        data, _ = listening.accept()
+        with client, data:
+            sender = threading.Thread(target=client.sendall, args=(bytes(200_000),))
+            sender.start()
+            read = 0
+            while read < 200_000:
+                read += len(data.recv(65536))
+            sender.join()
+            client.shutdown(socket.SHUT_WR)
+            assert data.recv(1) == b""
+            data.close()
+            assert client.recv(1) == b""
+    mirror.lose = lambda packet: False
+
+
 def main(path: str) -> None:
     """Enter a namespace, make all cases, capture them into `path`."""
     from pathlib import Path
@@ -145,6 +175,7 @@ def main(path: str) -> None:
         with Capture.start(Path(path), interface="mirror0"):
             simultaneous_open_and_close()
             lost_segments(mirror)
+            lossy_bulk(mirror)
             settle()
     finally:
         mirror.close()
