@@ -17,7 +17,17 @@ from typing import Any
 
 from sockfsm.record.layout import CALL, MOST, NUMBER, WAITED
 from sockfsm.tracer.finish import failed, finished
-from sockfsm.tracer.recorder import STRIDE, begin_wait, clock, end_wait, log, me, site_of, sites
+from sockfsm.tracer.recorder import (
+    STRIDE,
+    begin_wait,
+    clock,
+    end_wait,
+    log,
+    me,
+    site_of,
+    sites,
+    waiting,
+)
 from sockfsm.tracer.rows import Tracked, step
 from sockfsm.tracer.sockets import adopt, ready, records
 
@@ -151,17 +161,8 @@ def receiver() -> Callable[..., Any]:
             asked = size if isinstance(size, int) else 0
             failed(tracked, method, error, begin, clock(), asked, False, _getframe(1))
             raise
-        waited = 0
         if data is None:
-            waited = WAITED
-            begin_wait(tracked, method, size, _getframe(1))
-            try:
-                data = original(self, size)
-            except BaseException as error:
-                failed(tracked, method, error, begin, clock(), size, True, _getframe(1))
-                raise
-            finally:
-                end_wait()
+            return wait(self, tracked, method, original, begin, size, (size,))
         done = len(data)
         end = clock()
         try:
@@ -177,7 +178,7 @@ def receiver() -> Callable[..., Any]:
         except KeyError:
             site = site_of(frame)
         memory, slots = log.window
-        head, number, thread = head | waited, tracked.number, me.number
+        number, thread = tracked.number, me.number
         try:
             _pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
         except (StopIteration, StructError):
@@ -201,7 +202,6 @@ def filler() -> Callable[..., Any]:
             size = nbytes or buffer_size(buffer)
             return plain_receive(self, tracked, method, original, size, (buffer, nbytes, flags))
         begin = clock()
-        waited = 0
         try:
             done = original(self, buffer, nbytes, tracked.first_try)
         except BlockingIOError:
@@ -209,18 +209,10 @@ def filler() -> Callable[..., Any]:
         except BaseException as error:
             failed(tracked, method, error, begin, clock(), 0, False, _getframe(1))
             raise
+        end = clock()
         size = nbytes or buffer_size(buffer)
         if done < 0:
-            waited = WAITED
-            begin_wait(tracked, method, size, _getframe(1))
-            try:
-                done = original(self, buffer, nbytes)
-            except BaseException as error:
-                failed(tracked, method, error, begin, clock(), size, True, _getframe(1))
-                raise
-            finally:
-                end_wait()
-        end = clock()
+            return wait(self, tracked, method, original, begin, size, (buffer, nbytes))
         try:
             if done:
                 head, tracked.row = tracked.row[method]
@@ -234,7 +226,7 @@ def filler() -> Callable[..., Any]:
         except KeyError:
             site = site_of(frame)
         memory, slots = log.window
-        head, number, thread = head | waited, tracked.number, me.number
+        number, thread = tracked.number, me.number
         try:
             _pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
         except (StopIteration, StructError):
@@ -242,6 +234,46 @@ def filler() -> Callable[..., Any]:
         return done
 
     return recv_into
+
+
+def wait(
+    self: Socket,
+    tracked: Tracked,
+    method: int,
+    original: Callable[..., Any],
+    begin: int,
+    size: int,
+    arguments: tuple[Any, ...],
+) -> Any:
+    """Nothing had come at the first try: receive as a blocking call does.
+
+    Between waking up and returning lies what delays the program's answer: it is kept short.
+    """
+    frame = _getframe(2)
+    site = begin_wait(tracked, method, size, frame)
+    number, thread = tracked.number, me.number
+    try:
+        result = original(self, *arguments)
+    except BaseException as error:
+        end_wait()
+        failed(tracked, method, error, begin, clock(), size, True, frame)
+        raise
+    end = clock()
+    waiting.pop(thread, None)
+    done = result if isinstance(result, int) else len(result)
+    try:
+        if done:
+            head, tracked.row = tracked.row[method]
+        else:
+            head = step(tracked, method, "eof" if size and ends(self) else "ok")
+    except KeyError:
+        head = step(tracked, method, "ok")
+    memory, slots = log.window
+    try:
+        _pack(memory, next(slots), begin, end, head | WAITED, number, site, thread, size, done)
+    except (StopIteration, StructError):
+        log.write(begin, end, head | WAITED, number, site, thread, min(size, MOST), done)
+    return result
 
 
 _type = _socket.socket.type.__get__
