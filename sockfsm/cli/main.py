@@ -13,9 +13,9 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
-from sockfsm.errors import SockfsmError
+from sockfsm.errors import SockfsmError, UsageError
 
 if TYPE_CHECKING:
     Subparsers = argparse._SubParsersAction[argparse.ArgumentParser]
@@ -73,6 +73,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status
 
 
+class _Parser(argparse.ArgumentParser):
+    """An argument that cannot be taken is one line, not the whole usage."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(f"{message}; see: {self.prog} --help")
+
+
 def commands() -> dict[str, tuple[str, str]]:
     """The part of COMMANDS that is installed."""
     return {name: entry for name, entry in COMMANDS.items() if find_spec(entry[0]) is not None}
@@ -80,7 +87,7 @@ def commands() -> dict[str, tuple[str, str]]:
 
 def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     """The parser, with the full declaration of the one command that `arguments` name."""
-    parser = argparse.ArgumentParser(
+    parser = _Parser(
         prog="sockfsm",
         description="See what your sockets really do: every call, state, wait and packet.",
         epilog=_EXAMPLES,
