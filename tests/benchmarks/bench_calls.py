@@ -12,6 +12,7 @@ from __future__ import annotations
 import _socket
 import logging
 import os
+import resource
 import shutil
 import socket
 import statistics
@@ -175,23 +176,26 @@ def transition(rounds: int) -> None:
 def flatness(rounds: int) -> None:
     """The cost of a call with few and with many sockets, after few and after many events."""
     few, many, early, late = [], [], [], []
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (min(max(soft, 4096), hard), hard))
     with traced():
         a, b = socket.socketpair()
         per_call(a, b)
         crowd: list[socket.socket] = []
         for _ in range(rounds):
             few.append(per_call(a, b))
-            crowd = [sock for _ in range(450) for sock in socket.socketpair()]
+            crowd = [sock for _ in range(1000) for sock in socket.socketpair()]
+            per_call(a, b, 400)
             many.append(per_call(a, b))
             for sock in crowd:
                 sock.close()
     with traced():
         early += [per_call(a, b) for _ in range(rounds)]
-        per_call(a, b, 1_000_000)
+        per_call(a, b, 3_000_000)
         late += [per_call(a, b) for _ in range(rounds)]
     m = statistics.median
     print(f"from 2 to {len(crowd)} sockets: {m(many) / m(few):.3f} x")
-    print(f"from 10,000 to 1,000,000 events: {m(late) / m(early):.3f} x")
+    print(f"from 10,000 to 3,000,000 events: {m(late) / m(early):.3f} x")
     a.close()
     b.close()
 
