@@ -105,9 +105,6 @@ METHODS: tuple[tuple[str, str], ...] = (
 """Number -> (what the program called, its word in the machine); written into every log."""
 
 NUMBER = {method: number for number, (method, _) in enumerate(METHODS)}
-BIRTHS = frozenset(
-    NUMBER[method] for method in ("socket", "accepted", "socketpair", "adopt", "dup", "fromfd")
-)
 
 
 def inet(host: str, port: int) -> int:

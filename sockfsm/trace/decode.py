@@ -36,7 +36,6 @@ _UNKNOWN = 0xFFF
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
 _DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
-_TELLING = frozenset({"accept"})
 _Ready = tuple[str, str, str, int, tuple[str | bool, ...]]
 """method, call, outcome, errno, and from `before` to `predicted`."""
 
@@ -192,7 +191,7 @@ class Decoder:
             bool(head & ENFORCED),
             predicted,
         )
-        if socket is not None and not form and word not in _BIRTHS and word not in _TELLING:
+        if socket is not None and not form and word not in _BIRTHS and word != "accept":
             heads = self._heads.setdefault(socket.kind, {})
             heads[head] = call.method, call.call, call.outcome, call.errno, tuple(call[13:])
             self._known[number] = socket, heads

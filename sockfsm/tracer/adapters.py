@@ -14,7 +14,8 @@ from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.finish import failed, finished
 from sockfsm.tracer.recorder import begin_wait, clock, end_wait, inside
 from sockfsm.tracer.rows import Tracked
-from sockfsm.tracer.sockets import adopt, blocks, ready, records, released, unclaimed
+from sockfsm.tracer.sockets import blocks, ready, released, tracked_by, unclaimed
+from sockfsm.tracer.transfer import buffer_size
 
 Method = Callable[..., Any]
 
@@ -55,13 +56,7 @@ def _traced(
 
 
 def _size(value: Any) -> int:
-    if isinstance(value, int):
-        return max(value, 0)
-    try:
-        with memoryview(value) as view:
-            return view.nbytes
-    except TypeError:
-        return 0
+    return max(value, 0) if isinstance(value, int) else buffer_size(value)
 
 
 def _moved(result: Any) -> int:
@@ -85,7 +80,7 @@ def _secured(sock: Any) -> Tracked | None:
     """The model of an SSL socket whose handshake has an SSL object; plain calls are traced below."""
     if sock._sslobj is None:
         return None
-    return records.get(id(sock)) or adopt(sock)
+    return tracked_by(sock)
 
 
 def _ssl(module: ModuleType) -> list[tuple[type, str, Method]]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockfsm.tracer import session as _session
 from sockfsm.tracer.block import folder_for
-from sockfsm.tracer.sockets import adopt, records
+from sockfsm.tracer.sockets import tracked_by
 
 if TYPE_CHECKING:
     from sockfsm.trace.events import Call
@@ -41,13 +41,12 @@ class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
     @property
     def history(self) -> tuple[Call, ...]:
         """The calls on this socket so far."""
-        tracked = records.get(id(self)) or adopt(self)
-        return _session.history(tracked.number)
+        return _session.history(tracked_by(self).number)
 
 
 def state(sock: _stdlib.socket) -> str:
     """The flat state of any traced socket; one from outside is adopted first."""
-    return (records.get(id(sock)) or adopt(sock)).row.state
+    return tracked_by(sock).row.state
 
 
 # What `accept` makes.

@@ -13,7 +13,7 @@ from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
 from sockfsm.tracer.calls import SHUTDOWN
 from sockfsm.tracer.recorder import clock, log, me, site_of
 from sockfsm.tracer.rows import Tracked, head
-from sockfsm.tracer.sockets import adopt, records
+from sockfsm.tracer.sockets import tracked_by
 
 if TYPE_CHECKING:
     from sockfsm.trace.events import Call
@@ -103,7 +103,7 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
     """`method`, asked for only when the machine takes the call."""
 
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        tracked = records.get(id(self)) or adopt(self)
+        tracked = tracked_by(self)
         number = SHUTDOWN.get(args[0], 0) if name == "shutdown" and args else _GUARDED.get(name, 0)
         refusal = tracked.row.refusal(number) if number else ""
         if refusal:
