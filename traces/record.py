@@ -2,19 +2,25 @@
 
 Each program of programs/ runs, unmodified, under `sockfsm run` in a temporary working folder. The
 paths of this machine are then taken out of what was recorded (`relative`): source files are named
-relative to the working folder or to Python's library, and the interpreter is `python3`. All this
-happens in a network namespace of our own, so no other program's packets are on the loopback.
+relative to the working folder or to Python's library, and the interpreter is `python3`.
+
+Each runs in a network namespace of its own, so no other program's packets are on the loopback. What
+the packets have to pass there is in wires/: NAME.nft are nftables rules that lose some of them,
+NAME.py plays the far end of a network device. Root also records the kernel's own TCP states.
 """
 
 from __future__ import annotations
 
+import ctypes
 import json
+import os
 import shutil
 import signal
 import subprocess
 import sys
 import sysconfig
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,33 +35,51 @@ from sockfsm.wire import namespace
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
+WIRES = HERE / "wires"
 PICTURE = "path.svg"
 PICTURED = ("tcp-echo", "wrong-order", "shutdown-trap")
 """The traces whose path the README shows."""
 
 
 def main(arguments: list[str]) -> int:
-    """Record the named programs, or all; 1 when a capture was not permitted."""
+    """Record the named programs, or all; 1 when one could not be recorded completely."""
     if arguments == ["--pictures"]:
         for name in PICTURED:
             (HERE / name / PICTURE).write_bytes(draw(picture(HERE / name), "svg"))
         return 0
     # A background job of a shell is born with SIGINT ignored, and http_fetch sends one.
     signal.signal(signal.SIGINT, signal.default_int_handler)
-    namespace.enter()
     chosen = arguments or sorted(file.stem for file in PROGRAMS.glob("*.py"))
-    complete = [record(name, HERE / name.replace("_", "-")) for name in chosen]
+    complete = []
+    for name in chosen:
+        child = os.fork()
+        if child == 0:
+            status = 1
+            try:
+                status = 0 if record(name, HERE / name.replace("_", "-")) else 1
+            finally:
+                sys.stdout.flush()
+                os._exit(status)
+        complete.append(os.waitpid(child, 0)[1] == 0)
     return 0 if all(complete) else 1
 
 
 def record(name: str, folder: Path) -> bool:
-    """Record one program into `folder`, which is replaced; whether its packets are there."""
+    """Record one program into `folder`, which is replaced; whether its packets are there.
+
+    This process must have a single thread; it ends up in a network namespace of its own.
+    """
+    permitted = alone()
     with TemporaryDirectory(prefix="sockfsm-traces-") as temporary:
         work = Path(temporary).resolve()
         shutil.copy(PROGRAMS / f"{name}.py", work)
         result = work / "trace"
-        command = [sys.executable, "-m", "sockfsm", "run", "-o", str(result), f"{name}.py"]
-        subprocess.run(command, cwd=work, check=True)
+        command = [sys.executable, "-m", "sockfsm", "run", "-o", str(result)]
+        if permitted:
+            command += ["--kernel-states"]
+        with wire(name) as interface:
+            command += ["--interface", interface, f"{name}.py"]
+            subprocess.run(command, cwd=work, check=True)
         library = sysconfig.get_path("stdlib")
         python = f"python{sys.version_info.major}.{sys.version_info.minor}"
         names = {f"{work}/": "", f"{library}/": f"{python}/", sys.executable: "python3"}
@@ -68,6 +92,36 @@ def record(name: str, folder: Path) -> bool:
     size = sum(file.stat().st_size for file in folder.iterdir())
     print(f"{folder.name}: {size:,} bytes{'' if captured else ', WITHOUT PACKETS'}")
     return captured
+
+
+def alone() -> bool:
+    """Enter a network namespace of our own; whether the kernel's TCP states may be recorded there.
+
+    They are root's: one who is root does not enter a user namespace.
+    """
+    if os.geteuid() == 0 and ctypes.CDLL(None).unshare(namespace.CLONE_NEWNET) == 0:
+        namespace.raise_interface("lo")
+        return True
+    namespace.enter()
+    return False
+
+
+@contextmanager
+def wire(name: str) -> Iterator[str]:
+    """What the program's packets have to pass, while it runs: the interface to capture."""
+    rules, host = WIRES / f"{name}.nft", WIRES / f"{name}.py"
+    if rules.exists():
+        subprocess.run(["nft", "-f", rules], check=True)
+    if not host.exists():
+        yield "lo"
+        return
+    with subprocess.Popen(
+        [sys.executable, host], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as peer:
+        assert peer.stdin is not None
+        assert peer.stdout is not None
+        # It names its interface when that is there, and ends when its input does.
+        yield peer.stdout.readline().strip()
 
 
 def picture(folder: Path) -> Graph:

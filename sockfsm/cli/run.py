@@ -40,7 +40,8 @@ def add(subparsers: Subparsers) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="sockfsm run [-o DIR] [--enforce] [--no-capture | --payload] [--all-packets]\n"
-        "                   [--own-network] [--kernel-states] (PROGRAM | -m MODULE) [ARGS ...]",
+        "                   [--interface NAME] [--own-network] [--kernel-states]\n"
+        "                   (PROGRAM | -m MODULE) [ARGS ...]",
     )
     parser.add_argument("-o", dest="output", metavar="DIR", help="the trace's folder, new or empty")
     parser.add_argument(
@@ -51,6 +52,9 @@ def add(subparsers: Subparsers) -> None:
         "--all-packets",
         action="store_true",
         help="keep all of loopback's packets, not only the traced connections'",
+    )
+    parser.add_argument(
+        "--interface", default="lo", metavar="NAME", help="capture this interface (default: lo)"
     )
     parser.add_argument(
         "--payload", action="store_true", help="keep the packets' payload too, not only headers"
@@ -86,6 +90,7 @@ def run(args: argparse.Namespace) -> int:
         own_network=args.own_network,
         kernel_states=args.kernel_states,
         payload=args.payload,
+        interface=args.interface,
     )
     if args.output is None or sys.stderr.isatty():
         shown = shlex.quote(os.path.relpath(folder))

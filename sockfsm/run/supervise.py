@@ -27,11 +27,12 @@ def supervise(
     own_network: bool = False,
     kernel_states: bool = False,
     payload: bool = False,
+    interface: str = "lo",
 ) -> int:
     """Run `command` traced into `folder`; its return code, negative for a signal.
 
     own_network: in a network namespace of its own, where capturing needs no root. kernel_states:
-    record the kernel's own TCP states too. payload: keep whole packets.
+    record the kernel's own TCP states too. payload: keep whole packets. interface: to capture.
     UsageError when it cannot be started.
     """
     trace = Trace(folder)
@@ -42,7 +43,7 @@ def supervise(
 
         namespace.enter()
         _report(namespace.MEANING)
-    running = begin(trace, _report, payload=payload) if capture else None
+    running = begin(trace, _report, payload=payload, interface=interface) if capture else None
     relay = Relay()
     try:
         child = subprocess.Popen(
@@ -57,9 +58,9 @@ def supervise(
         raise UsageError(f"{command[0]}: cannot be run: {error.strerror}") from None
     code = relay.wait(child)
     relay.restore()
+    tidy(trace)
     if states is not None:
         finish_states(states, trace, _report)
-    tidy(trace)
     if running is not None:
         finish(running, trace, all_packets=all_packets)
     describe(trace, status=code)

@@ -38,6 +38,11 @@ class Endpoints:
     def has(self, packet: Packet | None) -> bool:
         """Whether one of the packet's ends is a traced one."""
         return packet is not None and any(
-            (packet.protocol, host, port) in self._ends or (packet.protocol, port) in self._ports
-            for host, port in (packet.source, packet.target)
+            self.holds(packet.protocol, host, port) for host, port in (packet.source, packet.target)
         )
+
+    def holds(self, protocol: str, host: str, port: int) -> bool:
+        """Whether that is the name of a traced end. host: '' when it is not known."""
+        if (protocol, host, port) in self._ends or (protocol, port) in self._ports:
+            return True
+        return not host and any(end[0] == protocol and end[2] == port for end in self._ends)

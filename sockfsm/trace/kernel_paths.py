@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sockfsm.trace.tcp_path import paths
 from sockfsm.wire.findings import Connection
-from sockfsm.wire.kernel_states import KernelState
+from sockfsm.wire.kernel_states import KernelState, lives
 
 End = tuple[str, int]
 SLACK = 1_000_000_000  # connect may have begun, and the last state may come, that much apart (ns)
@@ -16,16 +16,11 @@ class KernelPaths:
     """All recorded changes, to be asked for a connection's two ends."""
 
     def __init__(self, states: Iterable[KernelState]) -> None:
-        socks: dict[int, list[KernelState]] = {}
-        for state in states:
-            socks.setdefault(state.sock, []).append(state)
-        # The kernel uses a socket's memory again: a life ends where CLOSED is reached.
         self._lives: dict[tuple[int, int], list[list[KernelState]]] = {}
-        for changes in socks.values():
-            for life in _lives(changes):
-                ports = next(((s.source[1], s.target[1]) for s in life if s.source[1]), None)
-                if ports is not None:
-                    self._lives.setdefault(ports, []).append(life)
+        for life in lives(states):
+            ports = next(((s.source[1], s.target[1]) for s in life if s.source[1]), None)
+            if ports is not None:
+                self._lives.setdefault(ports, []).append(life)
 
     def of(self, connection: Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The states that (client, server) went through; empty for an end that was not seen."""
@@ -53,12 +48,3 @@ def difference(connection: Connection, kernel: tuple[tuple[str, ...], tuple[str,
         if theirs and theirs != expected:
             said.append(f"{who}: by the segments {' > '.join(ours)}")
     return "; ".join(said)
-
-
-def _lives(changes: list[KernelState]) -> list[list[KernelState]]:
-    lives: list[list[KernelState]] = [[]]
-    for state in changes:
-        if lives[-1] and state.before in ("CLOSED", "LISTEN") and lives[-1][-1].after == "CLOSED":
-            lives.append([])
-        lives[-1].append(state)
-    return lives

@@ -14,15 +14,18 @@ if TYPE_CHECKING:
     from sockfsm.wire.kernel_states import KernelStates
 
 
-def begin(trace: Trace, report: Callable[[str], None], *, payload: bool = False) -> Capture | None:
+def begin(
+    trace: Trace, report: Callable[[str], None], *, payload: bool = False, interface: str = "lo"
+) -> Capture | None:
     """Start capturing into the trace; None where that is not permitted, after one line of why.
 
-    payload: keep whole packets, not only their headers.
+    payload: keep whole packets, not only their headers. fork: as for `Capture.start`.
     """
     from sockfsm.wire.capture import EVERYTHING, HEADERS, Capture, CaptureError
 
     try:
-        return Capture.start(trace.path / PACKETS, snap=EVERYTHING if payload else HEADERS)
+        snap = EVERYTHING if payload else HEADERS
+        return Capture.start(trace.path / PACKETS, interface=interface, snap=snap)
     except CaptureError as error:
         report(f"no packets: {error}")
         describe(trace, capture=f"no packets: {error}")
@@ -60,11 +63,16 @@ def begin_states(trace: Trace, report: Callable[[str], None]) -> KernelStates | 
 
 
 def finish_states(states: KernelStates, trace: Trace, report: Callable[[str], None]) -> None:
-    """Write what the kernel told into the trace."""
-    from sockfsm.wire.kernel_states import FILE, KernelStatesError
+    """Write what the kernel told of traced sockets into the trace."""
+    from sockfsm.wire.kernel_states import FILE, KernelState, KernelStatesError
+
+    traced = Endpoints(trace.calls())
+
+    def wanted(life: list[KernelState]) -> bool:
+        return any(traced.holds("tcp", *end) for s in life for end in (s.source, s.target))
 
     try:
-        changes, lost = states.stop(trace.path / FILE)
+        changes, lost = states.stop(trace.path / FILE, wanted)
     except KernelStatesError as error:
         report(str(error))
         return

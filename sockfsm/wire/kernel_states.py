@@ -12,9 +12,10 @@ import json
 import os
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from errno import EACCES, EPERM
+from operator import attrgetter
 from pathlib import Path
 from socket import inet_ntoa
 from struct import pack
@@ -107,22 +108,30 @@ class KernelStates:
             raise KernelStatesError(f"this kernel does not tell TCP states: {error}") from None
         return made
 
-    def stop(self, path: Path) -> tuple[int, int]:
-        """End and write what was recorded to `path`: (changes, changes that were lost)."""
+    def stop(
+        self, path: Path, wanted: Callable[[list[KernelState]], bool] | None = None
+    ) -> tuple[int, int]:
+        """End and write what was recorded to `path`: (changes written, changes that were lost).
+
+        wanted: whether to keep a socket, asked with all its changes; the kernel tells of every
+        socket of the machine.
+        """
         try:
             self._write(f"{EVENT}/enable", "0")
             lost = sum(self._lost(cpu) for cpu in range(os.cpu_count() or 1))
-            changes = 0
-            with open(path, "w") as file, self._open("trace") as lines:
+            with self._open("trace") as lines:
+                states = list(parse(lines))
+            if wanted is not None:
+                kept = [state for life in lives(states) if wanted(life) for state in life]
+                states = sorted(kept, key=attrgetter("time"))
+            with open(path, "w") as file:
                 file.write(json.dumps({"lost": lost}) + "\n")
-                for state in parse(lines):
-                    file.write(json.dumps(state) + "\n")
-                    changes += 1
+                file.writelines(json.dumps(state) + "\n" for state in states)
         except OSError as error:
             raise KernelStatesError(f"the kernel's states are not written: {error}") from None
         finally:
             self._remove()
-        return changes, lost
+        return len(states), lost
 
     def _lost(self, cpu: int) -> int:
         with suppress(FileNotFoundError), self._open(f"per_cpu/cpu{cpu}/stats") as lines:
@@ -168,6 +177,20 @@ def parse(lines: Iterable[str]) -> Iterator[KernelState]:
             (hosts[0], values["sport"]),
             (hosts[1], values["dport"]),
         )
+
+
+def lives(states: Iterable[KernelState]) -> Iterator[list[KernelState]]:
+    """The changes of each socket. The kernel uses its memory again: a life ends with CLOSED."""
+    running: dict[int, list[KernelState]] = {}
+    for state in states:
+        life = running.get(state.sock)
+        if life and state.before in ("CLOSED", "LISTEN") and life[-1].after == "CLOSED":
+            yield life
+            life = None
+        if life is None:
+            life = running[state.sock] = []
+        life.append(state)
+    yield from running.values()
 
 
 def _host(number: int) -> str:
