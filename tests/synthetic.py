@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from sockfsm.trace.events import Call, Packet, Process, Site, Socket, Thread, Wait
+from sockfsm.trace.events import Call, Cause, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.trace.summary import Summary
 
 MS = 1_000_000
@@ -85,11 +85,31 @@ class Story:
         return call
 
     def packet(
-        self, at: float, source: Socket, target: Socket, flags: str, **fields: object
+        self,
+        at: float,
+        source: Socket,
+        target: Socket,
+        flags: str,
+        call: Call | None = None,
+        **fields: object,
     ) -> Packet:
         time = 1_000 * MS + round(at * MS)
+        cause = Cause("call", "", (call,)) if call is not None else Cause("kernel", "ACK")
         packet = Packet(
-            time, time, "tcp", source.local, target.local, flags, 0, 0, 65535, 0, b"", 1, source
+            time,
+            time,
+            "tcp",
+            source.local,
+            target.local,
+            flags,
+            0,
+            0,
+            65535,
+            0,
+            b"",
+            1,
+            source,
+            cause,
         )._replace(**fields)
         self.seen.append(packet)
         return packet

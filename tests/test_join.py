@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from sockfsm.trace.causes import SEVERAL
 from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
+from sockfsm.trace.index import NOT_TRACED
 from sockfsm.trace.join import join
 from sockfsm.trace.trace import Trace
 from sockfsm.trace.wakes import wakes
@@ -191,9 +193,11 @@ def test_two_threads_that_send_at_once() -> None:
     ]
     mid = toy_packet(500 * US, "PA", seq=1, length=10)
     (packet,) = join(calls, [mid])
-    assert (packet.socket, packet.call) == (made, None)
+    assert (packet.socket, packet.cause) == (made, SEVERAL)
     story = [toy_packet(50 * US, "S"), mid]
-    assert [p.call for p in join(calls, story)] == [calls[0], calls[1]]
+    assert [p.call for p in join(calls, story)] == [calls[0], None]
+    both = [story[0], toy_packet(920 * US, "PA", seq=1, length=20)]
+    assert [p.cause.calls for p in join(calls, both)][1] == (calls[1], calls[2])
 
 
 def test_tls_bytes_are_not_counted() -> None:
@@ -216,4 +220,4 @@ def test_a_fin_that_nobody_asked_for() -> None:
 
 def test_packets_of_nobody() -> None:
     stranger = toy_packet(5, "S")
-    assert list(join([], [stranger])) == [stranger]
+    assert list(join([], [stranger])) == [stranger._replace(cause=NOT_TRACED)]

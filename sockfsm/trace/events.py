@@ -144,13 +144,26 @@ class Wait(NamedTuple):
     site: Site | None
 
 
+class Cause(NamedTuple):
+    """Why a packet was sent.
+
+    who: `call`, the program asked for it by `calls`; `kernel`, TCP sent it of itself; `unknown`, it
+    cannot be decided. why: a few words: what the kernel sent or what is wanting; of a call, `queued`
+    when it had returned before the packet went out, else ''. calls: in order; more than one where a
+    segment has bytes of several sends, or FIN with the last bytes; of a retransmission, whose bytes.
+    """
+
+    who: str
+    why: str = ""
+    calls: tuple[Call, ...] = ()
+
+
 class Packet(NamedTuple):
     """One captured packet of a traced connection, by its headers; `raw` has all captured bytes.
 
     time: monotonic, mapped from the kernel's wall timestamp `wall`. source, target: (host, port).
     protocol: `tcp` or `udp`. flags: TCP flag letters in scapy's order (FSRPAUEC). length: payload
-    bytes on the wire. socket, call: the traced end that sent it and the call that caused it, where
-    that could be decided.
+    bytes on the wire. socket: the traced end that sent it. cause: why; None before the join.
     """
 
     time: int
@@ -166,4 +179,10 @@ class Packet(NamedTuple):
     raw: bytes
     link: int
     socket: Socket | None = None
-    call: Call | None = None
+    cause: Cause | None = None
+
+    @property
+    def call(self) -> Call | None:
+        """The first of the calls behind it, where that could be decided."""
+        cause = self.cause
+        return cause.calls[0] if cause is not None and cause.calls else None

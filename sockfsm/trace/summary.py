@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sockfsm.trace.events import Call, Process, Socket, Thread, Wait
-from sockfsm.trace.join import Index
+from sockfsm.trace.index import Index
 from sockfsm.trace.unix_wire import Peers
 from sockfsm.trace.wakes import Waits, Waker
 
@@ -32,8 +32,8 @@ class Summary:
         self.read(calls)
 
     def waker(self) -> Waker:
-        """Tells of each packet which wait it ended; of none without the index."""
-        return Waker(self.index or Index(), self.waits)
+        """Tells of each event which wait it ended; of no packet without the index."""
+        return Waker(self.index or Index(), self.waits, self.peers)
 
     def read(self, calls: Iterable[Call]) -> None:
         """Take in all calls."""

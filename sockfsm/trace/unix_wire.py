@@ -16,6 +16,7 @@ from typing import NamedTuple
 from sockfsm.trace.events import Address, Call, Socket
 
 _TELLING = frozenset({"bind", "connect", "accepted", "socketpair"})
+ENDING = frozenset({"close", "shutdown_wr", "shutdown_rdwr", "exit"})
 
 
 class Message(NamedTuple):
@@ -34,7 +35,7 @@ def messages(calls: Iterable[Call]) -> Iterator[Message]:
     peers = Peers()
     listed = []
     for call in calls:
-        if call.socket is not None and _unix(call.socket):
+        if call.socket is not None and is_unix(call.socket):
             listed.append(call)
             peers.add(call)
     peers.finish()
@@ -48,10 +49,11 @@ def messages(calls: Iterable[Call]) -> Iterator[Message]:
 def sends(call: Call) -> bool:
     """Whether the call moved bytes into an AF_UNIX socket."""
     socket = call.socket
-    return call.call == "send" and call.done > 0 and socket is not None and _unix(socket)
+    return call.call == "send" and call.done > 0 and socket is not None and is_unix(socket)
 
 
-def _unix(socket: Socket) -> bool:
+def is_unix(socket: Socket) -> bool:
+    """Whether no packet ever shows what the socket sends."""
     return socket.kind.startswith("unix")
 
 
@@ -60,13 +62,20 @@ class Peers:
 
     def __init__(self) -> None:
         self.of: dict[str, Socket] = {}
+        self.given: dict[str, int] = {}  # a client's identity -> when accept gave its other end
+        self.closed: dict[str, int] = {}  # identity -> end of the last call that closed it
         self._calls: list[Call] = []
         self._since: dict[Address, list[tuple[int, Socket]]] = {}
 
     def add(self, call: Call) -> None:
         """Take in one call; `finish` after the last one."""
-        if call.call in _TELLING and call.socket is not None and _unix(call.socket):
+        word, socket = call.call, call.socket
+        if socket is None or not is_unix(socket):
+            return
+        if word in _TELLING:
             self._calls.append(call)
+        elif word in ENDING:
+            self.closed[socket.identity] = call.end
 
     def receiver(self, call: Call) -> Socket | None:
         """The socket that a send goes to."""
@@ -75,6 +84,10 @@ class Peers:
         if found is None and call.address is not None:
             found = self._holder(call.address, call.end)
         return found
+
+    def listening(self, call: Call) -> Socket | None:
+        """The socket that a connect goes to."""
+        return self._holder(call.address, call.end) if call.address is not None else None
 
     def _holder(self, name: Address, time: int) -> Socket | None:
         """The socket that had bound `name` last before `time`."""
@@ -116,6 +129,7 @@ class Peers:
             if queue:
                 client = queue.popleft()
                 peers[client.identity], peers[socket.identity] = socket, client
+                self.given[client.identity] = call.begin
         self._calls = []
 
 

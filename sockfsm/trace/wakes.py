@@ -1,22 +1,26 @@
-"""Which packet ended which wait: the other half of the join of packets and calls.
+"""What ended which wait: the other half of the join of packets and calls.
 
-A blocked connect ends by SYN-ACK or RST, recv by data, FIN or RST, send by an acknowledgement that
-makes room. A blocked accept gets the SYN that began the connection that it gave (the kernel hands it
-over when the opening is complete). A wait that no captured packet explains has none.
+A blocked connect ends by SYN-ACK or RST, recv by data, FIN or RST, send by RST. A blocked accept
+gets the SYN that began the connection that it gave (the kernel hands it over when the opening is
+complete). On AF_UNIX sockets, where no packet exists, a call of another end does it: send ends recv,
+connect ends accept, accept ends a connect that the full backlog held up, close and shutdown end what
+waits for their end. Which acknowledgement or recv made room for a blocked send cannot be decided.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
-from operator import attrgetter
 from typing import NamedTuple
 
-from sockfsm.trace.events import Call, Packet, Socket
-from sockfsm.trace.join import SLACK, End, Index, end_of
+from sockfsm.trace.causes import BEGIN, LOOK_BACK, SLACK
+from sockfsm.trace.events import Address, Call, Packet, Socket
+from sockfsm.trace.index import End, Index, end_of
+from sockfsm.trace.unix_wire import ENDING, Peers, is_unix
 
 _WORDS = frozenset({"accept", "connect", "recv", "send"})
-_LOOK_BACK = 8  # threads that may wait on one socket
+_WAKING = ENDING | {"send", "connect", "accept"}
+_ENDED = ("eof", "ECONNRESET", "EPIPE")
 
 
 class Wake(NamedTuple):
@@ -42,33 +46,48 @@ def wakes(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Wake]:
 
 
 class Waits:
-    """The calls that blocked for what a packet can bring, by their socket's identity."""
+    """The calls that blocked for what another end can bring, by their socket's identity."""
 
     def __init__(self) -> None:
         self.of: dict[str, list[Call]] = {}
+        self.towards: dict[Address, list[Call]] = {}  # AF_UNIX connects, by the listener's name
 
     def add(self, call: Call) -> None:
         """Take in one call; `finish` after the last one."""
         if call.waited and call.socket is not None and call.call in _WORDS:
             self.of.setdefault(call.socket.identity, []).append(call)
+            if call.call == "connect" and call.address is not None and is_unix(call.socket):
+                self.towards.setdefault(call.address, []).append(call)
 
     def finish(self) -> None:
         """Bring into order what was added."""
-        for blocked in self.of.values():
-            blocked.sort(key=attrgetter("begin"))
+        for blocked in (*self.of.values(), *self.towards.values()):
+            blocked.sort(key=BEGIN)
 
 
 class Waker:
-    """Asked packet by packet, in their order, which wait each of them ended."""
+    """Asked event by event, in their order, which wait each of them ended."""
 
-    def __init__(self, index: Index, waits: Waits) -> None:
+    def __init__(self, index: Index, waits: Waits, peers: Peers | None = None) -> None:
         self._index = index
-        self._waits = waits.of
+        self._waits = waits
+        self._peers = peers or Peers()
         self._receivers: dict[tuple[End, End], Socket | None] = {}
         self._done: set[int] = set()
 
-    def ends(self, packet: Packet) -> Call | None:
-        """The blocked call that `packet` ended; None for none, or when it cannot be decided."""
+    def ends(self, event: Packet | Call) -> Call | None:
+        """The blocked call that `event` ended; None for none, or when it cannot be decided."""
+        if isinstance(event, Packet):
+            found = self._by_packet(event)
+        elif event.socket is None or event.call not in _WAKING or not is_unix(event.socket):
+            return None
+        else:
+            found = self._by_call(event, event.socket)
+        if found is not None:
+            self._done.add(id(found))
+        return found
+
+    def _by_packet(self, packet: Packet) -> Call | None:
         key = packet.source, packet.target
         receivers = self._receivers
         if key not in receivers or packet.flags == "S":
@@ -76,28 +95,51 @@ class Waker:
         receiver = receivers[key]
         if packet.flags == "S":
             receiver = self._index.listening(packet)
-        found = _waiting(self._waits, receiver, packet, self._done)
-        if found is not None:
-            self._done.add(id(found))
-        return found
+        blocked = self._waits.of.get(receiver.identity) if receiver is not None else None
+        if not blocked:
+            return None
+        time = packet.time
+        running = self._running(blocked, time - SLACK, time + SLACK)
+        return _only(call for call in running if _ended_by(call, packet))
+
+    def _by_call(self, call: Call, socket: Socket) -> Call | None:
+        word, peers = call.call, self._peers
+        if call.outcome != "ok":
+            return None
+        if word == "accept":
+            blocked = self._waits.towards.get(socket.local) if socket.local else None
+            return _only(self._running(blocked or [], call.begin, call.end))
+        if word == "connect" and call.address is not None:
+            listening, given = peers.listening(call), peers.given.get(socket.identity)
+        else:
+            listening, given = peers.receiver(call), None
+        if listening is None:
+            return None
+        blocked = self._waits.of.get(listening.identity) or []
+        running = self._running(blocked, call.begin, call.end)
+        if word == "connect":
+            return _only(w for w in running if w.call == "accept" and w.end == given)
+        if word == "send":
+            return _only(w for w in running if w.call == "recv" and w.done > 0 and call.done > 0)
+        if word in ("close", "exit") and call.end < peers.closed.get(socket.identity, 0):
+            return None  # another process still held it
+        return _only(w for w in running if w.outcome in _ENDED)
+
+    def _running(self, blocked: list[Call], begin: int, end: int) -> Iterator[Call]:
+        """Those that were blocked at some time from `begin` to `end` and still wait for a reason."""
+        last = bisect_right(blocked, end, key=BEGIN)
+        for call in blocked[max(last - LOOK_BACK, 0) : last]:
+            if call.end >= begin and id(call) not in self._done:
+                yield call
 
 
-def _waiting(
-    waits: dict[str, list[Call]], socket: Socket | None, packet: Packet, done: set[int]
-) -> Call | None:
-    """The one call on `socket` that was blocked then and that this packet can end."""
-    blocked = waits.get(socket.identity, ()) if socket is not None else ()
-    last = bisect_right(blocked, packet.time + SLACK, key=attrgetter("begin"))
-    found = None
-    for call in blocked[max(last - _LOOK_BACK, 0) : last]:
-        if call.end >= packet.time - SLACK and id(call) not in done and _ends(call, packet):
-            if found is not None:
-                return None
-            found = call
-    return found
+def _only(calls: Iterable[Call]) -> Call | None:
+    """The one of `calls`; None for none or several."""
+    found = list(calls)
+    return found[0] if len(found) == 1 else None
 
 
-def _ends(call: Call, packet: Packet) -> bool:
+def _ended_by(call: Call, packet: Packet) -> bool:
     flags, word = packet.flags, call.call
     if word == "accept":
         return flags == "S" and end_of(call.address) == packet.source
@@ -105,4 +147,4 @@ def _ends(call: Call, packet: Packet) -> bool:
         return flags == "SA" or "R" in flags
     if word == "recv":
         return packet.length > 0 or "F" in flags or "R" in flags or packet.protocol == "udp"
-    return "R" in flags or (flags == "A" and packet.window > 0)
+    return "R" in flags

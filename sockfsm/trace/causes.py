@@ -1,0 +1,181 @@
+"""The calls of one socket that can send something: which of them a packet comes from.
+
+By its bytes: a stream's sequence numbers say which sends gave them, however late they go out (Nagle,
+MSG_MORE, a full window) and however they are cut or gathered. By time, where bytes cannot be counted
+(TLS, a sendall that failed half-way, datagrams): the kernel stamps a packet while its call runs.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from itertools import accumulate
+from operator import attrgetter
+
+from sockfsm.trace.decode import alive
+from sockfsm.trace.events import Call, Cause, Process
+
+# How far the two clocks may be apart (ns): the mapping of wall to monotonic time is measured.
+SLACK = 20_000
+LOOK_BACK = 8  # calls of one socket that may run at the same time
+BEGIN = attrgetter("begin")
+
+SEVERAL = Cause("unknown", "several calls ran then")
+NONE_FITS = Cause("unknown", "no call fits")
+UNCOUNTED = Cause("unknown", "its bytes cannot be counted, no send ran then")
+SHARED = Cause("unknown", "several processes hold the socket")
+PROCESS_ENDED = Cause("kernel", "process ended")
+
+
+class Causes:
+    """Add the calls in any order; `finish` after the last one.
+
+    heard: log -> when the last call of its process ended.
+    """
+
+    __slots__ = (
+        "_begins", "_heard", "_parallel", "_upto", "countable", "others", "processes", "sends",
+    )  # fmt: skip
+
+    def __init__(self, heard: dict[str, int]) -> None:
+        self.sends: list[Call] = []
+        self.others: list[Call] = []  # connect, shutdown, close, exit
+        self.processes: dict[str, Process] = {}  # log -> one that used the socket
+        self._heard = heard
+        self.countable: int | None = None  # stream bytes from which on they cannot be counted
+        self._begins: list[int] = []
+        self._upto: list[int] = []  # stream bytes that had been taken after each send
+        # place of a send that ran beside others -> the first and the last of them
+        self._parallel: dict[int, tuple[int, int]] = {}
+
+    def add(self, call: Call) -> None:
+        """Take in one call."""
+        self.processes[call.process.log] = call.process
+        (self.sends if call.call == "send" else self.others).append(call)
+
+    def finish(self) -> None:
+        """Bring into order what was added."""
+        sends = self.sends
+        sends.sort(key=BEGIN)
+        self.others.sort(key=BEGIN)
+        self._begins = [call.begin for call in sends]
+        self._upto = list(accumulate(call.done for call in sends))
+        latest = group = 0
+        for place, call in enumerate(sends):
+            if call.begin >= latest:
+                self._gather(group, place)
+                group = place
+            if call.end > latest:
+                latest = call.end
+            if self.countable is None and _uncounted(call):
+                self.countable = self._upto[place] - call.done
+        self._gather(group, len(sends))
+
+    def _gather(self, first: int, after: int) -> None:
+        """The sends from `first` until before `after` ran at the same time, when several."""
+        if after - first > 1:
+            self._parallel.update(dict.fromkeys(range(first, after), (first, after - 1)))
+
+    def of_bytes(self, start: int, end: int, time: int) -> Cause | None:
+        """The sends that gave the stream's bytes from `start` to `end`; None: not to be counted."""
+        if self.countable is not None and end > self.countable:
+            return None
+        upto, sends = self._upto, self.sends
+        first, last = bisect_right(upto, start), bisect_left(upto, end)
+        if last >= len(sends) or sends[last].begin > time + SLACK:
+            return None
+        if first == last:
+            calls: tuple[Call, ...] = (sends[first],)
+        else:
+            calls = tuple(call for call in sends[first : last + 1] if call.done)
+        if self._parallel and (self._divided(first, start, end) or self._divided(last, start, end)):
+            return None
+        return Cause("call", "queued" if sends[last].end < time - SLACK else "", calls)
+
+    def _divided(self, place: int, start: int, end: int) -> bool:
+        """Whether a send is among several at once, whose bytes are not all between these two."""
+        group = self._parallel.get(place)
+        if group is None:
+            return False
+        first, last = group
+        return self._upto[first] - self.sends[first].done < start or self._upto[last] > end
+
+    def sending(self, time: int) -> Cause:
+        """The one send that ran at `time`."""
+        last = bisect_right(self._begins, time + SLACK)
+        return _one(self.sends[max(last - LOOK_BACK, 0) : last], time)
+
+    def opening(self, time: int) -> Cause:
+        """The connect behind a SYN, or the send, with MSG_FASTOPEN."""
+        found = self.running(time, ("connect",))
+        return found if found is not NONE_FITS else self.sending(time)
+
+    def running(self, time: int, words: tuple[str, ...]) -> Cause:
+        """The one call with such a word that ran at `time`."""
+        return _one([call for call in self.others if call.call in words], time)
+
+    def datagram(self, length: int, time: int) -> Cause:
+        """The send of a datagram; those that MSG_MORE gathered in it."""
+        last = bisect_right(self._begins, time + SLACK)
+        ran = [c for c in self.sends[max(last - LOOK_BACK, 0) : last] if c.end >= time - SLACK]
+        fitting = _one([call for call in ran if call.done == length], time)
+        if fitting is not NONE_FITS or not ran:
+            return fitting
+        gathered, left = [], length
+        for call in reversed(self.sends[max(last - 64, 0) : last]):
+            gathered.append(call)
+            left -= call.done
+            if left <= 0:
+                break
+        if left == 0:
+            return Cause("call", "", tuple(reversed(gathered)))
+        return _one(ran, time)
+
+    def ending(self, time: int) -> Cause:
+        """Who asked for a FIN: shutdown for the connection, or the close of its last descriptor."""
+        begun = [call for call in self.others if call.begin <= time + SLACK]
+        for call in begun:
+            if call.call in ("shutdown_wr", "shutdown_rdwr") and call.outcome == "ok":
+                return _called(call, time)
+        closing = [call for call in begun if call.call == "close" and call.outcome == "ok"]
+        now = _one(closing, time)
+        if now is not NONE_FITS:
+            return now
+        if len(self.processes) > 1:
+            return SHARED
+        if closing:
+            return _called(closing[0], time)
+        return PROCESS_ENDED if self.gone(time) else NONE_FITS
+
+    def gone(self, time: int) -> bool:
+        """Whether every process that used the socket had ended, as far as their logs tell."""
+        for log, process in self.processes.items():
+            ended = process.ended
+            if ended is None and not alive(process):
+                ended = self._heard.get(log)
+            if ended is None or ended > time + SLACK:
+                return False
+        return True
+
+
+def _called(call: Call, time: int) -> Cause:
+    return Cause("call", "queued" if call.end < time - SLACK else "", (call,))
+
+
+def _one(calls: list[Call], time: int) -> Cause:
+    """The one of `calls` (by begin) that ran at `time`, as exactly as the clocks allow."""
+    close = [
+        c for c in calls if c.begin - SLACK <= time <= c.end + SLACK and c.outcome != "deferred"
+    ]
+    if len(close) > 1:
+        close = [c for c in close if c.begin <= time <= c.end] or close
+    if len(close) == 1:
+        return Cause("call", "", (close[0],))
+    return SEVERAL if close else NONE_FITS
+
+
+def _uncounted(call: Call) -> bool:
+    """Whether it may have put other bytes into the stream than `done` says."""
+    if call.method.startswith("ssl."):
+        return True
+    # A sendall that failed, or timed out, does not tell how far it came.
+    return call.method in ("sendall", "sendfile") and call.outcome != "ok" and call.asked > 0

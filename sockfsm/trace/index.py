@@ -1,0 +1,176 @@
+"""Which traced socket a packet comes from, and which it goes to, by names and times."""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Sequence
+from operator import itemgetter
+
+from sockfsm.trace.causes import BEGIN, LOOK_BACK, SEVERAL, SLACK, Causes
+from sockfsm.trace.events import Address, Call, Cause, Packet, Socket
+
+ANY4, ANY6 = "0.0.0.0", "::"
+End = tuple[str, int]
+Since = tuple[int, Socket]
+
+NOT_TRACED = Cause("unknown", "sender not traced")
+
+_INET = ("tcp", "udp")
+_TIME = itemgetter(0)
+_CAUSING = frozenset({"connect", "send", "close", "shutdown_wr", "shutdown_rdwr", "exit"})
+_TELLING = frozenset({"connect", "accepted", "adopt", "socketpair", "bind", "listen"})
+
+
+class Index:
+    """Which socket has which ends since when, and what it called."""
+
+    def __init__(self, calls: Iterable[Call] = ()) -> None:
+        self.causes: dict[str, Causes] = {}
+        self._heard: dict[str, int] = {}
+        # (kind, local port, remote end) -> (when connect began, or accept ended, socket)
+        self._connected: dict[tuple[str, int, End], list[Since]] = {}
+        self._accepted: dict[tuple[str, int, End], list[Since]] = {}
+        # (kind, name) -> (since, socket): what only has a name
+        self._bound: dict[tuple[str, End], list[Since]] = {}
+        # where datagrams without a known sender went, and connects without a known name -> the calls
+        self._sendto: dict[End, list[Call]] = {}
+        self._connecting: dict[End, list[Call]] = {}
+        self._closed: dict[str, int] = {}  # identity -> when its last close ended
+        for call in calls:
+            self.add(call)
+        self.finish()
+
+    def add(self, call: Call) -> None:
+        """Take in one call, in the order of their ends; `finish` after the last one."""
+        self._heard[call.process.log] = call.end
+        socket = call.socket
+        if socket is None or socket.kind not in _INET:
+            return
+        word = call.call
+        if word in _CAUSING:
+            causes = self.causes.get(socket.identity)
+            if causes is None:
+                causes = self.causes[socket.identity] = Causes(self._heard)
+            causes.add(call)
+            if call.address is not None:
+                self._towards(call, socket)
+            elif word == "close" and call.outcome == "ok":
+                self._closed[socket.identity] = call.end
+                return
+        if word in _TELLING:
+            self._names(call, socket)
+        if self._closed:
+            self._closed.pop(socket.identity, None)
+
+    def finish(self) -> None:
+        """Bring into order what was added."""
+        for causes in self.causes.values():
+            causes.finish()
+        for known in (self._connected, self._accepted, self._bound):
+            for entries in known.values():
+                entries.sort(key=_TIME)
+        for towards in (self._sendto, self._connecting):
+            for calls in towards.values():
+                calls.sort(key=BEGIN)
+
+    def _towards(self, call: Call, socket: Socket) -> None:
+        target = end_of(call.address)
+        if target and call.call == "send":
+            self._sendto.setdefault(target, []).append(call)
+        elif target and call.call == "connect" and not (socket.local and socket.remote):
+            self._connecting.setdefault(target, []).append(call)
+
+    def _names(self, call: Call, socket: Socket) -> None:
+        word, kind = call.call, socket.kind
+        local, remote = end_of(socket.local), end_of(socket.remote)
+        if local and remote and word not in ("bind", "listen"):
+            accepted = word == "accepted"
+            known = self._accepted if accepted else self._connected
+            entry = (call.end if accepted else call.begin, socket)
+            known.setdefault((kind, local[1], remote), []).append(entry)
+        if local and (word in ("bind", "listen", "connect") or (word == "adopt" and not remote)):
+            self._bound.setdefault((kind, local), []).append((call.begin, socket))
+
+    def sender(self, packet: Packet) -> Socket | None:
+        """The traced socket that sends this first packet of its lane."""
+        key = (packet.protocol, packet.source[1], packet.target)
+        opens = "S" in packet.flags
+        connecting = self._latest(self._connected.get(key, ()), packet.time, opens)
+        if connecting is not None:
+            return connecting[1]
+        if opens and "A" not in packet.flags:
+            return self._refused(packet) or self.named(packet)
+        accepted = self._accepted.get(key)
+        if accepted:
+            place = bisect_left(accepted, packet.time - SLACK, key=_TIME)
+            if opens or not place:
+                # The kernel answers before accept gives the socket: it is the next one given.
+                place = min(place, len(accepted) - 1)
+            else:
+                place -= 1
+            return accepted[place][1]
+        return self.named(packet)
+
+    def receiver(self, packet: Packet) -> Socket | None:
+        """The traced socket that a packet goes to: the one that would send the other way."""
+        flags = "SA" if "S" in packet.flags else packet.flags
+        back = packet._replace(source=packet.target, target=packet.source, flags=flags)
+        return self.sender(back)
+
+    def listening(self, packet: Packet) -> Socket | None:
+        """The socket that has the name to which a SYN goes."""
+        return self._holder(packet.protocol, packet.target, packet.time)
+
+    def sendto(self, packet: Packet) -> Cause:
+        """The send of a datagram whose sender has no name known."""
+        sends = self._sendto.get(packet.target, [])
+        fitting = [c for c in _running(sends, packet.time) if c.done == packet.length]
+        if len(fitting) == 1:
+            return Cause("call", "", (fitting[0],))
+        return SEVERAL if fitting else NOT_TRACED
+
+    def _refused(self, packet: Packet) -> Socket | None:
+        """The socket of the one connect to there that was running, when the names are not known."""
+        running = _running(self._connecting.get(packet.target, []), packet.time)
+        return running[0].socket if len(running) == 1 else None
+
+    def named(self, packet: Packet) -> Socket | None:
+        """The socket that has the name from which a packet comes."""
+        return self._holder(packet.protocol, packet.source, packet.time)
+
+    def _holder(self, kind: str, name: End, time: int) -> Socket | None:
+        """Whose name it is: the host has to agree, a wildcard's is any of its family."""
+        host, port = name
+        # `::` takes IPv4 too, unless IPV6_V6ONLY is set.
+        hosts = (host, ANY6) if ":" in host else (host, ANY4, ANY6)
+        found: Since | None = None
+        for held in hosts:
+            entry = self._latest(self._bound.get((kind, (held, port)), ()), time, True)
+            if entry is not None and (found is None or entry[0] > found[0]):
+                found = entry
+        return found[1] if found else None
+
+    def _latest(self, entries: Sequence[Since], time: int, opens: bool) -> Since | None:
+        """The last entry before `time`; not a closed socket's, where a connection begins."""
+        place = bisect_right(entries, time + SLACK, key=_TIME)
+        if not place:
+            return None
+        entry = entries[place - 1]
+        closed = self._closed.get(entry[1].identity) if opens else None
+        return entry if closed is None or time <= closed + SLACK else None
+
+
+def _running(calls: list[Call], time: int) -> list[Call]:
+    last = bisect_right(calls, time + SLACK, key=BEGIN)
+    return [c for c in calls[max(last - LOOK_BACK, 0) : last] if time <= c.end + SLACK]
+
+
+def end_of(address: Address | None) -> End | None:
+    """(host, port) as packets have it: an IPv4 address mapped into IPv6 is IPv4 on the wire."""
+    if not isinstance(address, tuple) or len(address) < 2:
+        return None
+    host, port = address[0], address[1]
+    if not isinstance(host, str) or not isinstance(port, int):
+        return None
+    host = host.partition("%")[0]
+    return host.removeprefix("::ffff:") if "." in host else host, port
