@@ -10,6 +10,8 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -20,22 +22,26 @@ from sockfsm.wire.capture import Capture, CaptureError
 from sockfsm.wire.headers import packets
 from sockfsm.wire.pcapng import CaptureFile
 
+Start = Callable[..., Capture]
+
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     return tmp_path / "packets.pcapng"
 
 
-def helper_of(capture: Capture) -> int:
+@pytest.fixture(params=[False, True], ids=["interpreter", "fork"])
+def start(request: pytest.FixtureRequest) -> Start:
+    """`Capture.start`, both ways to make the capturing process."""
+    return partial(Capture.start, fork=request.param)
+
+
+def helper_of(path: Path) -> int:
     """The process id of the capturing process: the one that writes the file."""
-    for entry in os.listdir("/proc"):
-        if entry.isdigit():
-            try:
-                with open(f"/proc/{entry}/cmdline", "rb") as file:
-                    words = file.read().split(b"\0")
-            except OSError:
-                continue
-            if str(capture.path).encode() in words and b"-I" in words:
+    for entry in filter(str.isdigit, os.listdir("/proc")):
+        with contextlib.suppress(OSError):
+            folder = f"/proc/{entry}/fd"
+            if str(path) in (os.readlink(f"{folder}/{number}") for number in os.listdir(folder)):
                 return int(entry)
     raise AssertionError("no capturing process")
 
@@ -54,9 +60,9 @@ def ended(pid: int) -> bool:
     return False
 
 
-def test_the_very_first_packets_are_there(path: Path) -> None:
+def test_the_very_first_packets_are_there(path: Path, start: Start) -> None:
     for _ in range(10):
-        with Capture.start(path) as capture:
+        with start(path) as capture:
             ends = wire_cases.refused()
             summary = capture.stop()
         found = [p for p in packets(path) if {p.source, p.target} == set(ends)]
@@ -66,8 +72,8 @@ def test_the_very_first_packets_are_there(path: Path) -> None:
 
 def test_the_probe_is_found_behind_other_traffic() -> None:
     """On a busy loopback the first block is full before our probe comes."""
-    packets = ring.opened("lo", 128)
-    lines = ring.Ring(packets, ring.add_ring(packets.fileno()))
+    sockets = ring.opened("lo")
+    lines = ring.Ring(sockets[0], ring.furnish(sockets, 128))
     lines.start()
     with (
         socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as target,
@@ -81,7 +87,8 @@ def test_the_probe_is_found_behind_other_traffic() -> None:
         deadline = time.monotonic() + 5
         while not lines.holds(b"the probe at last"):
             assert time.monotonic() < deadline
-    packets.close()
+    for each in sockets:
+        each.close()
     assert not lines.holds(b"another probe")
 
 
@@ -161,14 +168,14 @@ def test_the_file_is_what_wireshark_expects(path: Path) -> None:
     assert "Number of stat entries = 1" in told
 
 
-def test_killed_capture_leaves_a_readable_file(path: Path) -> None:
-    capture = Capture.start(path)
+def test_killed_capture_leaves_a_readable_file(path: Path, start: Start) -> None:
+    capture = start(path)
     client, _ = wire_cases.normal()
     deadline = time.monotonic() + 5
     while not any(p.source == client for p in packets(path)):
         assert time.monotonic() < deadline
         time.sleep(0.005)
-    pid = helper_of(capture)
+    pid = helper_of(path)
     os.kill(pid, signal.SIGKILL)
     assert ended(pid)
     summary = capture.stop()
@@ -199,12 +206,13 @@ print(capture.stop().problem)
     assert source.problems == []
 
 
-def test_ends_with_its_starter(path: Path) -> None:
+@pytest.mark.parametrize("fork", [False, True])
+def test_ends_with_its_starter(path: Path, fork: bool) -> None:
     code = f"""
 import os, signal
 from pathlib import Path
 from sockfsm.wire.capture import Capture
-capture = Capture.start(Path({str(path)!r}))
+capture = Capture.start(Path({str(path)!r}), fork={fork})
 if os.fork() == 0:  # a child that holds the pipes open
     signal.pause()
 print(flush=True)
@@ -215,8 +223,7 @@ signal.pause()
     ) as starter:
         assert starter.stdout is not None
         starter.stdout.readline()
-        capture = Capture(path, -1, None, 0, 0)  # type: ignore[arg-type]
-        pid = helper_of(capture)
+        pid = helper_of(path)
         starter.kill()
         assert ended(pid)
         os.killpg(starter.pid, signal.SIGKILL)
@@ -225,9 +232,9 @@ signal.pause()
     assert source.complete
 
 
-def test_interrupt_of_the_terminal_does_not_end_it(path: Path) -> None:
-    with Capture.start(path) as capture:
-        pid = helper_of(capture)
+def test_interrupt_of_the_terminal_does_not_end_it(path: Path, start: Start) -> None:
+    with start(path) as capture:
+        pid = helper_of(path)
         assert os.getpgid(pid) != os.getpgid(0)
         os.kill(pid, signal.SIGINT)
         client, _ = wire_cases.normal()
@@ -235,20 +242,20 @@ def test_interrupt_of_the_terminal_does_not_end_it(path: Path) -> None:
     assert any(p.source == client for p in packets(path))
 
 
-def test_nothing_of_the_program_is_held_open(path: Path) -> None:
+def test_nothing_of_the_program_is_held_open(path: Path, start: Start) -> None:
     """An inheritable pipe of the program: its reader sees the end although we still capture."""
     read, write = os.pipe()
     os.set_inheritable(write, True)
-    with Capture.start(path):
+    with start(path):
         os.close(write)
         assert os.read(read, 1) == b""
     os.close(read)
 
 
-def test_no_child_and_no_low_descriptor_is_left_behind(path: Path) -> None:
+def test_no_child_and_no_low_descriptor_is_left_behind(path: Path, start: Start) -> None:
     lowest = os.open(os.devnull, os.O_RDONLY)
     os.close(lowest)
-    with Capture.start(path):
+    with start(path):
         with pytest.raises(ChildProcessError):
             os.waitpid(-1, os.WNOHANG)
         again = os.open(os.devnull, os.O_RDONLY)
@@ -281,9 +288,9 @@ def test_what_cannot_be_captured(path: Path, options: dict[str, object], words: 
         Capture.start(path, **options)  # type: ignore[arg-type]
 
 
-def test_a_folder_that_does_not_exist(tmp_path: Path) -> None:
+def test_a_folder_that_does_not_exist(tmp_path: Path, start: Start) -> None:
     with pytest.raises(CaptureError, match="No such file or directory"):
-        Capture.start(tmp_path / "no" / "packets.pcapng")
+        start(tmp_path / "no" / "packets.pcapng")
 
 
 def test_a_second_stop_tells_the_same(path: Path) -> None:
@@ -308,15 +315,15 @@ if os.getuid() == 0:
     ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # changing the user made /proc/self root's
 user = os.getuid()
 try:
-    ring.opened("lo", 128)
+    ring.opened("lo")
 except ring.RefusedError as error:
     assert error.cause == "permission"
 else:
     raise SystemExit("the test needs a user without capabilities")
 namespace.enter()
 assert os.getuid() == user
-held = ring.opened("lo", 128)
-lines = ring.Ring(held, ring.add_ring(held.fileno()))
+held = ring.opened("lo")
+lines = ring.Ring(held[0], ring.furnish(held, 128))
 lines.start()
 target = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); target.bind(("127.0.0.1", 0))
 target.sendto(b"my own loopback", target.getsockname())

@@ -43,7 +43,9 @@ def supervise(
 
         namespace.enter()
         _report(namespace.MEANING)
-    running = begin(trace, _report, payload=payload, interface=interface) if capture else None
+    running = None
+    if capture:
+        running = begin(trace, _report, payload=payload, interface=interface, fork=True)
     relay = Relay()
     try:
         child = subprocess.Popen(

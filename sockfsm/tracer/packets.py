@@ -15,7 +15,12 @@ if TYPE_CHECKING:
 
 
 def begin(
-    trace: Trace, report: Callable[[str], None], *, payload: bool = False, interface: str = "lo"
+    trace: Trace,
+    report: Callable[[str], None],
+    *,
+    payload: bool = False,
+    interface: str = "lo",
+    fork: bool = False,
 ) -> Capture | None:
     """Start capturing into the trace; None where that is not permitted, after one line of why.
 
@@ -25,7 +30,7 @@ def begin(
 
     try:
         snap = EVERYTHING if payload else HEADERS
-        return Capture.start(trace.path / PACKETS, interface=interface, snap=snap)
+        return Capture.start(trace.path / PACKETS, interface=interface, snap=snap, fork=fork)
     except CaptureError as error:
         report(f"no packets: {error}")
         describe(trace, capture=f"no packets: {error}")

@@ -9,12 +9,14 @@ Payload bytes are not stored unless asked for: the kernel gives us the headers a
 
 from __future__ import annotations
 
+import _socket
 import fcntl
 import os
 import select
 import signal
 import sys
 import time
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +33,7 @@ _STARTER = (
     "import sys; package = type(sys)('sockfsm'); package.__path__ = [sys.argv[1]]; "
     "sys.modules['sockfsm'] = package; from sockfsm.wire.capturer import main; main(sys.argv[2:])"
 )
+_TERMINAL = {signal.SIGINT, signal.SIGQUIT, signal.SIGHUP}
 _PERMIT = (
     "run as root, give Python the capability (setcap cap_net_raw+ep), run in a network namespace "
     "of its own (--own-network), or do without packets (--no-capture)"
@@ -78,29 +81,34 @@ class Capture:
         self._summary: CaptureSummary | None = None
 
     @classmethod
-    def start(cls, path: Path, *, interface: str = "lo", snap: int = HEADERS) -> Capture:
+    def start(
+        cls, path: Path, *, interface: str = "lo", snap: int = HEADERS, fork: bool = False
+    ) -> Capture:
         """Capture `interface` into `path` (pcapng); returns when a probe of ours was captured.
 
         snap: bytes kept of each frame (64 or more, EVERYTHING for all); HEADERS keeps each one's
-        headers and nothing of its payload. An interface that is no loopback is not probed: there,
-        the kernel's word that the socket is bound has to do. Raises CaptureError.
+        headers and nothing of its payload. fork: make the capturing process from this one, which
+        is ours and has a single thread, without the start of another interpreter. An interface
+        that is no loopback is not probed: there, the kernel's word that the socket is bound has
+        to do. Raises CaptureError.
         """
         if not sys.platform.startswith("linux"):
             raise CaptureError("packets can be captured on Linux only: go on with --no-capture")
-        if not sys.executable:
+        if not sys.executable and not fork:
             raise CaptureError("no Python executable known that could capture (sys.executable)")
         if snap != HEADERS and not 64 <= snap <= EVERYTHING:
             raise CaptureError(f"snap length {snap}: give 64 to {EVERYTHING} bytes, or {HEADERS}")
         from sockfsm.wire import ring
 
         try:
-            descriptor = _high(ring.opened(interface, snap).detach())
+            sockets = [_socket.socket(fileno=_high(s.detach())) for s in ring.opened(interface)]
         except ring.RefusedError as refusal:
             raise CaptureError(_explain(refusal.cause, str(refusal), interface)) from None
         try:
-            child, control, status = _spawn(os.path.abspath(path), snap, descriptor)
-            # The other interpreter starts while the kernel makes the ring.
-            size = ring.add_ring(descriptor)
+            arguments = [os.path.abspath(path), str(snap), str(os.getpid())]
+            child, control, status = _begin(_fork if fork else _spawn, arguments, sockets)
+            # The other process starts while the kernel makes the ring.
+            size = ring.furnish(sockets, snap)
             _reap(child)
             os.write(control, b"%d\n" % size)
         except ring.RefusedError as refusal:
@@ -109,7 +117,8 @@ class Capture:
             _reap(child)
             raise CaptureError(_explain(refusal.cause, str(refusal), interface)) from None
         finally:
-            os.close(descriptor)
+            for each in sockets:
+                each.close()
         lines = _Lines(status)
         line = lines.next(_READY_SECONDS) or "failed internal the capturing process ended"
         word, _, rest = line.partition(" ")
@@ -192,36 +201,56 @@ def _high(descriptor: int) -> int:
     return moved
 
 
-def _spawn(path: str, snap: int, packets: int) -> tuple[int, int, int]:
+def _begin(
+    make: Callable[[list[str], list[int]], int],
+    arguments: list[str],
+    sockets: list[_socket.socket],
+) -> tuple[int, int, int]:
     """Start the capturing process: (its first process, where to tell it to stop, its reports)."""
-    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     listen, control = map(_high, os.pipe())
     status, report = map(_high, os.pipe())
-    arguments = [sys.executable, "-I", "-S", "-c", _STARTER, package]
-    arguments += [path, str(snap), str(os.getpid())]
+    null = _high(os.open(os.devnull, os.O_WRONLY))
     try:
-        child = os.posix_spawn(
-            sys.executable,
-            arguments,
-            os.environ,
-            file_actions=[
-                (os.POSIX_SPAWN_DUP2, listen, 0),
-                (os.POSIX_SPAWN_DUP2, report, 1),
-                (os.POSIX_SPAWN_DUP2, packets, 3),
-                (os.POSIX_SPAWN_OPEN, 2, os.devnull, os.O_WRONLY, 0),
-            ],
-            # Out of the terminal's foreground group: Ctrl-C is the traced program's.
-            setpgroup=0,
-            setsigmask=[signal.SIGINT, signal.SIGQUIT, signal.SIGHUP],
-        )
+        child = make(arguments, [listen, report, null, *(s.fileno() for s in sockets)])
     except OSError as error:
         os.close(control)
         os.close(status)
         raise CaptureError(f"the capturing process does not start: {error}") from None
     finally:
-        os.close(listen)
-        os.close(report)
+        for each in listen, report, null:
+            os.close(each)
     return child, control, status
+
+
+def _spawn(arguments: list[str], descriptors: list[int]) -> int:
+    """As an interpreter of its own, with these descriptors from 0 on."""
+    package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
+    return os.posix_spawn(
+        sys.executable,
+        [sys.executable, "-I", "-S", "-c", _STARTER, package, *arguments],
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_DUP2, d, number) for number, d in enumerate(descriptors)],
+        # Out of the terminal's foreground group: Ctrl-C is the traced program's.
+        setpgroup=0,
+        setsigmask=_TERMINAL,
+    )
+
+
+def _fork(arguments: list[str], descriptors: list[int]) -> int:
+    """As a copy of this process, in the same condition."""
+    from sockfsm.wire import capturer
+
+    child = os.fork()
+    if child == 0:
+        try:
+            for number, descriptor in enumerate(descriptors):
+                os.dup2(descriptor, number)
+            os.setpgid(0, 0)
+            signal.pthread_sigmask(signal.SIG_SETMASK, _TERMINAL)
+            capturer.main(arguments)
+        finally:
+            os._exit(1)  # nothing of what this process would do at its end is for its copy
+    return child
 
 
 def _reap(child: int) -> None:

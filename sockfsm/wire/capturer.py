@@ -2,7 +2,8 @@
 
 So it shares no lock with the traced program. `sockfsm.wire.capture` starts it, and makes the socket
 with its ring (which takes the kernel milliseconds) while this interpreter comes up: it is inherited
-as descriptor 3. Nothing heavy is imported, `posix` stands for `os`.
+as descriptor 3, and as 4 a UDP socket for probes where they can be. Nothing heavy is imported,
+`posix` stands for `os`.
 
 Two pipes lead to the starter. A line on standard input says how large the ring is; anything more,
 the pipe's end, or the starter's death ends the capture. Standard output has one line `ready ...` or
@@ -17,7 +18,7 @@ import select
 import time
 
 from sockfsm.wire import blocks
-from sockfsm.wire.ring import RETIRE_MS, RefusedError, Ring, converted
+from sockfsm.wire.ring import RETIRE_MS, RefusedError, Ring, converted, loopback
 
 BACKLOG = 4096  # blocks (1 GiB) that may wait in memory to be written
 RUSH = 1 << 15  # bytes at once, some 200 packets in 10 ms: taken now, written later
@@ -28,15 +29,13 @@ QUIET_MS = 20  # without packets: the rush is over
 class Probe:
     """Datagrams of ours on lo, known by a token: what was sent before one that came is captured."""
 
-    def __init__(self) -> None:
+    def __init__(self, socket: _socket.socket) -> None:
         self.token = b"sockfsm probe " + posix.urandom(12).hex().encode()
-        self.socket = _socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM, 0)
-        self.socket.bind(("127.0.0.1", 0))
-        self.address = self.socket.getsockname()
+        self.socket = socket
 
     def send(self, mark: bytes) -> bytes:
         """Send the token with a mark; returns what to look for."""
-        self.socket.sendto(self.token + mark, self.address)
+        self.socket.sendto(self.token + mark, self.socket.getsockname())
         return self.token + mark
 
 
@@ -84,7 +83,7 @@ def clock() -> tuple[int, int]:
 class Capturing:
     """One capture from `open` to `summary`."""
 
-    def __init__(self, path: str, snap: int, ring: Ring) -> None:
+    def __init__(self, path: str, snap: int, ring: Ring, probe: Probe | None) -> None:
         self.ring = ring
         self.offset, self.error = clock()
         self.started = time.time_ns()
@@ -92,9 +91,7 @@ class Capturing:
         self.token = self.end = b""
         self.backlog: list[bytes] = []
         self.note = ""
-        self.probe = Probe() if self.ring.loopback else None
-        if not snap:
-            self.ring.keep_headers(self.probe.address[1] if self.probe else 0)
+        self.probe = probe
         self.ring.start()
         if self.probe:
             self._prove(self.probe)
@@ -224,16 +221,17 @@ def say(line: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """PATH SNAP PARENT, the socket in descriptor 3: capture until told to stop."""
+    """PATH SNAP PARENT, the sockets in descriptors 3 and 4: capture until told to stop."""
     path, snap, parent = arguments
-    posix.closerange(4, 1 << 16)
+    packets = _socket.socket(fileno=3)
+    probe = Probe(_socket.socket(fileno=4)) if loopback(packets) else None
+    posix.closerange(5 if probe else 4, 1 << 16)
     # A child of the traced program would show in its wait(): the starter reaps the first of us.
     if posix.fork():
         posix._exit(0)
     try:
         size = int(posix.read(0, 32) or posix._exit(1))
-        ring = Ring(_socket.socket(fileno=3), size)
-        capturing = Capturing(path, int(snap), ring)
+        capturing = Capturing(path, int(snap), Ring(packets, size), probe)
     except RefusedError as refusal:
         say(f"failed {refusal.cause} {refusal}")
         posix._exit(1)

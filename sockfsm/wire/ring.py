@@ -1,8 +1,8 @@
 """A packet socket with a TPACKET_V3 ring, and its blocks as pcapng.
 
 Imported by the capturing process, of which every millisecond of start delays the traced program:
-hence `_socket`, and no `socket`, `ctypes` or `array`. Sources: packet(7), linux/if_packet.h,
-linux/filter.h.
+hence `_socket`, and no `socket`, `ctypes` or `array`; what the starter can do meanwhile (`opened`,
+`furnish`), it does. Sources: packet(7), linux/if_packet.h, linux/filter.h.
 """
 
 from __future__ import annotations
@@ -10,8 +10,6 @@ from __future__ import annotations
 import _socket
 import mmap
 import struct
-
-from sockfsm.wire.snap import headers
 
 SOL_PACKET = 263
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
@@ -52,29 +50,39 @@ class RefusedError(Exception):
         self.cause = cause
 
 
-def opened(interface: str, snap: int) -> _socket.socket:
-    """A packet socket for `interface` that receives nothing yet, without its ring.
+def opened(interface: str) -> list[_socket.socket]:
+    """A packet socket for `interface` that receives nothing yet, without filter and ring.
 
-    snap: bytes kept of each frame; 0 leaves it to the filter of `Ring.keep_headers`.
+    For a loopback also a second one, of UDP, for probes. RefusedError where that may not be.
     """
     try:
         packets = _socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW, 0)
     except OSError as error:
         cause = "permission" if isinstance(error, PermissionError) else "system"
         raise RefusedError(cause, str(error)) from None
+    sockets = [packets]
     try:
         packets.bind((interface, 0))
         packets.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
-        if packets.getsockname()[3] == ARPHRD_LOOPBACK:
+        if loopback(packets):
             # lo shows each frame as it leaves and as it arrives: keep the arriving one.
             packets.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
-        if snap:
-            # A filter of one instruction, `return snap`: the kernel copies no more of each frame.
-            attach(packets, struct.pack("=HBBI", BPF_RET, 0, 0, snap))
+            sockets.append(_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM, 0))
+            sockets[1].bind(("127.0.0.1", 0))
     except OSError as error:
-        packets.close()
+        for each in sockets:
+            each.close()
         raise RefusedError("system", error.strerror or str(error)) from None
-    return packets
+    return sockets
+
+
+def loopback(packets: _socket.socket) -> bool:
+    return bool(packets.getsockname()[3] == ARPHRD_LOOPBACK)
+
+
+def link(packets: _socket.socket) -> int:
+    """The link type of its frames, as a capture file numbers it."""
+    return LINKS.get(packets.getsockname()[3], LINK_ETHERNET)
 
 
 def attach(packets: _socket.socket, program: bytes) -> None:
@@ -85,22 +93,41 @@ def attach(packets: _socket.socket, program: bytes) -> None:
     packets.setsockopt(_socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_of)
 
 
-def add_ring(descriptor: int) -> int:
-    """Give a packet socket its ring, a smaller one where memory is short: its size in bytes."""
-    packets = _socket.socket(fileno=descriptor)
+def furnish(sockets: list[_socket.socket], snap: int) -> int:
+    """Give a packet socket from `opened` its filter, and its ring: the ring's size in bytes.
+
+    snap: bytes kept of each frame; 0 keeps the headers alone, and the probes. RefusedError.
+    """
+    from sockfsm.wire.snap import headers
+
+    packets, *probes = sockets
+    if snap:
+        # A filter of one instruction, `return snap`: the kernel copies no more of each frame.
+        program = struct.pack("=HBBI", BPF_RET, 0, 0, snap)
+    else:
+        port = probes[0].getsockname()[1] if probes else 0
+        program = headers(14 if link(packets) == LINK_ETHERNET else 0, port)
     count = BLOCK_COUNT
-    while True:
-        frames = BLOCK_SIZE // FRAME_SIZE * count
-        request = struct.pack("=IIIIIII", BLOCK_SIZE, count, FRAME_SIZE, frames, RETIRE_MS, 0, 0)
-        try:
-            packets.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
-            packets.detach()
-            return BLOCK_SIZE * count
-        except OSError as error:
-            if count <= 4:
-                packets.detach()
-                raise RefusedError("system", f"no memory for the ring: {error.strerror}") from None
+    try:
+        attach(packets, program)
+        while not _ring(packets, count):
             count //= 2
+    except OSError as error:
+        raise RefusedError("system", f"no memory for the ring: {error.strerror}") from None
+    return BLOCK_SIZE * count
+
+
+def _ring(packets: _socket.socket, count: int) -> bool:
+    """Whether there was memory for a ring of so many blocks; OSError when four are too many."""
+    frames = BLOCK_SIZE // FRAME_SIZE * count
+    request = struct.pack("=IIIIIII", BLOCK_SIZE, count, FRAME_SIZE, frames, RETIRE_MS, 0, 0)
+    try:
+        packets.setsockopt(SOL_PACKET, PACKET_RX_RING, request)
+    except OSError:
+        if count <= 4:
+            raise
+        return False
+    return True
 
 
 class Ring:
@@ -108,18 +135,13 @@ class Ring:
 
     def __init__(self, packets: _socket.socket, size: int) -> None:
         self.socket = packets
-        self.interface, _, _, hardware, _ = packets.getsockname()
-        self.loopback = hardware == ARPHRD_LOOPBACK
-        self.link = LINKS.get(hardware, LINK_ETHERNET)
+        self.interface = packets.getsockname()[0]
+        self.link = link(packets)
         self.memory = mmap.mmap(packets.fileno(), size)
         self.view = memoryview(self.memory)
         self.count = size // BLOCK_SIZE
         self.at = 0
         self.dropped = 0
-
-    def keep_headers(self, probe: int) -> None:
-        """Keep of each frame its headers alone, and the probes from and to this UDP port."""
-        attach(self.socket, headers(14 if self.link == LINK_ETHERNET else 0, probe))
 
     def start(self) -> None:
         self.socket.bind((self.interface, ETH_P_ALL))
