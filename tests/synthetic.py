@@ -94,7 +94,9 @@ class Story:
         **fields: object,
     ) -> Packet:
         time = 1_000 * MS + round(at * MS)
-        cause = Cause("call", "", (call,)) if call is not None else Cause("kernel", "ACK")
+        cause = (
+            Cause("call", "", (call,)) if call is not None else Cause("kernel", "acknowledgement")
+        )
         packet = Packet(
             time,
             time,

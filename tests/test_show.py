@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import socket
 import threading
 from collections.abc import Iterator
@@ -38,8 +39,20 @@ def show(capsys: pytest.CaptureFixture[str], *arguments: str) -> list[str]:
     return capsys.readouterr().out.splitlines()
 
 
-def test_show(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_show_draws_a_ladder(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
     lines = show(capsys, trace)
+    text = "\n".join(lines)
+    assert all(line.isprintable() and len(line) <= 100 for line in lines)
+    assert re.search(r"#2 ┣ sendall\(5 B\) = ok", text)
+    assert re.search(r"recv\(100 B\) = 5 B ┫ #3", text)
+    assert re.search(r"listen\(\) = REFUSED EINVAL ┫ #3", text)
+    assert re.search(r"listen\(\d*\) = ok ┫ #1 +LISTENING", text)
+    assert "\\x1b[2Jevil" in text
+    assert "test_show.py:" in text
+
+
+def test_show_list(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = show(capsys, trace, "--list")
     text = "\n".join(lines)
     assert all(line.isprintable() and len(line) <= 100 for line in lines)
     assert "BOUND -> LISTENING" in text
@@ -60,7 +73,7 @@ def test_show_json_is_whole(trace: str, capsys: pytest.CaptureFixture[str]) -> N
 
 
 def test_show_one_socket(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
-    calls = "\n".join(show(capsys, trace, "--socket", "#3")).split("\n\n")[1]
+    calls = "\n".join(show(capsys, trace, "--list", "--socket", "#3")).split("\n\n")[1]
     lanes = {line.split()[2] for line in calls.splitlines() if line[:12].strip()}
     assert lanes == {"#3"}
 

@@ -48,6 +48,13 @@ def page(lines: Iterable[str], *, wanted: bool = True) -> None:
             signal.signal(signal.SIGINT, before)
 
 
+def columns() -> int:
+    """How wide a ladder may be: the terminal's width, 100 to 140; 100 where there is none."""
+    if not sys.stdout.isatty():
+        return 100
+    return min(max(shutil.get_terminal_size().columns, 100), 140)
+
+
 def pager() -> str:
     """The shell command that shows a long text; empty for none, and for one that is not there."""
     command = os.environ.get("PAGER", "less").strip()

@@ -16,17 +16,21 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   sockfsm show sockfsm-trace
   sockfsm show sockfsm-trace --socket 3 --from 1.5 --to 1.6
+  sockfsm show sockfsm-trace --port 8080
+  sockfsm show sockfsm-trace --list | grep REFUSED
   sockfsm show sockfsm-trace --json | jq 'select(.refused)'
 
-how to read a line:
-  0.052341 main  #1   bind(127.0.0.1:40001) = ok    CREATED -> BOUND    echo.py:15
-  seconds since the program started, thread (p2: the second process), socket, call and how it
-  ended, the socket's state before and after, and the program's line. A call that waits to take
-  something stands where it returned, any other call where it began, so that effects come after
-  their causes. Sequence numbers count from each side's first one.
-  0.061022           #2 --SYN--> #1      seq 0 len 0      by connect, ends accept of #1  echo.py:31
-  a packet, the call that caused it, and the wait that it ended. AF_UNIX sockets have no packets:
-  their messages are put together from the calls of both ends.
+how to read the ladder:
+ 0.279229                  #2 ┏ connect(127.0.0.1:34103)     echo.py:20 ▒
+ 0.279277 SYN-SENT         #2 ┃ connect ────── SYN seq 0 ─────> accept ▒ #1     SYN-RECEIVED
+ 0.279339 CONNECTED        #2 ┗ connect = ok                            ▒
+  Time runs down, in seconds since the program started. At the left stands who connects, at the
+  right who listens and what it accepted; each row shows the two ends of one connection. A call is
+  a span from where it begins to where it returns, shaded while it blocks. An arrow is a packet: at
+  its tail the call that caused it, at its head the call whose wait it ended; 'queued' where the
+  call had returned before. Sequence numbers count from each side's first one. A state stands at
+  the side when it changes: CONNECTED is the API's, SYN-SENT is TCP's (RFC 9293). AF_UNIX sockets
+  have no packets: their messages (dotted) are put together from the calls of both ends.
 """
 
 
@@ -35,7 +39,7 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "show",
         help="the timeline of a trace: calls, states, waits and packets",
-        description="Show a trace as a timeline: each call, its states and waits, and each packet.",
+        description="Show a trace on one timeline: calls, states, waits and packets of both ends.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -46,6 +50,14 @@ def add(subparsers: Subparsers) -> None:
         default=[],
         metavar="N",
         help="only this socket, as #3, 3 or its identity (repeatable)",
+    )
+    parser.add_argument(
+        "--port",
+        action="append",
+        type=int,
+        default=[],
+        metavar="N",
+        help="only what has to do with this port, of either end (repeatable)",
     )
     parser.add_argument(
         "--thread",
@@ -61,7 +73,9 @@ def add(subparsers: Subparsers) -> None:
         help="begin here: 1.5, 20ms, 300us after the start",
     )
     parser.add_argument("--to", dest="until", metavar="TIME", help="stop here")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line, times in ns")
+    form = parser.add_mutually_exclusive_group()
+    form.add_argument("--list", action="store_true", help="a line for each event, for grep")
+    form.add_argument("--json", action="store_true", help="one JSON object per line, times in ns")
     parser.add_argument(
         "--no-pager", action="store_true", help="on a terminal: print all, do not start $PAGER"
     )
@@ -70,18 +84,23 @@ def add(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the timeline. SockfsmError for an unreadable trace or a filter that names nothing."""
-    from sockfsm.cli.pager import page
+    from sockfsm.cli.pager import columns, page
     from sockfsm.views import jsonlines
+    from sockfsm.views.glyphs import glyphs_for
+    from sockfsm.views.ladder import Ladder
     from sockfsm.views.lanes import Lanes
     from sockfsm.views.text import paint_for
     from sockfsm.views.timeline import Timeline
 
     trace = Trace.open(args.trace)
     selection = _selection(args, Lanes(trace, index=True))
+    paint = paint_for(sys.stdout)
     if args.json:
         lines = jsonlines.lines(trace, selection)
+    elif args.list:
+        lines = Timeline(trace, paint).lines(selection)
     else:
-        lines = Timeline(trace, paint_for(sys.stdout)).lines(selection)
+        lines = Ladder(trace, paint, glyphs_for(sys.stdout), columns()).lines(selection)
     page(lines, wanted=not args.no_pager)
     return 0
 
@@ -92,6 +111,7 @@ def _selection(args: argparse.Namespace, lanes: Lanes) -> Selection:
     return Selection(
         sockets=lanes.identities(args.socket) if args.socket else None,
         threads=lanes.threads(args.thread) if args.thread else None,
+        ports=lanes.ports(args.port) if args.port else None,
         since=None if args.since is None else parse_span(args.since),
         until=None if args.until is None else parse_span(args.until),
     )

@@ -111,6 +111,24 @@ class Lanes:
             found.add(identity)
         return frozenset(found)
 
+    def ports(self, wanted: list[int]) -> frozenset[int]:
+        """The ports that `--port` names. UsageError for one that no socket of the trace has."""
+        known = {
+            name[1]
+            for socket in self.sockets.values()
+            for name in (socket.local, socket.remote)
+            if isinstance(name, tuple) and len(name) > 1
+        }
+        for port in wanted:
+            if port not in known:
+                listed = sorted(port for port in known if isinstance(port, int) and port)
+                raise UsageError(
+                    f"no socket has port {port} in this trace: it has "
+                    + (", ".join(map(str, listed[:20])) or "none")
+                    + (f" and {len(listed) - 20} more" if len(listed) > 20 else "")
+                )
+        return frozenset(wanted)
+
     def threads(self, wanted: list[str]) -> frozenset[tuple[int, int]]:
         """(pid, number) of the threads that `--thread` names: `main`, `p2 main`, `p2`, an ident."""
         found, names = set(), set()
@@ -128,6 +146,12 @@ class Lanes:
                 + (", ".join(sorted(names)) or "none")
             )
         return frozenset(found)
+
+    def peer(self, socket: Socket) -> Socket | None:
+        """The traced socket that has the same two names the other way round."""
+        known = self.sockets.get(socket.identity, socket)
+        local, remote = _endpoint(known.local), _endpoint(known.remote)
+        return self._ends.get((remote, local)) if local and remote else None
 
     def receiver(self, packet: Packet) -> Socket | None:
         """The traced socket that `packet` went to, None when that end is not traced or unknown."""

@@ -146,6 +146,27 @@ def flags(packet: Packet) -> str:
     return "-".join(names) or "no flags"
 
 
+def named(call: Call) -> str:
+    """The method alone: `sendall`."""
+    return plain(call.method).partition("(")[0].removeprefix("ssl.")
+
+
+def behind(packet: Packet) -> str:
+    """Who sent a packet, in a word or two; '' for what goes without saying.
+
+    `sendall +2`: it has bytes of two more calls; `queued`: the call had returned before.
+    """
+    cause = packet.cause
+    if cause is None:
+        return ""
+    if cause.who == "call":
+        more = f" +{len(cause.calls) - 1}" if len(cause.calls) > 1 else ""
+        return f"{named(cause.calls[0])}{more}" + (", queued" if cause.why else "")
+    if cause.who == "kernel":
+        return "" if cause.why in ("acknowledgement", "SYN-ACK") else plain(cause.why)
+    return "" if packet.socket is None else f"? {plain(cause.why)}"
+
+
 class Relative:
     """Sequence numbers counted from each direction's first one, as Wireshark does."""
 

@@ -1,4 +1,4 @@
-"""Which part of a trace is shown: by socket, by thread, by time."""
+"""Which part of a trace is shown: by socket, by port, by thread, by time."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import re
 from dataclasses import dataclass
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.events import Call, Packet, Socket
+from sockfsm.trace.events import Call, Packet, Socket, Wait
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import moment
 from sockfsm.views.text import plain
+from sockfsm.wire.kernel_states import KernelState
+
+Event = Call | Wait | Packet | KernelState
 
 _SPAN = re.compile(r"^\+?(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s|)$")
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000_000}
@@ -28,34 +31,74 @@ def parse_span(text: str) -> int:
 class Selection:
     """What to show; None takes everything. since, until: ns after the trace's start.
 
-    With `threads` the packets shown are those that a call of these threads caused.
+    ports: of either end. With `threads` the packets shown are those that a call of these threads
+    caused.
     """
 
     sockets: frozenset[str] | None = None
     threads: frozenset[tuple[int, int]] | None = None
+    ports: frozenset[int] | None = None
     since: int | None = None
     until: int | None = None
 
     def takes(
-        self, event: Call | Packet, lanes: Lanes, zero: int, receiver: Socket | None = None
+        self,
+        event: Event,
+        lanes: Lanes,
+        zero: int,
+        receiver: Socket | None = None,
+        time: int | None = None,
     ) -> bool:
         """Whether `event` is to be shown, `zero` the monotonic ns of the trace's start.
 
-        receiver: of the message that a call sends, when that is the question.
+        receiver: of the message that a call sends, or the socket of a kernel's state, when that is
+        the question. time: where the event stands, if not at its `moment`.
         """
-        offset = moment(event) - zero
-        if self.since is not None and offset < self.since:
-            return False
-        if self.until is not None and offset > self.until:
-            return False
-        if self.threads is not None:
-            call = event.call if isinstance(event, Packet) else event
-            if call is None or (call.process.pid, call.thread.number) not in self.threads:
+        if self.since is not None or self.until is not None:
+            offset = (_moment(event) if time is None else time) - zero
+            if self.since is not None and offset < self.since:
                 return False
+            if self.until is not None and offset > self.until:
+                return False
+        if self.threads is not None and _thread(event) not in self.threads:
+            return False
+        if self.ports is not None and self.ports.isdisjoint(_ports(event, lanes, receiver)):
+            return False
         if self.sockets is None:
             return True
-        if event.socket is not None and event.socket.identity in self.sockets:
+        socket = None if isinstance(event, KernelState) else event.socket
+        if socket is not None and socket.identity in self.sockets:
             return True
         if isinstance(event, Packet):
             receiver = lanes.receiver(event)
         return receiver is not None and receiver.identity in self.sockets
+
+
+def _moment(event: Event) -> int:
+    if isinstance(event, KernelState):
+        return event.time
+    return event.begin if isinstance(event, Wait) else moment(event)
+
+
+def _thread(event: Event) -> tuple[int, int] | None:
+    """(pid, number) of the thread whose call it is, or caused it."""
+    if isinstance(event, Wait):
+        return (event.socket.process.pid, event.thread.number) if event.socket else None
+    if isinstance(event, KernelState):
+        return None
+    call = event.call if isinstance(event, Packet) else event
+    return (call.process.pid, call.thread.number) if call is not None else None
+
+
+def _ports(event: Event, lanes: Lanes, receiver: Socket | None) -> set[object]:
+    """Every port that has to do with the event."""
+    if isinstance(event, Packet | KernelState):
+        return {event.source[1], event.target[1]}
+    found: set[object] = set()
+    for socket in (event.socket, receiver):
+        known = lanes.sockets.get(socket.identity, socket) if socket is not None else None
+        for name in (known.local, known.remote) if known is not None else ():
+            found |= set(name[1:2]) if isinstance(name, tuple) else set()
+    if isinstance(event, Call) and isinstance(event.address, tuple):
+        found |= set(event.address[1:2])
+    return found

@@ -1,0 +1,355 @@
+"""A trace as a ladder: one end at the left, the other at the right, between them what passed.
+
+     0.279229 CREATED          #2 ┏ connect(127.0.0.1:34103)     echo.py:20 ▒
+     0.279277 SYN-SENT         #2 ┃ connect ────── SYN seq 0 ─────> accept ▒ #1     SYN-RECEIVED
+
+Each row shows the two ends of one connection. Time runs down; a call's bar is heavy, shaded while it
+blocks. An arrow has the call that caused it at its tail and the call whose wait it ended at its head.
+The outer columns have a socket's state when it is another one than before: of the API beside calls,
+of TCP (RFC 9293) beside segments.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from sockfsm.trace.events import Call, Packet, Socket, Wait
+from sockfsm.trace.tcp_states import TcpStates
+from sockfsm.trace.unix_wire import sends
+from sockfsm.views.bars import Bars
+from sockfsm.views.ends import LEFT, RIGHT, Ends
+from sockfsm.views.frame import COLUMNS, footer, header
+from sockfsm.views.glyphs import BOX, Glyphs
+from sockfsm.views.lanes import Lanes
+from sockfsm.views.phrases import (
+    Relative,
+    answered,
+    behind,
+    doubt,
+    flags,
+    named,
+    place,
+    reason,
+    spoken,
+)
+from sockfsm.views.rungs import arrow, beside, remark
+from sockfsm.views.selection import Selection
+from sockfsm.views.spans import BEGIN, END, WHOLE, Mark, marks
+from sockfsm.views.tally import Tally
+from sockfsm.views.text import Paint, address, cut, duration, plain
+from sockfsm.views.timeline import zero_of
+from sockfsm.wire.kernel_states import KernelState
+
+if TYPE_CHECKING:
+    from sockfsm.trace.trace import Trace
+
+_STATE, _LABEL = 12, 6
+_PAUSE = 100_000_000  # ns without an event that are worth a row
+_Numbers = tuple[int, int | None]
+
+
+class Ladder:
+    """Writes one trace as rows of `columns` columns."""
+
+    def __init__(
+        self,
+        trace: Trace,
+        paint: Paint | None = None,
+        glyphs: Glyphs = BOX,
+        columns: int = COLUMNS,
+    ) -> None:
+        self.trace = trace
+        self.lanes = Lanes(trace, index=True)
+        self.zero = zero_of(self.lanes.processes)
+        self._told = trace.summary(index=True)
+        self._ends = Ends(self.lanes, self._told)
+        self._paint = paint or Paint(False)
+        self._glyphs = glyphs
+        self._bars = Bars(glyphs)
+        last = max((p.ended or p.started for p in self.lanes.processes), default=self.zero)
+        self._time = max(len(self._seconds(last)) + 1, 9)
+        self._room = columns - self._time - 2 * (_STATE + _LABEL + 3) - 1
+        self._shown: dict[tuple[str, bool], str] = {}
+        lonely = sum(len(self.lanes.threads_of(p)) for p in self.lanes.processes) <= 1
+        # The name of the thread that called last, at each side; None: there is but one.
+        self._who: list[str | None] = [None, None] if lonely else ["", ""]
+
+    def lines(
+        self, selection: Selection | None = None, kernel: list[KernelState] | None = None
+    ) -> Iterator[str]:
+        """Header, rows and footer. kernel: the recorded changes of its own TCP states."""
+        tally = Tally()
+        yield from header(self.trace, self.lanes, self._paint)
+        yield self._head()
+        yield from self._rows(selection or Selection(), tally, kernel or [])
+        yield from footer(self.trace, self.lanes, self._paint, tally, self.zero)
+
+    def _head(self) -> str:
+        left, right = " who connects or sends first", "who listens "
+        middle = left + right.rjust(self._room - len(left))
+        text = f"{'seconds':>{self._time}} {'state':{_STATE}} {'socket':>{_LABEL}}  {middle}"
+        return self._paint(f"{text}  {'socket':{_LABEL}} state", "dim")
+
+    def _rows(self, selection: Selection, tally: Tally, kernel: list[KernelState]) -> Iterator[str]:
+        """The rows of what is selected. A call's begin is held back until it is known whether
+        anything stands between it and its end."""
+        relative, waker, states = Relative(), self._told.waker(), self._tcp_states()
+        held: Mark | None = None
+        before = 0
+        for mark in marks(self.trace.calls(), self.trace.packets(), self._waits(), kernel):
+            if selection.until is not None and mark.time > self.zero + selection.until:
+                break
+            event = mark.event
+            numbers: _Numbers = (0, None)
+            after: tuple[str, str] | None = None
+            woken: Call | None = None
+            # These are asked of all, shown or not: they count from the opening.
+            if isinstance(event, Packet):
+                numbers, after = relative.numbers(event), states.after(event)
+                woken = waker.ends(event)
+            elif isinstance(event, Call) and mark.phase != BEGIN:
+                woken = waker.ends(event)
+            if not self._takes(selection, mark):
+                self._pass(mark)
+                continue
+            if mark.phase == BEGIN:
+                if held is not None:
+                    yield from self._begin(held)
+                held = mark
+            elif held is not None and mark.phase == END and _same(held.event, event):
+                mark = Mark(held.time, WHOLE, event)
+                held = None
+            elif held is not None:
+                yield from self._begin(held)
+                held = None
+            if before and mark.time - before >= _PAUSE:
+                yield self._pause(mark.time - before)
+            before = mark.time
+            if mark.phase == BEGIN:
+                continue
+            if isinstance(event, Packet):
+                tally.add(event)
+                yield from self._packet(event, numbers, after, woken)
+            elif isinstance(event, KernelState):
+                yield self._kernel(event)
+            elif isinstance(event, Call):
+                tally.add(event)
+                yield from self._call(mark, event)
+                if sends(event):
+                    yield from self._message(event, woken)
+        if held is not None:
+            yield from self._begin(held)
+
+    def _tcp_states(self) -> TcpStates:
+        from sockfsm.trace.trace import PACKETS
+        from sockfsm.wire.handshake import inspect_file
+
+        path = Path(self.trace.path) / PACKETS
+        return TcpStates(inspect_file(path).connections if path.exists() else ())
+
+    def _waits(self) -> Iterator[Call | Wait]:
+        """The calls that waited, and those that still do."""
+        yield from self._told.blocked
+        for calls in self._told.waits.of.values():
+            yield from calls
+
+    def _takes(self, selection: Selection, mark: Mark) -> bool:
+        event = mark.event
+        receiver: Socket | None = None
+        if isinstance(event, KernelState):
+            receiver = self._ends.of_kernel(event)[1]
+        elif isinstance(event, Call) and sends(event):
+            receiver = self._told.peers.receiver(event)
+        return selection.takes(event, self.lanes, self.zero, receiver, mark.time)
+
+    def _pass(self, mark: Mark) -> None:
+        """What an event does to the bars, shown or not."""
+        if mark.phase == BEGIN and isinstance(mark.event, Call | Wait):
+            self._bars.begin(mark.event)
+        elif isinstance(mark.event, Call):
+            self._bars.end(mark.event, now=mark.time)
+
+    # Calls: at the side of their socket
+
+    def _begin(self, mark: Mark) -> Iterator[str]:
+        """Where a call begins that has rows between here and its end."""
+        event = mark.event
+        assert isinstance(event, Call | Wait)
+        self._pass(mark)
+        if isinstance(event, Call):
+            text, site, state = spoken(event), self._place(event), event.before
+        else:
+            text, site, state = f"{plain(event.method)}()", place(event.site), ""
+        yield from self._beside(mark.time, event.socket, [text], site, state, self._glyphs.begin)
+
+    def _call(self, mark: Mark, call: Call) -> Iterator[str]:
+        """A call that ended: all of it, or where it returned."""
+        whole = mark.phase == WHOLE
+        made = self.lanes.made_by(call)
+        parts = [spoken(call) if whole else named(call)]
+        if call.call != "accepted":
+            parts[0] += f" = {answered(call, self.lanes.socket(made) if made else '')}"
+        if call.waited:
+            parts.append(f"blocked {duration(call.end - call.begin)}")
+        site = self._place(call) if whole else ""
+        signs = self._glyphs.whole if whole else self._glyphs.end
+        colour = "red" if call.refused else ""
+        self._pass(mark)
+        yield from self._beside(mark.time, call.socket, parts, site, call.after, signs, colour)
+        if call.errno and call.refused:
+            yield from self._remark(mark.time, call.socket, reason(call), "red")
+        if not call.explained:
+            yield from self._remark(mark.time, call.socket, doubt(call), "magenta")
+
+    def _place(self, call: Call) -> str:
+        """The place in the source, with the thread where it is another one than before."""
+        where, side = place(call.site), self._ends.side(call.socket)
+        if call.call == "accepted":
+            return ""
+        who = self.lanes.who(call.process, call.thread)
+        if self._who[side] in (None, who):
+            return where
+        self._who[side] = who
+        return f"{who} {where}"
+
+    def _beside(
+        self,
+        time: int,
+        socket: Socket | None,
+        parts: list[str],
+        site: str,
+        state: str,
+        signs: tuple[str, str],
+        colour: str = "",
+    ) -> Iterator[str]:
+        side = self._ends.side(socket)
+        news = self._news(socket.identity, state, tcp=False) if socket is not None else ""
+        label = self.lanes.socket(socket) if socket is not None else ""
+        rows = beside(parts, site, self._room, side)
+        bars = self._pair(socket, time)
+        first = [*bars]
+        first[side] = signs[side] if socket is not None else " "
+        yield self._row(time, {side: (label, news)}, first, rows[0], colour)
+        for row in rows[1:]:
+            yield self._row(None, {}, bars, row, colour)
+
+    def _remark(self, time: int, socket: Socket | None, text: str, colour: str) -> Iterator[str]:
+        for row in remark(text, self._room, self._ends.side(socket)):
+            yield self._row(None, {}, self._pair(socket, time), row, colour)
+
+    # Arrows: from one end to the other
+
+    def _packet(
+        self, packet: Packet, numbers: _Numbers, after: tuple[str, str] | None, woken: Call | None
+    ) -> Iterator[str]:
+        side, sender, receiver = self._ends.of_packet(packet)
+        texts = [flags(packet)]
+        if packet.protocol == "tcp":
+            texts.append(f"seq {numbers[0]}")
+            if numbers[1] is not None:
+                texts.append(f"ack {numbers[1]}")
+        if packet.length or packet.protocol != "tcp":
+            texts.append(f"len {packet.length}")
+        ends: dict[int, tuple[str, str]] = {}
+        for number, (socket, name) in enumerate(
+            ((sender, packet.source), (receiver, packet.target))
+        ):
+            label = self.lanes.socket(socket) if socket is not None else f":{name[1]}"
+            who = socket.identity if socket is not None else label
+            news = self._news(who, after[number], tcp=True) if after is not None else ""
+            ends[side if number == 0 else 1 - side] = label, news
+        head = named(woken) if woken is not None else ""
+        rows = arrow(" ".join(texts), behind(packet), head, side, self._room, self._glyphs.wire)
+        yield from self._between(packet.time, ends, sender, receiver, side, rows)
+
+    def _message(self, call: Call, woken: Call | None) -> Iterator[str]:
+        """What a send on an AF_UNIX socket moved: an arrow too, though no packet exists."""
+        receiver = self._told.peers.receiver(call)
+        side = self._ends.side(call.socket)
+        text = f"message len {call.done}"
+        if receiver is None:
+            known = call.socket.remote if call.socket is not None else None
+            text += f" to {address(call.address or known)}"
+        ends = {
+            side: (self.lanes.socket(call.socket), ""),
+            1 - side: (self.lanes.socket(receiver) if receiver else "?", ""),
+        }
+        head = named(woken) if woken is not None else ""
+        rows = arrow(text, named(call), head, side, self._room, self._glyphs.calls)
+        yield from self._between(None, ends, call.socket, receiver, side, rows, call.begin)
+
+    def _between(
+        self,
+        time: int | None,
+        ends: dict[int, tuple[str, str]],
+        sender: Socket | None,
+        receiver: Socket | None,
+        side: int,
+        rows: list[str],
+        now: int = 0,
+    ) -> Iterator[str]:
+        bars = [self._bars.sign(socket, time or now) for socket in (sender, receiver)]
+        if side == RIGHT:
+            bars.reverse()
+        yield self._row(time, ends, bars, rows[0], "cyan")
+        for row in rows[1:]:
+            yield self._row(None, {}, bars, row, "cyan")
+
+    def _kernel(self, state: KernelState) -> str:
+        """A change of state in the kernel's own words."""
+        side, socket = self._ends.of_kernel(state)
+        label = self.lanes.socket(socket) if socket is not None else f":{state.source[1]}"
+        (row,) = beside([f"kernel: {state.before} > {state.after}"], "", self._room, side)
+        bars = self._pair(socket, state.time)
+        return self._row(state.time, {side: (label, "")}, bars, row, "magenta")
+
+    # Rows
+
+    def _pair(self, socket: Socket | None, time: int) -> list[str]:
+        """The bars of a socket and its peer, (left, right)."""
+        bars = [self._bars.sign(self._ends.peer(socket), time)] * 2
+        bars[self._ends.side(socket)] = self._bars.sign(socket, time)
+        return bars
+
+    def _pause(self, span: int) -> str:
+        return self._paint(f"{'...':>{self._time}} {duration(span)} later", "dim")
+
+    def _row(
+        self,
+        time: int | None,
+        ends: dict[int, tuple[str, str]],
+        bars: list[str],
+        middle: str,
+        colour: str,
+    ) -> str:
+        """ends: side -> (label, state)."""
+        seconds = "" if time is None else self._seconds(time)
+        label, state = ends.get(LEFT, ("", ""))
+        left = f"{self._paint(f'{seconds:>{self._time}}', 'dim')} "
+        left += f"{self._paint(cut(state, _STATE).ljust(_STATE), 'green')} {label:>{_LABEL}}"
+        label, state = ends.get(RIGHT, ("", ""))
+        right = f"{label:{_LABEL}} {self._paint(cut(state, _STATE), 'green')}".rstrip()
+        return f"{left} {bars[LEFT]}{self._paint(middle, colour)}{bars[RIGHT]} {right}".rstrip()
+
+    def _seconds(self, time: int) -> str:
+        return f"{(time - self.zero) / 1_000_000_000:.6f}"
+
+    def _news(self, who: str, state: str, *, tcp: bool) -> str:
+        """The state, when it is another one than was shown last; '' otherwise."""
+        if not state or self._shown.get((who, tcp)) == state:
+            return ""
+        self._shown[who, tcp] = state
+        return plain(state)
+
+
+def _same(begun: object, ended: object) -> bool:
+    """Whether these are one call, which two passes over the trace have read."""
+    return (
+        isinstance(begun, Call)
+        and isinstance(ended, Call)
+        and begun.begin == ended.begin
+        and begun.thread.number == ended.thread.number
+        and begun.process.log == ended.process.log
+    )

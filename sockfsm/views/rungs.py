@@ -1,0 +1,69 @@
+"""What stands between the two ends of a ladder, on rows of a given width."""
+
+from __future__ import annotations
+
+from textwrap import wrap
+
+from sockfsm.views.ends import LEFT
+from sockfsm.views.text import cut, plain, width
+
+
+def beside(parts: list[str], site: str, room: int, side: int) -> list[str]:
+    """`parts`, joined by commas, at `side`; `site` at the other, or below where it does not fit.
+
+    Rows of `room` columns each, at least one.
+    """
+    lines = _joined([plain(part) for part in parts], room - 4)
+    site = cut(plain(site), room - 4)
+    rows = [_at(side, (" " if not n else "   ") + line, room) for n, line in enumerate(lines)]
+    if site and len(lines) == 1 and width(lines[0]) + width(site) + 4 <= room:
+        gap = " " * (room - width(lines[0]) - width(site) - 2)
+        return [f" {lines[0]}{gap}{site} " if side == LEFT else f" {site}{gap}{lines[0]} "]
+    return rows + ([_at(side, f"   {site}", room)] if site else [])
+
+
+def _joined(parts: list[str], room: int) -> list[str]:
+    """As many parts on a line as fit; one that is too long alone is broken."""
+    lines: list[str] = []
+    for number, part in enumerate(parts):
+        text = part + ("," if number < len(parts) - 1 else "")
+        if lines and width(lines[-1]) + width(text) + 1 <= room:
+            lines[-1] += f" {text}"
+        else:
+            lines += [text] if width(text) <= room else _broken(text, room)
+    return lines
+
+
+def _broken(text: str, room: int) -> list[str]:
+    # A wide letter takes two columns, which textwrap does not know.
+    return wrap(text, room if text.isascii() else room // 2, break_on_hyphens=False)
+
+
+def _at(side: int, text: str, room: int) -> str:
+    """`text` with its indent at one end of the row, the indent outwards."""
+    indent = len(text) - len(text.lstrip())
+    blanks = " " * (room - width(text))
+    return text + blanks if side == LEFT else blanks + text.lstrip() + " " * indent
+
+
+def remark(text: str, room: int, side: int) -> list[str]:
+    """A sentence or two below a call."""
+    return [_at(side, f"   {line}", room) for line in _broken(plain(text), room - 4)]
+
+
+def arrow(text: str, tail: str, head: str, side: int, room: int, wire: str) -> list[str]:
+    """An arrow away from `side` that bears `text`; tail and head are named below if need be."""
+    below = ""
+    if len(text) + sum(len(name) + 2 for name in (tail, head) if name) + 5 > room:
+        names = [f"by {tail}" if tail else "", f"ends {head}" if head else ""]
+        below = " ".join(filter(None, names))
+        tail = head = ""
+    text = cut(text, room - 5)
+    tail, head = (f" {name} " if name else "" for name in (tail, head))
+    fill = room - len(text) - len(tail) - len(head) - 3
+    before, behind = wire * (fill - fill // 2), wire * (fill // 2)
+    if side == LEFT:
+        row = f"{tail}{before} {text} {behind}>{head}"
+    else:
+        row = f"{head}<{behind} {text} {before}{tail}"
+    return [row, cut(below, room).center(room)] if below else [row]
