@@ -378,3 +378,42 @@ def test_complete_against_tcpdump(path: Path, tmp_path: Path) -> None:
     assert len(ours) > 51 * 9
     assert len(ours) == len(theirs)
     assert sorted(ours) == sorted(theirs)
+
+
+FLOOD = """
+import signal, subprocess, sys, time
+from pathlib import Path
+import flood
+from sockfsm.wire.capture import Capture
+flood.own_network()
+ours, theirs = map(Path, sys.argv[1:])
+command = ["tcpdump", "-i", "lo", "-w", theirs, "-U", "-B", "65536", "-s", "128", "-Q", "in"]
+with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
+    try:
+        assert any("listening on" in line for line in tcpdump.stderr)
+        with Capture.start(ours) as capture:
+            sent, _ = flood.flood(0.5, 60_000)
+            assert capture.stop().dropped == 0
+        deadline = time.monotonic() + 20
+        while len(flood.numbers(theirs)) < sent and time.monotonic() < deadline:
+            time.sleep(0.1)
+    finally:
+        tcpdump.send_signal(signal.SIGINT)
+    told = tcpdump.communicate()[1]
+assert "0 packets dropped by kernel" in told, told
+assert sorted(flood.numbers(ours)) == sorted(flood.numbers(theirs)) == list(range(sent))
+print(sent)
+"""
+
+
+def test_a_flood_against_tcpdump(path: Path, tmp_path: Path) -> None:
+    """Tens of thousands of numbered packets in a network of their own; the benchmark has more."""
+    run = subprocess.run(
+        [sys.executable, "-c", FLOOD, path, tmp_path / "tcpdump.pcap"],
+        capture_output=True,
+        text=True,
+        cwd=Path(__file__).parent,
+        timeout=60,
+    )
+    assert run.returncode == 0, run.stderr
+    assert int(run.stdout) > 5_000

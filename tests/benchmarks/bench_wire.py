@@ -22,6 +22,9 @@ from sockfsm.wire.handshake import inspect_file
 from sockfsm.wire.headers import packets
 from sockfsm.wire.pcapng import CaptureFile
 
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+import flood
+
 QUICK = "--quick" in sys.argv
 ROUNDS = 5 if QUICK else 15
 
@@ -153,81 +156,89 @@ def pinned(work: Callable[[], float]) -> Callable[[], float]:
     return run
 
 
-FLOOD = """
-#define _GNU_SOURCE
-#include <arpa/inet.h>
-#include <stdio.h>
-#include <string.h>
-#include <sys/socket.h>
-#include <time.h>
-int main(void) {
-    struct sockaddr_in to = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t size = sizeof to;
-    int target = socket(AF_INET, SOCK_DGRAM, 0), source = socket(AF_INET, SOCK_DGRAM, 0);
-    bind(target, (void *)&to, sizeof to);
-    getsockname(target, (void *)&to, &size);
-    connect(source, (void *)&to, sizeof to);
-    char data[32] = {0};
-    struct iovec piece = {data, 32};
-    struct mmsghdr many[64];
-    memset(many, 0, sizeof many);
-    for (int i = 0; i < 64; i++) many[i].msg_hdr.msg_iov = &piece, many[i].msg_hdr.msg_iovlen = 1;
-    struct timespec begin, now;
-    clock_gettime(CLOCK_MONOTONIC, &begin);
-    long sent = 0;
-    double past;
-    do {
-        sent += sendmmsg(source, many, 64, 0);
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        past = now.tv_sec - begin.tv_sec + (now.tv_nsec - begin.tv_nsec) / 1e9;
-    } while (past < 1);
-    printf("%ld %.0f\\n", sent, sent / past);
-}
-"""
-
-
 def burst(path: Path) -> None:
-    """32-byte datagrams as fast as they go for a second: ours, then tcpdump, then ours ..."""
-    compiler = next((c for c in ("cc", "gcc", "clang") if _which(c)), None)
-    if compiler is None:
-        row("burst of a second", "no C compiler")
-        return
-    flood = path.with_name("flood")
-    source = path.with_name("flood.c")
-    source.write_text(FLOOD)
-    subprocess.run([compiler, "-O2", "-o", flood, source], check=True)
-    ours: list[tuple[float, int]] = []
-    theirs: list[tuple[float, int]] = []
+    """Numbered datagrams for a second: as fast as they go, and at the target's rate."""
+    pid = os.fork()
+    if pid == 0:
+        try:
+            flood.own_network()
+            for rate in (None, 500_000):
+                _bursts(path, rate)
+            _together(path)
+        finally:
+            sys.stdout.flush()
+            os._exit(0)
+    os.waitpid(pid, 0)
+
+
+def _bursts(path: Path, rate: int | None) -> None:
+    """Ours, then tcpdump, then ours ...: what was sent, and what became of it."""
+    results: dict[str, list[tuple[int, float, list[int], int]]] = {"ours": [], "tcpdump": []}
     for _ in range(2 if QUICK else 5):
         with Capture.start(path) as capture:
-            rate = _flood(flood)
-            ours.append((rate, capture.stop().dropped))
-        theirs.append(_tcpdump(flood, path.with_name("tcpdump.pcap")))
-    for name, results in (("ours", ours), ("tcpdump", theirs)):
-        rates = [rate for rate, _ in results]
-        lost = [number for _, number in results]
-        text = f"{statistics.median(rates):,.0f}/s, lost {sorted(lost)}"
-        row(f"burst of a second, {name}", text, "target 500,000/s, none lost")
+            sent, speed = _flood(rate)
+            lost = capture.stop().dropped
+        results["ours"].append((sent, speed, flood.numbers(path), lost))
+        if _which("tcpdump"):
+            other = path.with_name("tcpdump.pcap")
+            with _Tcpdump(other) as tcpdump:
+                sent, speed = _flood(rate)
+            results["tcpdump"].append((sent, speed, flood.numbers(other), tcpdump.lost))
+    for name, runs in results.items():
+        speed = statistics.median(each[1] for each in runs) if runs else 0
+        missing = [sent - len(set(numbers)) for sent, _, numbers, _ in runs]
+        twice = [len(numbers) - len(set(numbers)) for _, _, numbers, _ in runs]
+        text = f"{speed:,.0f}/s, lost {sum(each[3] for each in runs)}"
+        text += f", missing {sum(missing)}, twice {sum(twice)}"
+        asked = f"{rate:,}/s" if rate else "as fast as it goes"
+        row(f"burst of a second, {asked}, {name}", text, f"of {sum(r[0] for r in runs):,} sent")
 
 
-def _flood(flood: Path) -> float:
-    told = subprocess.run([flood], capture_output=True, text=True, check=True).stdout
-    return float(told.split()[1])
-
-
-def _tcpdump(flood: Path, path: Path) -> tuple[float, int]:
+def _together(path: Path) -> None:
+    """Both at once, at the highest rate that tcpdump holds then: the same datagrams."""
     if not _which("tcpdump"):
-        return 0.0, -1
-    command = ["tcpdump", "-i", "lo", "-w", str(path), "-B", "16384", "-s", "128"]
-    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
-        assert tcpdump.stderr is not None
-        while "listening on" not in tcpdump.stderr.readline():
-            pass
-        rate = _flood(flood)
-        tcpdump.send_signal(signal.SIGINT)
-        told = tcpdump.communicate()[1]
-    lost = [line.split()[0] for line in told.splitlines() if "dropped by kernel" in line]
-    return rate, int(lost[0])
+        return
+    other, rate = path.with_name("tcpdump.pcap"), 800_000
+    while rate > 10_000:
+        with _Tcpdump(other) as tcpdump, Capture.start(path) as capture:
+            sent, speed = _flood(rate)
+            lost = capture.stop().dropped
+        if tcpdump.lost == 0:
+            break
+        rate = int(rate * 0.8)
+    mine, theirs = sorted(flood.numbers(path)), sorted(flood.numbers(other))
+    same = "the same" if mine == theirs == list(range(sent)) else "NOT the same"
+    text = f"{speed:,.0f}/s, {sent:,} sent: {same}"
+    row("ours and tcpdump at once", text, f"ours lost {lost}, tcpdump none")
+
+
+def _flood(rate: int | None) -> tuple[int, float]:
+    """A flood by a process of its own: (datagrams sent, in a second)."""
+    command = [sys.executable, flood.__file__, "1", *([str(rate)] if rate else [])]
+    told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
+    return int(told[0]), float(told[1])
+
+
+class _Tcpdump:
+    """tcpdump with four times our ring, while a `with` block runs; then `lost` is its count."""
+
+    def __init__(self, path: Path) -> None:
+        command = ["tcpdump", "-i", "lo", "-w", str(path), "-B", "65536", "-s", "128", "-Q", "in"]
+        self.process = subprocess.Popen(command, stderr=subprocess.PIPE, text=True)
+        self.lost = 0
+
+    def __enter__(self) -> _Tcpdump:
+        assert self.process.stderr is not None
+        assert any("listening on" in line for line in self.process.stderr)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(1.5)  # it leaves in the ring what came within its last second
+        self.process.send_signal(signal.SIGINT)
+        told = self.process.communicate()[1]
+        (self.lost,) = (
+            int(line.split()[0]) for line in told.splitlines() if "dropped by kernel" in line
+        )
 
 
 def _which(name: str) -> bool:
