@@ -32,12 +32,13 @@ class KernelPaths:
         for life in self._lives.get((near[1], far[1]), ()):
             begin, end = life[0].time, life[-1].time
             if begin - SLACK <= connection.end and connection.begin <= end + SLACK:
-                return (life[0].before, *(state.after for state in life))
+                # close() in FIN-WAIT-2 or CLOSING tells that state once more.
+                return (life[0].before, *(s.after for s in life if s.before != s.after))
         return ()
 
 
 def difference(connection: Connection, kernel: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
-    """Where the kernel's states and those by the segments disagree; '' where they agree.
+    """Where the kernel's states and those by the segments disagree, and why; '' where they agree.
 
     CLOSED of the kernel and TIME-WAIT by the segments are the same: the kernel's event does not
     tell of TIME_WAIT. An end that the kernel's record does not have is not compared.
@@ -45,6 +46,10 @@ def difference(connection: Connection, kernel: tuple[tuple[str, ...], tuple[str,
     said = []
     for who, ours, theirs in zip(("client", "server"), paths(connection), kernel, strict=True):
         expected = tuple("CLOSED" if state == "TIME-WAIT" else state for state in ours)
-        if theirs and theirs != expected:
+        if not theirs or theirs == expected:
+            continue
+        if theirs == (*expected, "CLOSED"):
+            said.append(f"{who}: gave up without a segment; by the segments it is {ours[-1]}")
+        else:
             said.append(f"{who}: by the segments {' > '.join(ours)}")
     return "; ".join(said)

@@ -3,7 +3,8 @@
 Every segment is an event of its sender and, once it arrives, one of its receiver;
 `sockfsm.model.rfc9293` says where they lead. A capture does not show arrivals. On loopback a segment
 arrives as it is captured; from a delayed or lossy wire, what the receiver sends later betrays that
-something had not arrived yet: it does not acknowledge it, or repeats what it acknowledged.
+something had not arrived yet: it does not acknowledge it, or repeats what it acknowledged. What the
+receiver answers with a bare RST, or must ignore, changes nothing.
 """
 
 from __future__ import annotations
@@ -75,7 +76,7 @@ def walk(connection: Connection) -> Walk:
     kind = connection.opening.kind
     if kind == "mid-stream":
         client, server = _End("ESTABLISHED"), _End("ESTABLISHED")
-    elif kind in ("simultaneous", "self-connect"):
+    elif kind == "self-connect" or _both_call(connection):
         client, server = _End("CLOSED"), _End("CLOSED")
     else:
         # A port that nothing listens on answers from CLOSED.
@@ -85,19 +86,35 @@ def walk(connection: Connection) -> Walk:
     ends = {CLIENT: client, SERVER: server}
     others = {CLIENT: server, SERVER: client}
     # An RST that ends the opening stands in both lists.
-    unique = dict.fromkeys(connection.opening.segments + connection.closing.segments)
+    listed = connection.opening.segments + connection.closing.segments
+    ignored = set(connection.ignored)
+    unique = dict.fromkeys(listed + connection.ignored)
     segments = sorted(unique, key=lambda segment: segment.after)
-    arrivals = _arrivals(segments) if client is not server else list(range(len(segments)))
+    taken = [segment for segment in segments if segment not in ignored]
+    arrivals = _arrivals(taken) if client is not server else list(range(len(taken)))
     found = []
-    for place, segment in enumerate(segments):
+    place = 0
+    for segment in segments:
         client.strange = server.strange = False
+        if segment in ignored:
+            found.append(Step(segment, client.state, server.state, True))
+            continue
         _send(ends[segment.sender], segment)
         for number, arrival in enumerate(arrivals):
             if arrival == place:
-                _receive(others[segments[number].sender], segments[number])
+                _receive(others[taken[number].sender], taken[number])
         strange = client.strange or server.strange
         found.append(Step(segment, client.state, server.state, strange))
+        place += 1
     return Walk(tuple(client.path), tuple(server.path), tuple(found))
+
+
+def _both_call(connection: Connection) -> bool:
+    """Whether the server's end sent a SYN of its own: it did not listen."""
+    return any(
+        s.sender == SERVER and "S" in s.flags and "A" not in s.flags
+        for s in connection.opening.segments
+    )
 
 
 def _arrivals(segments: list[Segment]) -> list[int | None]:
@@ -105,29 +122,50 @@ def _arrivals(segments: list[Segment]) -> list[int | None]:
     arrivals: list[int | None] = []
     latest = {CLIENT: 0, SERVER: 0}
     for number, segment in enumerate(segments):
-        arrival: int | None = max(number, latest[segment.sender])
-        answered = "S" not in segment.flags
-        for place, later in enumerate(segments[number + 1 :], number + 1):
-            if later.sender == segment.sender:
-                if not answered and _repeats(later, segment):
-                    arrival = None  # the first copy went nowhere; the last one counts
-                    break
-                continue
-            if _unaware(later, segment):
-                arrival = max(arrival, place) if arrival is not None else None
-            else:
-                answered = True
-        if not answered:
-            arrival = None
+        arrival = _arrival(segments, number, latest[segment.sender])
         if arrival is not None:
             latest[segment.sender] = arrival
         arrivals.append(arrival)
     return arrivals
 
 
+def _arrival(segments: list[Segment], number: int, latest: int) -> int | None:
+    segment = segments[number]
+    arrival = max(number, latest)
+    answered = not set("SF") & set(segment.flags)
+    missed = False
+    for place, later in enumerate(segments[number + 1 :], number + 1):
+        if later.sender == segment.sender:
+            if _repeats(later, segment) and (missed or not answered):
+                return None  # the first copy went nowhere; the last one counts
+        elif _refuses(later, segment) and not answered:
+            return None
+        elif _unaware(later, segment):
+            arrival = max(arrival, place)
+            missed = True
+        else:
+            answered = True
+    return arrival if answered or "S" not in segment.flags else None
+
+
 def _repeats(later: Segment, segment: Segment) -> bool:
-    """Whether `later` is the same SYN again."""
-    return later.flags == segment.flags and later.seq == segment.seq
+    """Whether `later` is the same SYN or FIN again, or acknowledges the same again."""
+    if "F" in segment.flags:
+        ends = (segment.relative_seq + segment.length) == later.relative_seq + later.length
+        return "F" in later.flags and ends
+    if later.flags != segment.flags or later.seq != segment.seq:
+        return False
+    return "S" in segment.flags or later.relative_ack == segment.relative_ack
+
+
+def _refuses(later: Segment, segment: Segment) -> bool:
+    """Whether `later` is the RST of an end that does not take the SYN-ACK `segment`."""
+    return (
+        "R" in later.flags
+        and "A" not in later.flags
+        and "S" in segment.flags
+        and later.relative_seq == segment.relative_ack
+    )
 
 
 def _unaware(later: Segment, segment: Segment) -> bool:

@@ -82,6 +82,9 @@ def of_connection(
     yield from _ladder(connection, steps, paint, causes)
     yield from _data(connection)
     yield from _closing(closing, paint)
+    if connection.ignored:
+        said = f"{count(len(connection.ignored), 'segment')} (?!) that the other end must not take"
+        yield f"  {'ignored':8} {paint(said, 'red')}"
     yield from _wide("client", " > ".join(client))
     yield from _wide("server", " > ".join(server))
     if opening.kind == "self-connect":
@@ -109,7 +112,7 @@ def _opening(connection: Connection, paint: Paint) -> Iterator[str]:
     yield f"  {'opening':8} {paint(text, colour)}"
     if opening.note:
         yield f"  {'':8} {paint(opening.note, 'yellow')}"
-    firsts = {s.sender: s.seq - s.relative_seq & 0xFFFFFFFF for s in opening.segments}
+    firsts = {s.sender: s.seq for s in opening.segments if "S" in s.flags}
     if firsts:
         said = ", ".join(f"{who} {number}" for who, number in firsts.items())
         yield f"  {'':8} first sequence numbers: {said}"
@@ -193,13 +196,11 @@ def _wide(label: str, text: str) -> Iterator[str]:
 
 def _flow(flow: Flow) -> str:
     said = f"{count(flow.bytes, 'byte')} in {count(flow.segments, 'segment')}"
-    for number, what in (
-        (flow.retransmitted, "retransmitted"),
-        (flow.late, "late"),
-        (flow.zero_windows, "zero windows"),
-    ):
+    for number, what in ((flow.retransmitted, "retransmitted"), (flow.late, "late")):
         if number:
             said += f", {number} {what}"
+    if flow.zero_windows:
+        said += f", {count(flow.zero_windows, 'zero window')}"
     if flow.missing:
         said += f", {flow.missing} bytes not captured"
     return said
@@ -220,6 +221,8 @@ def _closing(closing: Closing, paint: Paint) -> Iterator[str]:
         yield f"{blank} {count(closing.half_close_bytes, 'byte')} sent after the first FIN"
     if closing.reset_by:
         yield f"{blank} {paint(f'RST by the {closing.reset_by}', 'red')}: {closing.reset_cause}"
+    if closing.note:
+        yield f"{blank} {paint(closing.note, 'yellow')}"
     if closing.time_wait:
         yield f"{blank} TIME_WAIT is owed by {' and '.join(closing.time_wait)}"
     if closing.left_out:
@@ -270,6 +273,7 @@ def _connection(connection: Connection) -> dict[str, Any]:
             "meaning": CLOSINGS[closing.kind],
             "segments": [_segment(segment) for segment in closing.segments],
         },
+        "ignored": [_segment(segment) for segment in connection.ignored],
         "states": {"client": client, "server": server},
     }
 

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from sockfsm.wire.connections import End
 from sockfsm.wire.headers import Options
+from sockfsm.wire.stream import End
 
 CLIENT, SERVER = "client", "server"
 
@@ -55,7 +55,7 @@ class Segment:
 class Opening:
     """How a connection came to be.
 
-    kind: a key of OPENINGS. round_trip: ns from the SYN to the ACK that completes the opening.
+    kind: a key of OPENINGS. round_trip: ns from the last SYN to the ACK that completes the opening.
     tries: SYNs that the client sent. note: what else the packets tell.
     """
 
@@ -94,7 +94,7 @@ class Closing:
     kind: a key of CLOSINGS. first: who closed first. order: who sent FIN, in order. fin_segments: 3
     when the second FIN carries the acknowledgement of the first, else 4. half_close: ns between
     the FINs. reset_by, reset_cause: of an RST. time_wait: who has to sit out TIME_WAIT. complete:
-    every FIN was acknowledged.
+    every FIN was acknowledged. note: what else the packets tell.
     """
 
     kind: str
@@ -109,11 +109,15 @@ class Closing:
     time_wait: tuple[str, ...] = ()
     complete: bool = False
     left_out: int = 0
+    note: str = ""
 
 
 @dataclass(frozen=True)
 class Connection:
-    """One TCP connection. begin, end: `time` of its first and last packet, ns."""
+    """One TCP connection. begin, end: `time` of its first and last packet, ns.
+
+    ignored: segments that their receiver must ignore, such as an RST of a wrong number (RFC 5961).
+    """
 
     number: int
     client: End
@@ -124,6 +128,7 @@ class Connection:
     sent: Flow
     received: Flow
     closing: Closing
+    ignored: tuple[Segment, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sockfsm.trace.events import Packet
-from sockfsm.wire.connections import MODULO, Connections, Conversation, End, Side, Stream, distance
+from sockfsm.wire.connections import Connections, Conversation
 from sockfsm.wire.findings import (
     CLIENT,
     SERVER,
@@ -27,6 +27,7 @@ from sockfsm.wire.findings import (
 )
 from sockfsm.wire.headers import Decoder, Options, options
 from sockfsm.wire.pcapng import CaptureFile
+from sockfsm.wire.stream import MODULO, End, Side, Stream, distance
 
 
 def inspect(packets: Iterable[Packet]) -> Report:
@@ -65,6 +66,7 @@ def _ports(*sides: Side) -> tuple[int, ...]:
 
 def connection(stream: Stream, number: int) -> Connection:
     """One stream, explained."""
+    stream.settle()
     client, server = stream.sides
     begin = stream.begin
     offers = {id(p): options(p) for p in stream.opening if "S" in p.flags}
@@ -83,6 +85,7 @@ def connection(stream: Stream, number: int) -> Connection:
         _flow(client, begin),
         _flow(server, begin),
         _closing(stream, opening.kind, offers),
+        _segments(stream, stream.strays, offers),
     )
 
 
@@ -117,6 +120,8 @@ def _segment(
 ) -> Segment:
     sender, other = stream.side(packet)
     syn = "S" in packet.flags
+    # A stray may be all that this end sent.
+    relative = 0 if syn and sender.isn is None else sender.relative(packet.seq)
     acknowledged = other.relative(packet.ack) if "A" in packet.flags else None
     if sender.end == other.end and acknowledged is not None:
         acknowledged = sender.relative(packet.ack)
@@ -126,7 +131,7 @@ def _segment(
         packet.flags,
         packet.seq,
         packet.ack,
-        sender.relative(packet.seq),
+        relative,
         acknowledged,
         packet.window if syn else packet.window << scales.get(packet.source, 0),
         packet.length,
@@ -150,13 +155,19 @@ def _opening(stream: Stream, offers: dict[int, Options]) -> Opening:
     client = stream.sides[0]
     kind, note = _opening_kind(stream)
     round_trip = None
-    if client.syn is not None and stream.opened is not None and kind != "mid-stream":
-        round_trip = stream.opened.time - client.syn.time
+    opened = stream.opened
+    if client.syn is not None and opened is not None and kind != "mid-stream":
+        # Of a repeated SYN the last one: what came before was no round trip (RFC 6298, 3).
+        syns = [p for p in stream.opening if p.flags == client.syn.flags and p.time <= opened.time]
+        begin = max((p.time for p in syns if _who(stream, p) == CLIENT), default=client.syn.time)
+        round_trip = opened.time - begin
     answers = [p for p in stream.opening if "S" in p.flags and _who(stream, p) == SERVER]
     if stream.opened is not None and any(p.time > stream.opened.time for p in answers):
-        note = "SYN-ACK again after the ACK: the accept queue is full, the server did not take it"
+        note = "SYN-ACK again after the ACK: that was lost, or the server's accept queue is full"
     elif kind == "normal" and client.syns > 1:
         note = f"{client.syns} SYNs were needed: the first was lost, or the accept queue was full"
+    elif kind in ("timed out", "unanswered") and stream.sides[1].strays:
+        note = "a SYN-ACK of what was never sent came: the client answers RST, and waits on"
     segments = _segments(stream, stream.opening, offers)
     return Opening(kind, segments, round_trip, client.syns, note)
 
@@ -169,13 +180,15 @@ def _opening_kind(stream: Stream) -> tuple[str, str]:
         return "mid-stream", ""
     if client.syn is None:
         return "mid-stream", "the capture begins with the SYN-ACK"
-    if server.syn is not None and "A" not in server.syn.flags:
-        return "simultaneous", ""
     reset = server.rst or client.rst
+    if server.syn is not None and "A" not in server.syn.flags:
+        if stream.opened is None and reset:
+            return "reset", "both ends had sent a SYN"
+        return "simultaneous", ""
     if server.syn is None:
         if server.rst is not None:
             return "refused", ""
-        if client.packets > client.syns and not reset:
+        if client.packets - client.strays > client.syns and not reset:
             return "normal", "the SYN-ACK is missing in the capture"
         return ("timed out", "") if client.syns > 1 else ("unanswered", "")
     if stream.opened is None:
@@ -189,7 +202,7 @@ def _closing(stream: Stream, opening: str, offers: dict[int, Options]) -> Closin
     reset = min((s.rst for s in stream.sides if s.rst), key=lambda p: p.time, default=None)
     if opening in ("refused", "timed out", "unanswered", "reset"):
         by = _who(stream, reset) if reset else None
-        cause = _opening_reset(opening, by) if by else ""
+        cause = _opening_reset(opening, reset, by) if reset and by else ""
         return Closing("none", segments, reset_by=by, reset_cause=cause, left_out=left_out)
     if opening == "self-connect":
         return _self_closing(stream, segments, left_out)
@@ -227,6 +240,7 @@ def _closing(stream: Stream, opening: str, offers: dict[int, Options]) -> Closin
         waiting,
         complete,
         left_out,
+        "" if reset is not None or complete else _gone(stream),
     )
 
 
@@ -274,12 +288,25 @@ def _self_closing(stream: Stream, segments: tuple[Segment, ...], left_out: int) 
     return Closing("open", segments)
 
 
-def _opening_reset(opening: str, by: str) -> str:
+def _opening_reset(opening: str, reset: Packet, by: str) -> str:
     if opening == "refused":
         return "nothing listens on that port"
+    if "A" not in reset.flags:
+        return "it had given up, or scans ports: no socket waits for the SYN-ACK"
     if by == CLIENT:
-        return "the client had given up: no socket waits for the SYN-ACK"
+        return "the socket was closed while the connection was being opened"
     return "the listening socket was closed while the connection was being opened"
+
+
+def _gone(stream: Stream) -> str:
+    """What tells that an end cannot be reached any more; '' when nothing does."""
+    for side, other in (stream.sides, stream.sides[::-1]):
+        count, since = side.unanswered
+        if count and since == other.packets:
+            who = CLIENT if side is stream.sides[0] else SERVER
+            times = "once" if count == 1 else f"{count} times"
+            return f"what the {who} sent last was sent again {times} and never acknowledged"
+    return ""
 
 
 def _reset_cause(stream: Stream, reset: Packet) -> str:
@@ -292,8 +319,10 @@ def _reset_cause(stream: Stream, reset: Packet) -> str:
         return "a segment came for which no socket is left"
     if sender.fin is not None:
         return "closed with received data unread, after its own FIN"
+    early = sender is stream.sides[1] and not sender.bytes
     if other.bytes:
-        return "closed with received data unread, or with SO_LINGER 0"
-    if sender is stream.sides[1] and not sender.bytes:
+        accept = "before accept, " if early else ""
+        return f"closed {accept}with received data unread, or with SO_LINGER 0"
+    if early:
         return "listening socket closed before accept, or closed with SO_LINGER 0"
     return "closed with SO_LINGER 0"
