@@ -33,12 +33,11 @@ _LOCAL = bytes((127, 0, 0, 1))
 def own_network() -> None:
     """Move this process into a network namespace whose lo is up and cuts what is large.
 
-    Root stays root: tcpdump wants to change its user. OSError or NamespaceError where it may not.
+    Capabilities stay, so that tcpdump has them too; who has none gets a user namespace as well.
+    OSError or NamespaceError where that may not be.
     """
-    if os.geteuid():
+    if ctypes.CDLL(None).unshare(namespace.CLONE_NEWNET):
         namespace.enter()
-    elif ctypes.CDLL(None, use_errno=True).unshare(namespace.CLONE_NEWNET):
-        raise OSError(ctypes.get_errno(), "unshare")
     up = namespace.IFF_UP
     link = struct.pack("=BxHiII", 0, 0, socket.if_nametoindex("lo"), up, up)
     body = link + struct.pack("=HHI", 8, _GSO_MAX_SIZE, 1000)
