@@ -135,3 +135,27 @@ def test_damaged_record(tmp_path: Path) -> None:
     path.write_text('{"lost": 3}\n[1, 1, 1, "CLOSED", "LISTEN", ["", 1], ["", 0]]\n[1, 2\n')
     states, lost = read(path)
     assert (len(states), lost) == (1, 3)
+
+
+def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(tmp_path: Path) -> None:
+    if missing := lacking():
+        pytest.skip(missing)
+    code = """
+import os, signal
+from sockfsm.wire.kernel_states import KernelStates
+states = KernelStates.start()
+print(states._name, flush=True)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    left = done.stdout.strip()
+    first = KernelStates.start()
+    try:
+        names = os.listdir(first._instances)
+        assert left.startswith("sockfsm-")
+        assert left not in names
+        assert first._name in names
+        with pytest.raises(OSError, match="busy"):
+            os.rmdir(first._name, dir_fd=first._instances)
+    finally:
+        first.stop(tmp_path / FILE)

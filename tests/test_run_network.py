@@ -4,11 +4,17 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+from test_kernel_states import lacking
+
 from sockfsm.trace.trace import Trace
+from sockfsm.views.ladder import Ladder
+from sockfsm.views.timeline import Timeline
 
 PROGRAM = """import os, socket
 listening = socket.create_server(("127.0.0.1", 0))
@@ -49,10 +55,41 @@ def without_capturing() -> tuple[str, ...]:
     return ("setpriv", *(f"{name}=-net_raw" for name in sets)) if effective >> 13 & 1 else ()
 
 
-def test_without_permission_it_goes_on_and_says_how_to_permit(tmp_path: Path) -> None:
+def test_without_permission_it_runs_in_a_network_of_its_own(tmp_path: Path) -> None:
     trace, done = run(tmp_path, under=without_capturing())
     (line,) = done.stderr.splitlines()
-    for way in ("root", "setcap cap_net_raw", "--own-network", "--no-capture"):
+    for word in ("CAP_NET_RAW", "only its own loopback", "--no-capture", "sudo", "setcap"):
+        assert word in line
+    assert done.stdout.split()[0] != os.readlink("/proc/self/ns/net")
+    assert [p.flags for p in trace.packets()][:3] == ["S", "SA", "A"]
+    assert "only its own loopback" in trace.about["network"]
+    shown = "\n".join(Timeline(trace).lines())
+    assert "network   in a network namespace of its own" in shown
+
+
+def test_calls_only_leave_it_in_the_network_of_the_host(tmp_path: Path) -> None:
+    trace, done = run(tmp_path, "--no-capture", under=without_capturing())
+    assert done.stdout.split()[0] == os.readlink("/proc/self/ns/net")
+    assert done.stderr == ""
+    assert "network" not in trace.about
+
+
+def test_a_program_that_fails_there_is_told_why_that_may_be(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    program.write_text("import socket; socket.create_connection(('192.0.2.1', 80))")
+    command = [*without_capturing(), sys.executable, "-m", "sockfsm", "run", "-o", "trace", program]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path)
+    assert done.returncode == 1
+    assert "Network is unreachable" in done.stderr
+    assert "for the host's: --no-capture" in done.stderr.splitlines()[-1]
+
+
+def test_without_namespaces_it_goes_on_and_says_how_to_permit(tmp_path: Path) -> None:
+    limit = 'echo 0 > /proc/sys/user/max_user_namespaces && ip link set lo up && exec "$@"'
+    under = ("unshare", "--user", "--map-root-user", "--net", "sh", "-c", limit, "sh")
+    trace, done = run(tmp_path, under=(*under, *without_capturing()))
+    (line,) = done.stderr.splitlines()
+    for way in ("root", "setcap cap_net_raw", "--no-capture"):
         assert way in line
     assert [c.method for c in trace.calls()].count("accept") == 1
     assert list(trace.packets()) == []
@@ -65,14 +102,15 @@ def test_own_network_needs_no_permission(tmp_path: Path) -> None:
     assert all(p.socket is not None for p in trace.packets())
 
 
-def test_kernel_states(tmp_path: Path) -> None:
-    """Recorded, or one line that says why not."""
-    trace, done = run(tmp_path, "--kernel-states")
-    about = json.loads((trace.path / "trace.json").read_text())
-    if "no kernel states" in done.stderr:
-        assert "kernel_states" not in about
+@pytest.mark.parametrize("options", [(), ("--kernel-states",)])
+def test_kernel_states(tmp_path: Path, options: tuple[str, ...]) -> None:
+    """Recorded where that is permitted; else, when asked for, one line that says why not."""
+    trace, done = run(tmp_path, *options)
+    if missing := lacking():
+        assert "kernel_states" not in trace.about, missing
+        assert ("no kernel states" in done.stderr) == bool(options)
         return
-    assert about["kernel_states"].endswith("0 lost")
+    assert trace.about["kernel_states"].endswith("0 lost")
     shown = subprocess.run(
         [sys.executable, "-m", "sockfsm", "handshake", trace.path],
         check=True,
@@ -81,3 +119,12 @@ def test_kernel_states(tmp_path: Path) -> None:
     ).stdout
     assert "  kernel   client CLOSED > SYN-SENT > ESTABLISHED" in shown
     assert "DIFFERS" not in shown
+    rows = "\n".join(Ladder(trace).lines(kernel=trace.kernel_states()))
+    assert re.search(r"#2 . kernel: SYN-SENT > ESTABLISHED", rows)
+    assert re.search(r"kernel: SYN-RECEIVED > ESTABLISHED +#3", rows)
+
+
+def test_kernel_states_can_be_left_out(tmp_path: Path) -> None:
+    trace, _ = run(tmp_path, "--no-kernel-states")
+    assert "kernel_states" not in trace.about
+    assert trace.kernel_states() == []

@@ -21,9 +21,11 @@ _EXAMPLES = """examples:
   sockfsm run -o trace --enforce client.py     stop calls that the machine refuses
   sockfsm run -m http.server 8000
   sockfsm run pytest tests/                    any command that is a Python script
-  sockfsm run --own-network demo.py            packets without root, on a loopback of its own
+  sockfsm run --no-capture client.py           calls only, on the host's network in any case
   sockfsm run --payload client.py              the packets' payload too, for Wireshark
-  sudo sockfsm run --kernel-states server.py   what the kernel says of each connection's state
+
+Capturing needs CAP_NET_RAW: root, or setcap cap_net_raw+ep on the Python. Without it the program
+runs in a network namespace of its own: it sees only its own loopback, no other host or server.
 
 The program's exit status, output and signals are its own. Children by fork, multiprocessing and
 subprocess are traced too, each Python among them (not one started with -I or -E). The trace is a
@@ -40,7 +42,7 @@ def add(subparsers: Subparsers) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="sockfsm run [-o DIR] [--enforce] [--no-capture | --payload] [--all-packets]\n"
-        "                   [--interface NAME] [--own-network] [--kernel-states]\n"
+        "                   [--interface NAME] [--own-network] [--[no-]kernel-states]\n"
         "                   (PROGRAM | -m MODULE) [ARGS ...]",
     )
     parser.add_argument("-o", dest="output", metavar="DIR", help="the trace's folder, new or empty")
@@ -62,12 +64,14 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--own-network",
         action="store_true",
-        help="a network namespace of its own: packets without root, but only its own loopback",
+        help="in a network namespace of its own, where it sees only its own loopback; without "
+        "permission to capture this is done unless --no-capture is given",
     )
     parser.add_argument(
         "--kernel-states",
-        action="store_true",
-        help="the kernel's own TCP states, too (root); `sockfsm handshake` shows them",
+        action=argparse.BooleanOptionalAction,
+        help="the kernel's own TCP states too; recorded beside packets where root and tracefs allow "
+        "unless this says no; show and handshake have them",
     )
     parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module's name")
     parser.add_argument("program", metavar="PROGRAM")

@@ -100,7 +100,8 @@ def run(args: argparse.Namespace) -> int:
     elif args.list:
         lines = Timeline(trace, paint).lines(selection)
     else:
-        lines = Ladder(trace, paint, glyphs_for(sys.stdout), columns()).lines(selection)
+        ladder = Ladder(trace, paint, glyphs_for(sys.stdout), columns())
+        lines = ladder.lines(selection, trace.kernel_states())
     page(lines, wanted=not args.no_pager)
     return 0
 

@@ -25,24 +25,25 @@ def supervise(
     capture: bool,
     all_packets: bool,
     own_network: bool = False,
-    kernel_states: bool = False,
+    kernel_states: bool | None = None,
     payload: bool = False,
     interface: str = "lo",
 ) -> int:
     """Run `command` traced into `folder`; its return code, negative for a signal.
 
-    own_network: in a network namespace of its own, where capturing needs no root. kernel_states:
-    record the kernel's own TCP states too. payload: keep whole packets. interface: to capture.
-    UsageError when it cannot be started.
+    own_network: in a network namespace of its own, where capturing needs no root; this is done too
+    where capturing is not permitted otherwise. kernel_states: record the kernel's own TCP states
+    too; None: beside packets, where that is permitted. payload: keep whole packets. interface: to
+    capture. UsageError when the command cannot be started.
     """
     trace = Trace(folder)
     describe(trace, command=list(command), mode=mode)
-    states = begin_states(trace, _report) if kernel_states else None
-    if own_network:
-        from sockfsm.wire import namespace
-
-        namespace.enter()
-        _report(namespace.MEANING)
+    states = None
+    if kernel_states or (kernel_states is None and capture):
+        states = begin_states(trace, _report if kernel_states else None)
+    alone = False
+    if own_network or (capture and interface == "lo"):
+        alone = _alone(trace, asked=own_network)
     running = None
     if capture:
         running = begin(trace, _report, payload=payload, interface=interface, fork=True)
@@ -66,7 +67,23 @@ def supervise(
     if running is not None:
         finish(running, trace, all_packets=all_packets)
     describe(trace, status=code)
+    if alone and code > 0:
+        _report("the program had no network but its own loopback; for the host's: --no-capture")
     return code
+
+
+def _alone(trace: Trace, *, asked: bool) -> bool:
+    """Enter a network of our own if that is asked for, or the only way to packets; whether we did."""
+    from sockfsm.wire import namespace
+
+    if not asked and not (namespace.needed() and namespace.possible()):
+        return False
+    namespace.enter()
+    _report(
+        namespace.MEANING if asked else f"{namespace.WHY}: {namespace.MEANING}; {namespace.ELSE}"
+    )
+    describe(trace, network=namespace.MEANING)
+    return True
 
 
 def environment(folder: Path, mode: str) -> dict[str, str]:

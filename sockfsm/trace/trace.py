@@ -8,12 +8,15 @@ import os
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import TraceError
 from sockfsm.trace.decode import Decoder, alive, decode, head
 from sockfsm.trace.events import Call, Packet, Process, Socket, Transition, Wait
 from sockfsm.trace.summary import Summary
+
+if TYPE_CHECKING:
+    from sockfsm.wire.kernel_states import KernelState
 
 LOGS = "*.calls"
 PACKETS = "packets.pcapng"
@@ -146,6 +149,21 @@ class Trace:
         """What changes when another pass would tell something else."""
         files = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in self.logs]
         return files, self.since, self.until
+
+    def kernel_states(self) -> list[KernelState]:
+        """The kernel's own changes of TCP state, where they were recorded, by their time.
+
+        Each one with the ports that its socket had in the end.
+        """
+        from sockfsm.wire.kernel_states import FILE, read, with_ports
+
+        path = self.path / FILE
+        if not path.exists():
+            return []
+        states, lost = read(path)
+        if lost:
+            self.problems.append(f"{lost} of the kernel's changes of state were lost")
+        return with_ports(states)
 
     def transitions(self) -> Iterator[Transition]:
         """Every change of state."""

@@ -56,14 +56,18 @@ def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None
         )
 
 
-def begin_states(trace: Trace, report: Callable[[str], None]) -> KernelStates | None:
-    """Record the kernel's own TCP states beside the packets; None, after one line, if it may not."""
+def begin_states(trace: Trace, report: Callable[[str], None] | None) -> KernelStates | None:
+    """Record the kernel's own TCP states beside the packets; None, after one line, if it may not.
+
+    report: None where nobody asked for them.
+    """
     from sockfsm.wire.kernel_states import KernelStates, KernelStatesError
 
     try:
         return KernelStates.start()
     except KernelStatesError as error:
-        report(f"no kernel states: {error}")
+        if report is not None:
+            report(f"no kernel states: {error}")
         return None
 
 

@@ -89,9 +89,14 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
         since = (wait.begin - zero) / 1_000_000_000
         text = f"{lanes.socket(wait.socket)} {plain(wait.method)}() since {since:.6f}"
         yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
-    capture = trace.about.get("capture")
-    if capture is not None:
-        yield from (paint(line, "dim") for line in wrapped("capture", plain(str(capture))))
+    about = trace.about
+    for fact, title in (
+        ("network", "network"),
+        ("capture", "capture"),
+        ("kernel_states", "kernel"),
+    ):
+        if about.get(fact) is not None:
+            yield from (paint(line, "dim") for line in wrapped(title, plain(str(about[fact]))))
     for problem in trace.problems[:_LISTED]:
         yield from (paint(line, "magenta") for line in wrapped("note", plain(problem)))
 

@@ -43,6 +43,7 @@ _STATES = {
     11: "CLOSING",
     12: "SYN-RECEIVED",
 }
+_INSTANCE = re.compile(r"^sockfsm-(?P<pid>\d+)-[0-9a-f]{6}$")
 _LINE = re.compile(
     r"^\s*.{1,16}-(?P<pid>\d+)\s+\[\d+\] \S+\s+(?P<seconds>\d+)\.(?P<micros>\d{6}): "
     r"inet_sock_set_state: (?P<fields>.*)$"
@@ -76,6 +77,8 @@ class KernelStates:
         self._instances = instances
         self._folder = folder
         self._name = name
+        # While this is open nobody can remove the instance; when we are killed, anybody can.
+        self._held = os.open("tracing_on", os.O_RDONLY, dir_fd=folder)
 
     @classmethod
     def start(cls) -> KernelStates:
@@ -86,13 +89,14 @@ class KernelStates:
         name = f"sockfsm-{os.getpid()}-{os.urandom(3).hex()}"
         try:
             instances = os.open("instances", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
+            _sweep(instances)
             os.mkdir(name, dir_fd=instances)
             folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=instances)
+            made = cls(instances, folder, name)
         except OSError as error:
             raise KernelStatesError(f"no tracing instance of our own: {error.strerror}") from None
         finally:
             os.close(root)
-        made = cls(instances, folder, name)
         try:
             for file, text in (
                 ("trace_clock", "mono"),
@@ -149,11 +153,21 @@ class KernelStates:
             os.close(descriptor)
 
     def _remove(self) -> None:
+        os.close(self._held)
         os.close(self._folder)
         try:
             os.rmdir(self._name, dir_fd=self._instances)
         finally:
             os.close(self._instances)
+
+
+def _sweep(instances: int) -> None:
+    """Remove instances of ours whose process was killed; those in use are busy."""
+    for name in os.listdir(instances):
+        found = _INSTANCE.match(name)
+        if found and not os.path.exists(f"/proc/{found['pid']}"):
+            with suppress(OSError):
+                os.rmdir(name, dir_fd=instances)
 
 
 def parse(lines: Iterable[str]) -> Iterator[KernelState]:
@@ -191,6 +205,17 @@ def lives(states: Iterable[KernelState]) -> Iterator[list[KernelState]]:
             life = running[state.sock] = []
         life.append(state)
     yield from running.values()
+
+
+def with_ports(states: Iterable[KernelState]) -> list[KernelState]:
+    """The same by time, with the ends that a socket got later in its first changes too."""
+    found: list[KernelState] = []
+    for life in lives(states):
+        named = next((s for s in life if s.source[1] and s.target[1]), life[-1])
+        found += [
+            s if s.source[1] else s._replace(source=named.source, target=named.target) for s in life
+        ]
+    return sorted(found, key=attrgetter("time"))
 
 
 def _host(number: int) -> str:

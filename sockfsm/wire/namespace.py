@@ -18,13 +18,29 @@ from sockfsm.errors import SockfsmError
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
+WHY = "no permission to capture packets (CAP_NET_RAW)"
 MEANING = (
     "in a network namespace of its own: the program sees only its own loopback, no other network"
+)
+ELSE = (
+    "for the host's network do without packets (--no-capture), run as root (sudo), or give Python "
+    "the capability (setcap cap_net_raw+ep)"
 )
 
 
 class NamespaceError(SockfsmError):
     """No namespace can be had here: says why, and what else there is."""
+
+
+def needed() -> bool:
+    """Whether capturing is not permitted to this process where it is."""
+    if not sys.platform.startswith("linux"):
+        return False
+    try:
+        socket.socket(socket.AF_PACKET, socket.SOCK_RAW, 0).close()
+    except PermissionError:
+        return True
+    return False
 
 
 def possible() -> bool:
