@@ -54,6 +54,11 @@ def run(args: argparse.Namespace) -> int:
     problems: list[str] = []
     path = _file(Path(args.source))
     report = inspect_file(path, problems, args.port)
+    if Path(args.source).is_dir():
+        from sockfsm.trace.connections import with_calls
+        from sockfsm.trace.trace import Trace
+
+        report = with_calls(report, Trace.open(args.source).calls())
     if args.json:
         lines = view.json_lines(report, problems)
     else:

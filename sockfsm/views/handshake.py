@@ -119,7 +119,7 @@ def _opening(connection: Connection, paint: Paint) -> Iterator[str]:
 
 
 def _partly(opening: Opening) -> bool:
-    return opening.kind in ("mid-stream", "incomplete", "unanswered")
+    return opening.kind in ("mid-stream", "incomplete", "unanswered", "not accepted")
 
 
 def _ladder(

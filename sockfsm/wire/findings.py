@@ -11,6 +11,7 @@ CLIENT, SERVER = "client", "server"
 
 OPENINGS = {
     "normal": "SYN, SYN-ACK, ACK",
+    "not accepted": "complete in the kernel, but no accept took it",
     "refused": "the SYN was answered by RST",
     "reset": "RST before the opening was complete",
     "timed out": "the SYN was repeated and never answered",
@@ -55,8 +56,9 @@ class Segment:
 class Opening:
     """How a connection came to be.
 
-    kind: a key of OPENINGS. round_trip: ns from the last SYN to the ACK that completes the opening.
-    tries: SYNs that the client sent. note: what else the packets tell.
+    kind: a key of OPENINGS; `not accepted` takes a trace's calls to tell. round_trip: ns from the
+    last SYN to the ACK that completes the opening. tries: SYNs that the client sent. note: what
+    else the packets tell.
     """
 
     kind: str
