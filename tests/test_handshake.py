@@ -20,7 +20,7 @@ from sockfsm.views import handshake as view
 from sockfsm.views.text import Paint
 from sockfsm.wire.capture import Capture
 from sockfsm.wire.findings import CLOSINGS, OPENINGS, Connection
-from sockfsm.wire.handshake import inspect, inspect_file
+from sockfsm.wire.handshake import inspect
 from sockfsm.wire.headers import packets
 
 ACTIVE = ("CLOSED", "SYN-SENT", "ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
@@ -342,55 +342,25 @@ def test_command_with_no_capture(tmp_path: Path, capsys: pytest.CaptureFixture[s
     assert capsys.readouterr().err.count("\n") == 1
 
 
-TRACES = Path(__file__).parent.parent / "traces"
-
-
-def test_recorded_connections() -> None:
-    """What real kernels did once: the same words for ever, whatever this machine's kernel does."""
-    problems: list[str] = []
-    report = inspect_file(TRACES / "handshakes.pcapng", problems)
-    assert problems == []
-    assert [(c.opening.kind, c.closing.kind, c.closing.first) for c in report.connections] == [
-        ("normal", "orderly", "client"),
-        ("normal", "orderly", "server"),
-        ("refused", "none", None),
-        ("normal", "orderly", "client"),
-        ("normal", "reset", "client"),
-        ("normal", "reset", "server"),
-        ("normal", "reset", "server"),
-        ("normal", "reset", "server"),
-        ("normal", "reset", "client"),
-        ("timed out", "none", None),
-        ("self-connect", "simultaneous", "client"),
-        ("normal", "orderly", "client"),
-        ("normal", "open", None),
-    ]
-    assert [c.closing.fin_segments for c in report.connections if c.closing.fin_segments] == [
-        3,
-        3,
-        4,
-        3,
-    ]
-    assert [talk.sent for talk in report.conversations] == [(1, 8)]
-    delayed = inspect_file(TRACES / "simultaneous-and-lost.pcapng").connections
-    assert [c.opening.kind for c in delayed] == ["simultaneous"] * 2 + ["normal"] * 2
-    assert [c.sent.retransmitted for c in delayed] == [0, 0, 3, 0]
-
-
 CLIENT, SERVER = ("10.0.0.1", 1000), ("10.0.0.2", 80)
 
 
 def told(story: str) -> Connection:
     """`> S 100` is a SYN of the client with that sequence number, `< SA 300 101` the answer."""
+    (connection,) = inspect(packets_of(story)).connections
+    return connection
+
+
+def packets_of(story: str) -> list[Packet]:
+    """The packets of a story as `told` reads it; `-` is a segment without flags."""
     segments = []
     for time, line in enumerate(story.strip().splitlines()):
         way, flags, *numbers = line.split()
         seq, ack, length = (*map(int, numbers), 0, 0, 0)[:3]
         ends = (CLIENT, SERVER) if way == ">" else (SERVER, CLIENT)
-        segment = Packet(time, time, "tcp", *ends, flags, seq, ack, 100, length, b"", 1)
+        segment = Packet(time, time, "tcp", *ends, flags.strip("-"), seq, ack, 100, length, b"", 1)
         segments.append(segment)
-    (connection,) = inspect(segments).connections
-    return connection
+    return segments
 
 
 @pytest.mark.parametrize(
@@ -470,3 +440,54 @@ data.close()
         r"by close\(\) at program\.py:6",
     ):
         assert re.search(cause, told)
+
+
+OPEN = "> S 99\n< SA 499 100\n> A 100 500\n"
+
+
+@pytest.mark.parametrize(
+    ("story", "ignored"),
+    [
+        ("< R 9000\n> A 100 500\n> FA 100 500", ["R"]),  # RST of a wrong number, and it goes on
+        ("> S 7777\n< A 500 100\n> PA 100 500 5", ["S"]),  # SYN on an open connection
+        ("< SA 777 100\n> A 100 500", ["SA"]),
+        ("< PA 90000 100 5\n> A 100 500", ["PA"]),  # far outside the window
+        ("< - 500\n> A 100 500", [""]),  # without ACK
+    ],
+)
+def test_what_the_receiver_must_ignore(story: str, ignored: list[str]) -> None:
+    """RFC 9293, 3.10.7, and RFC 5961: the connection is open as before."""
+    connection = told(OPEN + story)
+    assert [s.flags for s in connection.ignored] == ignored
+    assert connection.received.bytes == connection.received.missing == 0
+    assert paths(connection)[0][:3] == OPENED
+    assert "CLOSED" not in paths(connection)[0][1:]
+
+
+def test_a_reset_of_a_wrong_number_that_nobody_outlives() -> None:
+    """The capture may lack what came before: nothing says that it was not taken."""
+    connection = told(OPEN + "< R 9000")
+    assert (connection.closing.kind, connection.ignored) == ("reset", ())
+
+
+def test_ports_used_again_although_no_closing_was_seen() -> None:
+    story = OPEN + "> S 7777\n< SA 8888 7778\n> A 7778 8889"
+    segments = packets_of(story)
+    first, second = inspect(segments).connections
+    assert (first.closing.kind, second.opening.kind) == ("open", "normal")
+    assert first.ignored == second.ignored == ()
+
+
+def test_data_behind_a_gap_in_the_capture_are_counted() -> None:
+    """Far outside the window, but what follows goes on from there: the capture lacks the rest."""
+    connection = told(OPEN + "> PA 900100 500 10\n> PA 900110 500 10\n> PA 900120 500 10")
+    assert connection.sent.bytes == 20
+    assert connection.sent.missing > 900_000
+
+
+def test_a_host_that_is_gone() -> None:
+    connection = told(OPEN + "> PA 100 500 5\n> PA 100 500 5\n> PA 100 500 5")
+    assert connection.closing.kind == "open"
+    assert "sent again 2 times and never acknowledged" in connection.closing.note
+    answered = told(OPEN + "> PA 100 500 5\n> PA 100 500 5\n< A 500 105")
+    assert answered.closing.note == ""

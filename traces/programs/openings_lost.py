@@ -40,7 +40,20 @@ def never_answered(port: int) -> None:
             print("never answered:", error.strerror)
 
 
+def nobody_left(port: int) -> None:
+    """The client's ACK is lost and the listening socket goes: the client is connected to nobody."""
+    with socket.create_server((HERE, port)):
+        client = socket.create_connection((HERE, port))
+    with client:
+        client.sendall(b"hello")
+        try:
+            client.recv(100)
+        except ConnectionResetError as error:
+            print("nobody left:", error.strerror)
+
+
 until_served(5001, "SYN")
 until_served(5002, "ACK")
 given_up(5003)
 never_answered(5004)
+nobody_left(5005)

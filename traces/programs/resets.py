@@ -41,6 +41,14 @@ def linger() -> None:
     told("SO_LINGER 0", data)
 
 
+def unread_after_fin() -> None:
+    client, data = connected()
+    client.shutdown(socket.SHUT_WR)
+    data.sendall(b"never read")
+    client.close()
+    told("unread data after FIN", data)
+
+
 def data_after_close() -> None:
     client, data = connected()
     data.close()
@@ -59,12 +67,14 @@ def killed() -> None:
     """The kernel closes what a killed process had, and finds data that it never read."""
     program = (
         "import socket, sys, time; "
-        "sock = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); time.sleep(60)"
+        "sock = socket.create_connection(('127.0.0.1', int(sys.argv[1]))); "
+        "sock.sendall(b'ready'); time.sleep(60)"
     )
     with socket.create_server((HERE, 0)) as listening:
         port = str(listening.getsockname()[1])
         with subprocess.Popen([sys.executable, "-c", program, port]) as client:
             data, _ = listening.accept()
+            data.recv(100)
             data.sendall(b"never read")
             client.send_signal(signal.SIGKILL)
     told("killed", data)
@@ -72,6 +82,7 @@ def killed() -> None:
 
 unread_data()
 linger()
+unread_after_fin()
 data_after_close()
 listener_closed()
 killed()
