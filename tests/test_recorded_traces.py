@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from handshake_verdicts import VERDICTS
 
 from sockfsm.cli.main import main
 from sockfsm.diagrams.dot import to_dot
@@ -15,6 +16,7 @@ from sockfsm.trace.trace import Trace
 from sockfsm.wire.handshake import inspect
 
 TRACES = Path(__file__).parent.parent / "traces"
+WITHOUT_TCP = ("udp-echo", "unix-stale-path")
 RECORDED = sorted(path.parent.name for path in TRACES.glob("*/trace.json"))
 every_trace = pytest.mark.parametrize("name", RECORDED)
 
@@ -24,9 +26,17 @@ def recorded(name: str) -> Trace:
 
 
 def test_each_program_has_its_trace() -> None:
-    programs = {file.stem.replace("_", "-") for file in (TRACES / "programs").glob("*.py")}
-    assert programs == set(RECORDED)
-    assert len(RECORDED) >= 6
+    programs = {file.stem for file in (TRACES / "programs").glob("*.py")}
+    assert {name.replace("_", "-") for name in programs} == set(RECORDED)
+    assert len(RECORDED) >= 14
+    wires = {file.stem for file in (TRACES / "wires").iterdir() if file.suffix in (".nft", ".py")}
+    assert wires - programs == {"tun"}
+
+
+def test_the_recordings_of_connections_are_small_and_have_the_kernels_states() -> None:
+    for name in VERDICTS:
+        assert sum(file.stat().st_size for file in (TRACES / name).iterdir()) < 30_000
+        assert recorded(name).about["kernel_states"].endswith(" 0 lost")
 
 
 @every_trace
@@ -69,8 +79,8 @@ def test_it_renders(name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert "closed " in shown
     assert main(["handshake", folder]) == 0
     heading = capsys.readouterr().out.splitlines()[0]
-    connections = 0 if name in ("udp-echo", "unix-stale-path") else 1
-    assert f"packets.pcapng: {connections} connection" in heading
+    connections = len(VERDICTS[name]) if name in VERDICTS else name not in WITHOUT_TCP
+    assert f"packets.pcapng: {int(connections)} connection" in heading
     for form in ("dot", "mmd", "svg"):
         picture = tmp_path / f"picture.{form}"
         assert main(["diagram", folder, "-o", str(picture)]) == 0

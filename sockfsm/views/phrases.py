@@ -179,7 +179,7 @@ class Relative:
         if "S" in packet.flags:
             if self._first.get(way) != packet.seq:
                 self._first[way] = packet.seq
-                if "A" not in packet.flags:
+                if "A" not in packet.flags and back != way:
                     self._first.pop(back, None)
         elif way not in self._first:
             # The opening was not seen: data begins at 1, as after a SYN.
