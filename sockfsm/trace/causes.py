@@ -8,8 +8,8 @@ MSG_MORE, a full window) and however they are cut or gathered. By time, where by
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import accumulate
-from operator import attrgetter
+from itertools import accumulate, islice
+from operator import attrgetter, lt
 
 from sockfsm.trace.decode import alive
 from sockfsm.trace.events import Call, Cause, Process
@@ -18,6 +18,9 @@ from sockfsm.trace.events import Call, Cause, Process
 SLACK = 20_000
 LOOK_BACK = 8  # calls of one socket that may run at the same time
 BEGIN = attrgetter("begin")
+
+_UNCOUNTED = frozenset({"sendall", "sendfile", "ssl.do_handshake", "ssl.write", "ssl.unwrap"})
+_new = tuple.__new__
 
 SEVERAL = Cause("unknown", "several calls ran then")
 NONE_FITS = Cause("unknown", "no call fits")
@@ -49,7 +52,8 @@ class Causes:
 
     def add(self, call: Call) -> None:
         """Take in one call."""
-        self.processes[call.process.log] = call.process
+        if call.process.log not in self.processes:
+            self.processes[call.process.log] = call.process
         (self.sends if call.call == "send" else self.others).append(call)
 
     def finish(self) -> None:
@@ -58,17 +62,19 @@ class Causes:
         sends.sort(key=BEGIN)
         self.others.sort(key=BEGIN)
         self._begins = [call.begin for call in sends]
-        self._upto = list(accumulate(call.done for call in sends))
-        latest = group = 0
-        for place, call in enumerate(sends):
-            if call.begin >= latest:
-                self._gather(group, place)
-                group = place
-            if call.end > latest:
-                latest = call.end
-            if self.countable is None and _uncounted(call):
-                self.countable = self._upto[place] - call.done
-        self._gather(group, len(sends))
+        self._upto = list(accumulate([call.done for call in sends]))
+        if not _UNCOUNTED.isdisjoint({call.method for call in sends}):
+            bad = (n for n, call in enumerate(sends) if _uncounted(call))
+            self.countable = next((self._upto[n] - sends[n].done for n in bad), None)
+        ends = [call.end for call in sends]
+        if any(map(lt, islice(self._begins, 1, None), ends)):
+            latest = group = 0
+            for place, call in enumerate(sends):
+                if call.begin >= latest:
+                    self._gather(group, place)
+                    group = place
+                latest = max(latest, call.end)
+            self._gather(group, len(sends))
 
     def _gather(self, first: int, after: int) -> None:
         """The sends from `first` until before `after` ran at the same time, when several."""
@@ -80,16 +86,21 @@ class Causes:
         if self.countable is not None and end > self.countable:
             return None
         upto, sends = self._upto, self.sends
-        first, last = bisect_right(upto, start), bisect_left(upto, end)
-        if last >= len(sends) or sends[last].begin > time + SLACK:
+        first = last = bisect_right(upto, start)
+        if first >= len(sends):
             return None
-        if first == last:
-            calls: tuple[Call, ...] = (sends[first],)
+        if upto[first] < end:
+            last = bisect_left(upto, end)
+            if last >= len(sends):
+                return None
+            calls = tuple([call for call in sends[first : last + 1] if call.done])
         else:
-            calls = tuple(call for call in sends[first : last + 1] if call.done)
+            calls = (sends[first],)
+        if self._begins[last] > time + SLACK:
+            return None
         if self._parallel and (self._divided(first, start, end) or self._divided(last, start, end)):
             return None
-        return Cause("call", "queued" if sends[last].end < time - SLACK else "", calls)
+        return _new(Cause, ("call", "queued" if sends[last].end < time - SLACK else "", calls))
 
     def _divided(self, place: int, start: int, end: int) -> bool:
         """Whether a send is among several at once, whose bytes are not all between these two."""
@@ -175,7 +186,7 @@ def _one(calls: list[Call], time: int) -> Cause:
 
 def _uncounted(call: Call) -> bool:
     """Whether it may have put other bytes into the stream than `done` says."""
-    if call.method.startswith("ssl."):
-        return True
+    if call.method not in _UNCOUNTED:
+        return False
     # A sendall that failed, or timed out, does not tell how far it came.
-    return call.method in ("sendall", "sendfile") and call.outcome != "ok" and call.asked > 0
+    return call.method.startswith("ssl.") or (call.outcome != "ok" and call.asked > 0)

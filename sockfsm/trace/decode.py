@@ -36,7 +36,7 @@ _UNKNOWN = 0xFFF
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
 _DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
-_Ready = tuple[str, str, str, int, tuple[str | bool, ...]]
+_Ready = tuple[str, str, str, int, tuple[Any, ...]]
 """method, call, outcome, errno, and from `before` to `predicted`."""
 
 
@@ -46,7 +46,6 @@ class Decoder:
     def __init__(self, log: str, sockets: dict[tuple[str, int], Socket]) -> None:
         self.log = log
         self.process = Process(0, 0, log, (), 0, 0)
-        self.waits: list[Wait] = []
         self._sockets = sockets
         self._inherits = 0
         self._parent = ""
@@ -55,7 +54,7 @@ class Decoder:
         self._addresses: dict[int, Address] = {}
         self._kinds: dict[int, tuple[str, list[str]]] = {}
         self._accepted: dict[int, tuple[Socket | None, Address | None]] = {}
-        self._open: dict[int, Wait] = {}
+        self._open: dict[int, Fields] = {}  # thread -> what told that its call began to block
         self._kind_numbers: dict[int, int] = {}
         self._heads: dict[str, dict[int, _Ready]] = {}
         self._known: dict[int, tuple[Socket, dict[int, _Ready]]] = {}
@@ -63,11 +62,21 @@ class Decoder:
     @property
     def blocked(self) -> list[Wait]:
         """Calls that had begun to block and not ended."""
-        return list(self._open.values())
+        blocked = []
+        for begin, _, head, number, site, thread, _, _ in self._open.values():
+            socket, method = self._socket(number), self._methods[head & 0xFF][0]
+            place = self._sites.get(site)
+            blocked.append(Wait(begin, None, self._thread(thread), socket, method, place))
+        return blocked
+
+    def _thread(self, number: int) -> Thread:
+        who = self.process.threads.get(number)
+        if who is None:
+            who = self.process.threads[number] = Thread(number, 0, "")
+        return who
 
     def forget(self, call: Call) -> None:
         """Let go of what `call` has ended, for a decoder that lives as long as its program."""
-        self.waits.clear()
         if call.socket is not None and call.after in ("CLOSED", "EXITED"):
             number = call.socket.number
             self._sockets.pop((self.log, number), None)
@@ -119,28 +128,30 @@ class Decoder:
     def record(self, fields: Fields) -> Call | None:
         """The call that a record tells of; None where it only tells that one began to block."""
         begin, end, head, number, site, thread, asked, done = fields
+        if head & BEGUN:
+            if head & 0xFF >= len(self._methods):
+                raise IndexError(head & 0xFF)
+            self._open[thread] = fields
+            return None
         known = self._known.get(number)
-        if known is not None and thread not in self._open:
-            socket, heads = known
-            ready = heads.get(head)
-            if ready is not None:
-                # A million of these a second: what does not depend on the single record is ready.
-                who, place = self.process.threads[thread], self._sites.get(site)
-                told = (begin, end, self.process, who, socket, *ready[:4], asked, done, None, place)
-                return tuple.__new__(Call, told + ready[4])
-        return self._record(fields)
+        if known is None or head not in known[1]:
+            return self._record(fields)
+        # A million of these a second: what does not depend on the single record is ready.
+        socket, heads = known
+        method, word, outcome, error, rest = heads[head]
+        who, place = self.process.threads[thread], self._sites.get(site)
+        if thread in self._open:
+            del self._open[thread]
+        told = (
+            begin, end, self.process, who, socket, method, word, outcome, error, asked, done,
+            None, place,
+        )  # fmt: skip
+        return tuple.__new__(Call, told + rest)
 
     def _record(self, fields: Fields) -> Call | None:
         begin, end, head, number, site, thread, asked, done = fields
         method, word = self._methods[head & 0xFF]
-        who = self.process.threads.get(thread)
-        if who is None:
-            who = self.process.threads[thread] = Thread(thread, 0, "")
-        place = self._sites.get(site)
-        if head & BEGUN:
-            wait = Wait(begin, None, who, self._socket(number), method, place)
-            self._open[thread] = wait
-            return None
+        who, place = self._thread(thread), self._sites.get(site)
         address: Address | None = None
         form = head >> ADDRESS & 3
         socket: Socket | None
@@ -162,10 +173,7 @@ class Decoder:
         code = head >> OUTCOME & 7
         error = head >> ERRNO & 0xFFFF
         outcome = errorcode.get(error, str(error)) if code == ERROR else OUTCOMES[code]
-        if thread in self._open:
-            wait = self._open.pop(thread)
-            if head & WAITED:
-                self.waits.append(wait._replace(end=end))
+        self._open.pop(thread, None)
         before, after = self._states(socket, head, number)
         predicted = ""
         if head & REFUSED and socket is not None:

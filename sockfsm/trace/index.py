@@ -43,24 +43,24 @@ class Index:
     def add(self, call: Call) -> None:
         """Take in one call, in the order of their ends; `finish` after the last one."""
         self._heard[call.process.log] = call.end
-        socket = call.socket
+        socket, word = call.socket, call.call
         if socket is None or socket.kind not in _INET:
             return
-        word = call.call
+        identity = socket.identity
         if word in _CAUSING:
-            causes = self.causes.get(socket.identity)
+            causes = self.causes.get(identity)
             if causes is None:
-                causes = self.causes[socket.identity] = Causes(self._heard)
+                causes = self.causes[identity] = Causes(self._heard)
             causes.add(call)
             if call.address is not None:
                 self._towards(call, socket)
             elif word == "close" and call.outcome == "ok":
-                self._closed[socket.identity] = call.end
+                self._closed[identity] = call.end
                 return
         if word in _TELLING:
             self._names(call, socket)
-        if self._closed:
-            self._closed.pop(socket.identity, None)
+        if identity in self._closed:
+            del self._closed[identity]
 
     def finish(self) -> None:
         """Bring into order what was added."""

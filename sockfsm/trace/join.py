@@ -23,6 +23,8 @@ NO_LISTENER = Cause("kernel", "no listener")
 NO_SOCKET = Cause("kernel", "no socket left")
 AGAIN = "retransmission"
 
+_PLAIN = frozenset({"A", "PA"})
+_new = tuple.__new__
 _MODULO, _HALF = 1 << 32, 1 << 31
 _MOST_HOLES = 32
 
@@ -39,26 +41,33 @@ def joined(index: Index, packets: Iterable[Packet]) -> Iterator[Packet]:
     """The same, with the calls read already."""
     lanes: dict[tuple[End, End], _Lane] = {}
     talks: dict[tuple[End, End], _Talk] = {}
-    new = tuple.__new__
     for packet in packets:
-        key = packet[3:5]
-        if packet.protocol == "udp":
+        time, wall, protocol, source, target, flags, seq, ack, window, length, raw, link, *_ = (
+            packet
+        )
+        key = source, target
+        if protocol == "udp":
             talk = talks.get(key)
             if talk is None:
                 talk = talks[key] = _Talk(index)
-            told = talk.told(packet)
+            socket, cause = talk.told(packet)
         else:
             lane = lanes.get(key)
-            flags = packet.flags
-            if lane is None or (flags != "A" and "S" in flags and lane.other_than(packet)):
-                back = lanes.get((key[1], key[0]))
+            if lane is None or (flags != "A" and "S" in flags and seq != lane.isn):
+                back = lanes.get((target, source))
                 if lane is not None and back is not None:
                     # The ports are used again: another connection, other sockets.
-                    del lanes[key[1], key[0]]
+                    del lanes[target, source]
                     back = None
                 lane = lanes[key] = _Lane(index, packet, back)
-            told = lane.socket, lane.cause(packet)
-        yield new(Packet, packet[:12] + told)
+            socket, cause = lane.socket, lane.cause(packet)
+        yield _new(
+            Packet,
+            (
+                time, wall, protocol, source, target, flags, seq, ack, window, length, raw, link,
+                socket, cause,
+            ),
+        )  # fmt: skip
 
 
 class _Lane:
@@ -87,19 +96,25 @@ class _Lane:
         self.fin: tuple[int, Cause] | None = None
         self.acked = self.window = -1
 
-    def other_than(self, syn: Packet) -> bool:
-        """Whether a segment with SYN begins another connection than this one."""
-        return syn.seq != self.isn
-
     def cause(self, packet: Packet) -> Cause:
         """Why the packet was sent; takes note of it."""
-        flags, length, acked, window = packet.flags, packet.length, self.acked, self.window
+        flags, seq, length = packet.flags, packet.seq, packet.length
+        acked, window = self.acked, self.window
         self.acked, self.window = packet.ack, packet.window
-        if length or flags != "A":
-            return self._asked(packet)
-        if packet.seq != self.next and (packet.seq - self.next) % _MODULO == _MODULO - 1:
-            return PROBES if self.back is not None and not self.back.window else KEEPS_ALIVE
-        return UPDATES if acked == packet.ack and window != packet.window else ACKNOWLEDGES
+        if not length and flags == "A":
+            if seq != self.next and (seq - self.next) % _MODULO == _MODULO - 1:
+                return PROBES if self.back is not None and not self.back.window else KEEPS_ALIVE
+            return UPDATES if acked == packet.ack and window != packet.window else ACKNOWLEDGES
+        if length and seq == self.next and flags in _PLAIN and self.counted:
+            # Nearly all others: the next bytes of the stream.
+            start = self.offset
+            self.offset, self.next = start + length, (seq + length) % _MODULO
+            if self.causes is not None:
+                found = self.causes.of_bytes(start, start + length, packet.time)
+                if found is not None:
+                    return found
+            return self._at_that_time(packet.time)
+        return self._asked(packet)
 
     def _asked(self, packet: Packet) -> Cause:
         flags, time = packet.flags, packet.time
@@ -140,13 +155,14 @@ class _Lane:
             found = causes.of_bytes(start, end, time)
         if again:
             return Cause("kernel", AGAIN, found.calls if found is not None else ())
-        if causes is None:
+        return found if found is not None else self._at_that_time(time)
+
+    def _at_that_time(self, time: int) -> Cause:
+        """The send that ran then, where bytes do not tell it."""
+        if self.causes is None:
             return NOT_TRACED
-        if found is None:
-            found = causes.sending(time)
-            if found is NONE_FITS:
-                return UNCOUNTED
-        return found
+        found = self.causes.sending(time)
+        return UNCOUNTED if found is NONE_FITS else found
 
     def _passed(self, start: int, offset: int, following: int) -> None:
         """A segment from `start` on goes as far as `offset`, the sequence number `following`."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from socket import AF_UNIX
 
 from sockfsm.trace.events import Call, Process, Socket, Thread, Wait
 from sockfsm.trace.index import Index
@@ -15,8 +16,8 @@ class Summary:
 
     processes: those that made a call; `Trace.summary` sets all, the first started first. sockets,
     states: identity -> socket, and its last state. threads: (log, number) -> those that made a call.
-    index: the calls that can cause packets, when they were asked for. waits, peers: what can end by
-    a packet, and the ends of AF_UNIX sockets. ended, blocked: `Wait`s, by their begins.
+    index: the calls that can cause packets, when they were asked for. waits, peers: what ended by
+    another end, and the ends of AF_UNIX sockets. blocked: waits that had not ended, by their begins.
     """
 
     def __init__(self, calls: Iterable[Call] = (), *, index: bool = False) -> None:
@@ -27,7 +28,6 @@ class Summary:
         self.index = Index() if index else None
         self.waits = Waits()
         self.peers = Peers()
-        self.ended: list[Wait] = []
         self.blocked: list[Wait] = []
         self.read(calls)
 
@@ -39,17 +39,20 @@ class Summary:
         """Take in all calls."""
         sockets, states, threads, index = self.sockets, self.states, self.threads, self.index
         processes: dict[str, Process] = {}
+        met: set[Thread] = set()
         for call in calls:
-            process, thread, socket = call.process, call.thread, call.socket
-            key = process.log, thread.number
-            if threads.get(key) is not thread:
-                threads[key] = thread
-                processes[process.log] = process
+            socket, thread = call.socket, call.thread
+            if thread not in met:
+                met.add(thread)
+                threads[call.process.log, thread.number] = thread
+                processes[call.process.log] = call.process
             if socket is not None:
                 identity = socket.identity
-                sockets[identity] = socket
+                if identity not in states:
+                    sockets[identity] = socket
                 states[identity] = call.after
-                self.peers.add(call)
+                if socket.family == AF_UNIX:
+                    self.peers.add(call)
             if call.waited:
                 self.waits.add(call)
             if index is not None:

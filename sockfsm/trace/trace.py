@@ -133,13 +133,8 @@ class Trace:
         found.read(self._of([calls for _, calls in decoders]))
         known = [decoder for decoder, _ in decoders]
         found.processes = sorted((d.process for d in known), key=attrgetter("started"))
-        begin = attrgetter("begin")
-        found.ended = sorted(
-            (w for d in known for w in d.waits if w.begin >= self.since), key=begin
-        )
-        found.blocked = sorted(
-            (w for d in known for w in d.blocked if w.begin >= self.since), key=begin
-        )
+        blocked = [w for d in known for w in d.blocked if w.begin >= self.since]
+        found.blocked = sorted(blocked, key=attrgetter("begin"))
         # A log that is written through a mapping does not show it by its time.
         running = any(alive(process) for process in found.processes)
         self._told = None if running else (state, found)
@@ -173,8 +168,9 @@ class Trace:
 
     def waits(self) -> list[Wait]:
         """Every wait that really blocked, in order of its begin; those that last at the end."""
-        found = self.summary()
-        return found.ended + found.blocked
+        told = self.summary()
+        ended = [Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in told.waits.all]
+        return ended + told.blocked
 
     def blocked(self) -> list[Wait]:
         """The calls that are blocked now, or were when their process ended."""

@@ -46,23 +46,56 @@ def wakes(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Wake]:
 
 
 class Waits:
-    """The calls that blocked for what another end can bring, by their socket's identity."""
+    """The calls that blocked, by their begins: all, and by socket those for what another end brings."""
 
     def __init__(self) -> None:
+        self.all: list[Call] = []
         self.of: dict[str, list[Call]] = {}
         self.towards: dict[Address, list[Call]] = {}  # AF_UNIX connects, by the listener's name
 
     def add(self, call: Call) -> None:
         """Take in one call; `finish` after the last one."""
-        if call.waited and call.socket is not None and call.call in _WORDS:
+        if not call.waited:
+            return
+        self.all.append(call)
+        if call.socket is not None and call.call in _WORDS:
             self.of.setdefault(call.socket.identity, []).append(call)
             if call.call == "connect" and call.address is not None and is_unix(call.socket):
                 self.towards.setdefault(call.address, []).append(call)
 
     def finish(self) -> None:
         """Bring into order what was added."""
-        for blocked in (*self.of.values(), *self.towards.values()):
+        for blocked in (self.all, *self.of.values(), *self.towards.values()):
             blocked.sort(key=BEGIN)
+
+
+class _Blocked:
+    """The waits on one socket, as the packets that it gets go by."""
+
+    __slots__ = ("_active", "_coming", "_next")
+
+    def __init__(self, calls: list[Call]) -> None:
+        self._active: list[Call] = []
+        self._coming = iter(calls)
+        self._next = next(self._coming, None)
+
+    def ended_by(self, packet: Packet) -> Call | None:
+        """The one wait that `packet` ended; it ends no second time."""
+        time, active = packet.time, self._active
+        while self._next is not None and self._next.begin <= time + SLACK:
+            active.append(self._next)
+            self._next = next(self._coming, None)
+        if not active:
+            return None
+        if active[0].end < time - SLACK or len(active) > 1:
+            active[:] = [call for call in active if call.end >= time - SLACK]
+        fitting = [call for call in active if _ended_by(call, packet)]
+        if len(fitting) > 1:
+            fitting = [call for call in fitting if call.begin <= time <= call.end]
+        if len(fitting) != 1:
+            return None
+        active.remove(fitting[0])
+        return fitting[0]
 
 
 class Waker:
@@ -72,35 +105,41 @@ class Waker:
         self._index = index
         self._waits = waits
         self._peers = peers or Peers()
-        self._receivers: dict[tuple[End, End], Socket | None] = {}
+        self._receivers: dict[tuple[End, End], _Blocked | None] = {}
+        self._blocked: dict[str, _Blocked] = {}
         self._done: set[int] = set()
 
     def ends(self, event: Packet | Call) -> Call | None:
         """The blocked call that `event` ended; None for none, or when it cannot be decided."""
         if isinstance(event, Packet):
-            found = self._by_packet(event)
-        elif event.socket is None or event.call not in _WAKING or not is_unix(event.socket):
+            flags = event.flags
+            if flags == "A" and not event.length:
+                return None
+            if flags == "S":
+                blocked = self._of(self._index.listening(event))
+                self._receivers.pop((event.source, event.target), None)
+            else:
+                key = event.source, event.target
+                if key not in self._receivers or flags == "":
+                    # A datagram's receiver may have changed.
+                    self._receivers[key] = self._of(self._index.receiver(event))
+                blocked = self._receivers[key]
+            return blocked.ended_by(event) if blocked is not None else None
+        if event.socket is None or event.call not in _WAKING or not is_unix(event.socket):
             return None
-        else:
-            found = self._by_call(event, event.socket)
+        found = self._by_call(event, event.socket)
         if found is not None:
             self._done.add(id(found))
         return found
 
-    def _by_packet(self, packet: Packet) -> Call | None:
-        key = packet.source, packet.target
-        receivers = self._receivers
-        if key not in receivers or packet.flags == "S":
-            receivers[key] = self._index.receiver(packet)
-        receiver = receivers[key]
-        if packet.flags == "S":
-            receiver = self._index.listening(packet)
-        blocked = self._waits.of.get(receiver.identity) if receiver is not None else None
-        if not blocked:
+    def _of(self, socket: Socket | None) -> _Blocked | None:
+        waits = self._waits.of.get(socket.identity) if socket is not None else None
+        if socket is None or waits is None:
             return None
-        time = packet.time
-        running = self._running(blocked, time - SLACK, time + SLACK)
-        return _only(call for call in running if _ended_by(call, packet))
+        blocked = self._blocked.get(socket.identity)
+        if blocked is None:
+            blocked = self._blocked[socket.identity] = _Blocked(waits)
+        return blocked
 
     def _by_call(self, call: Call, socket: Socket) -> Call | None:
         word, peers = call.call, self._peers
