@@ -7,18 +7,20 @@ a namespace of one's own only.
 
 from __future__ import annotations
 
-import fcntl
 import os
 import select
 import socket
 import struct
-import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 
-HERE, THERE = "10.9.0.1", "10.9.0.2"
-TUNSETIFF, IFF_TUN, IFF_NO_PI = 0x400454CA, 0x0001, 0x1000
+sys.path.insert(0, str(Path(__file__).parent.parent / "traces" / "wires"))
+
+from alone import alone
+from tun import HERE, THERE, Answers, Tun, mirrored
 
 
 class Mirror:
@@ -27,36 +29,22 @@ class Mirror:
     def __init__(self, delay: float = 0.0) -> None:
         self.delay = delay
         self.lose: Callable[[bytes], bool] = lambda packet: False
-        self.tun = os.open("/dev/net/tun", os.O_RDWR)
-        fcntl.ioctl(self.tun, TUNSETIFF, struct.pack("16sH22x", b"mirror0", IFF_TUN | IFF_NO_PI))
-        for command in (
-            ["ip", "address", "add", f"{HERE}/24", "dev", "mirror0"],
-            ["ip", "link", "set", "mirror0", "up"],
-        ):
-            subprocess.run(command, check=True)
+        self.tun = Tun("mirror0")
         self._end, self._stop = os.pipe()
-        self._thread = threading.Thread(target=self._run)
+        self._thread = threading.Thread(target=self.tun.serve, args=(self._answer, self._end))
         self._thread.start()
 
-    def _run(self) -> None:
-        waiting: list[tuple[float, bytes]] = []
-        while True:
-            left = max(waiting[0][0] - time.monotonic(), 0) if waiting else None
-            ready, _, _ = select.select([self.tun, self._end], [], [], left)
-            if self._end in ready:
-                return
-            if self.tun in ready:
-                packet = os.read(self.tun, 65536)
-                if packet[0] >> 4 == 4 and packet[9] == 6 and not self.lose(packet):
-                    swapped = packet[:12] + packet[16:20] + packet[12:16] + packet[20:]
-                    waiting.append((time.monotonic() + self.delay, swapped))
-            while waiting and waiting[0][0] <= time.monotonic():
-                os.write(self.tun, waiting.pop(0)[1])
+    def _answer(self, packet: bytes) -> Answers:
+        if packet[9] != socket.IPPROTO_TCP or self.lose(packet):
+            return []
+        return [(self.delay, mirrored(packet))]
 
     def close(self) -> None:
         os.write(self._stop, b"x")
         self._thread.join()
-        for descriptor in (self.tun, self._end, self._stop):
+        with self.tun:
+            pass
+        for descriptor in (self._end, self._stop):
             os.close(descriptor)
 
 
@@ -164,12 +152,9 @@ def lossy_bulk(mirror: Mirror) -> None:
 
 def main(path: str) -> None:
     """Enter a namespace, make all cases, capture them into `path`."""
-    from pathlib import Path
-
-    from sockfsm.wire import namespace
     from sockfsm.wire.capture import Capture
 
-    namespace.enter()
+    alone()
     mirror = Mirror(delay=0.02)
     try:
         with Capture.start(Path(path), interface="mirror0"):
@@ -182,6 +167,4 @@ def main(path: str) -> None:
 
 
 if __name__ == "__main__":
-    import sys
-
     main(sys.argv[1])

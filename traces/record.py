@@ -11,7 +11,6 @@ NAME.py plays the far end of a network device. Root also records the kernel's ow
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import shutil
@@ -25,13 +24,14 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from wires.alone import alone
+
 from sockfsm.diagrams.graph import Graph
 from sockfsm.diagrams.path import path
 from sockfsm.diagrams.render import draw
 from sockfsm.record.layout import CALL, FRAGMENT, MAGIC, SLOT, fragments
 from sockfsm.record.reader import LogReader
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
-from sockfsm.wire import namespace
 
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
@@ -69,14 +69,12 @@ def record(name: str, folder: Path) -> bool:
 
     This process must have a single thread; it ends up in a network namespace of its own.
     """
-    permitted = alone()
+    alone()
     with TemporaryDirectory(prefix="sockfsm-traces-") as temporary:
         work = Path(temporary).resolve()
         shutil.copy(PROGRAMS / f"{name}.py", work)
         result = work / "trace"
         command = [sys.executable, "-m", "sockfsm", "run", "-o", str(result)]
-        if permitted:
-            command += ["--kernel-states"]
         with wire(name) as interface:
             command += ["--interface", interface, f"{name}.py"]
             subprocess.run(command, cwd=work, check=True)
@@ -94,18 +92,6 @@ def record(name: str, folder: Path) -> bool:
     return captured
 
 
-def alone() -> bool:
-    """Enter a network namespace of our own; whether the kernel's TCP states may be recorded there.
-
-    They are root's: one who is root does not enter a user namespace.
-    """
-    if os.geteuid() == 0 and ctypes.CDLL(None).unshare(namespace.CLONE_NEWNET) == 0:
-        namespace.raise_interface("lo")
-        return True
-    namespace.enter()
-    return False
-
-
 @contextmanager
 def wire(name: str) -> Iterator[str]:
     """What the program's packets have to pass, while it runs: the interface to capture."""
@@ -121,7 +107,10 @@ def wire(name: str) -> Iterator[str]:
         assert peer.stdin is not None
         assert peer.stdout is not None
         # It names its interface when that is there, and ends when its input does.
-        yield peer.stdout.readline().strip()
+        interface = peer.stdout.readline().strip()
+        if not interface:
+            raise SystemExit(f"{host.name}: there is no network device")
+        yield interface
 
 
 def picture(folder: Path) -> Graph:
