@@ -2,6 +2,7 @@
 
 import io
 import re
+from socket import AF_UNIX
 
 import pytest
 from synthetic import MS, Story, echo
@@ -107,6 +108,16 @@ def test_a_state_stands_at_the_side_once_when_it_changes() -> None:
     assert row(rows, "bind(").endswith("BOUND")
 
 
+def test_a_state_with_a_long_name_is_written_out() -> None:
+    story = Story()
+    story.process()
+    states = "LISTENING -> LISTENING_READ_SHUT_UNLINKED"
+    story.call(1, story.socket(), "shutdown", states=states)
+    rows = shown(story)
+    assert "LISTENING_.." in rows[0]
+    assert "now LISTENING_READ_SHUT_UNLINKED" in " ".join(rows)
+
+
 def test_a_refusal_is_explained_below() -> None:
     rows = shown(echo())
     at = place(rows, "REFUSED EINVAL")
@@ -143,8 +154,8 @@ def test_a_kernel_state_stands_at_its_end() -> None:
 def test_unix_messages_are_dotted_and_end_waits() -> None:
     story = Story()
     story.process()
-    one = story.socket("unix-stream", made_by="socketpair")
-    two = story.socket("unix-stream", made_by="socketpair")
+    one = story.socket("unix-stream", made_by="socketpair", family=AF_UNIX)
+    two = story.socket("unix-stream", made_by="socketpair", family=AF_UNIX)
     story.call(1, one, "socketpair", states=" -> CONNECTED")
     story.call(1, two, "socketpair", states=" -> CONNECTED")
     story.call(3, one, "send", states="CONNECTED", asked=3, done=3)

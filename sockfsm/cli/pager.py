@@ -8,8 +8,11 @@ import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import islice
+
+_AT_ONCE = 200
 
 
 def page(lines: Iterable[str], *, wanted: bool = True) -> None:
@@ -20,8 +23,8 @@ def page(lines: Iterable[str], *, wanted: bool = True) -> None:
     """
     command = pager() if wanted and sys.stdout.isatty() else ""
     if not command:
-        for line in lines:
-            print(line)
+        for text in _blocks(lines):
+            sys.stdout.write(text)
         return
     sys.stdout.flush()
     environment = {**os.environ, "LESS": os.environ.get("LESS", "FRX")}
@@ -40,12 +43,19 @@ def page(lines: Iterable[str], *, wanted: bool = True) -> None:
         # From here on Ctrl-C is the pager's, which ends a search by it.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
-            for line in lines:
-                process.stdin.write(line + "\n")
+            for text in _blocks(lines):
+                process.stdin.write(text)
             process.stdin.close()
             process.wait()
         finally:
             signal.signal(signal.SIGINT, before)
+
+
+def _blocks(lines: Iterable[str]) -> Iterator[str]:
+    """The lines with their ends, some at a time: where Python does not buffer, each is a write."""
+    left = iter(lines)
+    while block := list(islice(left, _AT_ONCE)):
+        yield "\n".join(block) + "\n"
 
 
 def columns() -> int:

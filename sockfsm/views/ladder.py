@@ -11,7 +11,9 @@ of TCP (RFC 9293) beside segments.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import heapq
+from collections.abc import Iterable, Iterator
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -47,6 +49,7 @@ if TYPE_CHECKING:
 
 _STATE, _LABEL = 12, 6
 _PAUSE = 100_000_000  # ns without an event that are worth a row
+_NO_END = "", ""
 _Numbers = tuple[int, int | None]
 
 
@@ -149,11 +152,9 @@ class Ladder:
         path = Path(self.trace.path) / PACKETS
         return TcpStates(inspect_file(path).connections if path.exists() else ())
 
-    def _waits(self) -> Iterator[Call | Wait]:
-        """The calls that waited, and those that still do."""
-        yield from self._told.blocked
-        for calls in self._told.waits.of.values():
-            yield from calls
+    def _waits(self) -> Iterable[Call | Wait]:
+        """The calls that waited, and those that still do, by their begins."""
+        return heapq.merge(self._told.waits.all, self._told.blocked, key=attrgetter("begin"))
 
     def _takes(self, selection: Selection, mark: Mark) -> bool:
         event = mark.event
@@ -227,7 +228,9 @@ class Ladder:
         side = self._ends.side(socket)
         news = self._news(socket.identity, state, tcp=False) if socket is not None else ""
         label = self.lanes.socket(socket) if socket is not None else ""
-        rows = beside(parts, site, self._room, side)
+        if len(news) > _STATE:
+            parts = [*parts, f"now {news}"]  # a state's long name does not fit into its column
+        rows = beside(tuple(parts), site, self._room, side)
         bars = self._pair(socket, time)
         first = [*bars]
         first[side] = signs[side] if socket is not None else " "
@@ -301,7 +304,7 @@ class Ladder:
         """A change of state in the kernel's own words."""
         side, socket = self._ends.of_kernel(state)
         label = self.lanes.socket(socket) if socket is not None else f":{state.source[1]}"
-        (row,) = beside([f"kernel: {state.before} > {state.after}"], "", self._room, side)
+        (row,) = beside((f"kernel: {state.before} > {state.after}",), "", self._room, side)
         bars = self._pair(socket, state.time)
         return self._row(state.time, {side: (label, "")}, bars, row, "magenta")
 
@@ -326,12 +329,15 @@ class Ladder:
     ) -> str:
         """ends: side -> (label, state)."""
         seconds = "" if time is None else self._seconds(time)
-        label, state = ends.get(LEFT, ("", ""))
-        left = f"{self._paint(f'{seconds:>{self._time}}', 'dim')} "
-        left += f"{self._paint(cut(state, _STATE).ljust(_STATE), 'green')} {label:>{_LABEL}}"
-        label, state = ends.get(RIGHT, ("", ""))
-        right = f"{label:{_LABEL}} {self._paint(cut(state, _STATE), 'green')}".rstrip()
-        return f"{left} {bars[LEFT]}{self._paint(middle, colour)}{bars[RIGHT]} {right}".rstrip()
+        label, state = ends.get(LEFT, _NO_END)
+        label_right, right = ends.get(RIGHT, _NO_END)
+        state, right = state and cut(state, _STATE), right and cut(right, _STATE)
+        if self._paint.coloured:
+            seconds = self._paint(f"{seconds:>{self._time}}", "dim")
+            state, right = self._paint(f"{state:{_STATE}}", "green"), self._paint(right, "green")
+            middle = self._paint(middle, colour)
+        left = f"{seconds:>{self._time}} {state:{_STATE}} {label:>{_LABEL}} {bars[LEFT]}"
+        return f"{left}{middle}{bars[RIGHT]} {label_right:{_LABEL}} {right}".rstrip()
 
     def _seconds(self, time: int) -> str:
         return f"{(time - self.zero) / 1_000_000_000:.6f}"

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from textwrap import wrap
 
 from sockfsm.views.ends import LEFT
 from sockfsm.views.text import cut, plain, width
 
 
-def beside(parts: list[str], site: str, room: int, side: int) -> list[str]:
+@lru_cache(4096)
+def beside(parts: tuple[str, ...], site: str, room: int, side: int) -> list[str]:
     """`parts`, joined by commas, at `side`; `site` at the other, or below where it does not fit.
 
     Rows of `room` columns each, at least one.
@@ -51,6 +53,7 @@ def remark(text: str, room: int, side: int) -> list[str]:
     return [_at(side, f"   {line}", room) for line in _broken(plain(text), room - 4)]
 
 
+@lru_cache(4096)
 def arrow(text: str, tail: str, head: str, side: int, room: int, wire: str) -> list[str]:
     """An arrow away from `side` that bears `text`; tail and head are named below if need be."""
     below = ""

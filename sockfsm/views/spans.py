@@ -33,27 +33,22 @@ def marks(
     waited: Iterable[Call | Wait] = (),
     kernel: Iterable[KernelState] = (),
 ) -> Iterator[Mark]:
-    """All marks by their time; holds the waits and at most HORIZON calls.
+    """All marks by their time; holds at most HORIZON calls.
 
-    calls: in the order of their ends. waited: calls among them that may have begun long before they
-    ended, and those that never did; sorted here.
+    calls: in the order of their ends. waited: by their begins, those of them that waited and may
+    have begun long before they ended, and those that never did.
     """
-    long = sorted(waited, key=lambda event: event.begin)
-    known = {_key(event) for event in long if isinstance(event, Call)}
     return heapq.merge(
-        (Mark(event.begin, BEGIN, event) for event in long),
-        _by_time(calls, known),
+        (Mark(event.begin, BEGIN, event) for event in waited),
+        _by_time(calls),
         (Mark(packet.time, PACKET, packet) for packet in packets),
         (Mark(state.time, KERNEL, state) for state in kernel),
         key=itemgetter(0),
     )
 
 
-def _key(call: Call) -> tuple[str, int, int]:
-    return call.process.log, call.thread.number, call.begin
-
-
-def _by_time(calls: Iterable[Call], known: set[tuple[str, int, int]]) -> Iterator[Mark]:
+def _by_time(calls: Iterable[Call]) -> Iterator[Mark]:
+    """Where each call stands, without the begins of those that waited."""
     waiting: list[tuple[int, int, Mark]] = []
     number = count()
 
@@ -61,9 +56,10 @@ def _by_time(calls: Iterable[Call], known: set[tuple[str, int, int]]) -> Iterato
         heapq.heappush(waiting, (time, next(number), Mark(time, phase, call)))
 
     for call in calls:
-        if call.waited or (call.moved and call.before):
-            if not call.waited or _key(call) not in known:
-                add(call.begin, BEGIN, call)
+        if call.waited:
+            add(call.end, END, call)
+        elif call.moved and call.before:
+            add(call.begin, BEGIN, call)
             add(call.end, END, call)
         else:
             add(moment(call), WHOLE, call)
