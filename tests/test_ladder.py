@@ -98,7 +98,11 @@ def test_several_calls_in_one_segment_are_counted() -> None:
     story.seen[3] = story.seen[3]._replace(cause=Cause("call", "queued", (call, call, call)))
     assert "sendall +2, queued ─" in row(shown(story, 140), "PSH-ACK")
     narrow = shown(story)
-    assert "by sendall +2, queued" in narrow[place(narrow, "PSH-ACK") + 1]
+    assert "sendall +2, queued ─" in row(narrow, "PSH-ACK seq 1 len 5")
+    story.seen[3] = story.seen[3]._replace(length=10**9, window=0)
+    narrow = shown(story)
+    at = place(narrow, "PSH-ACK seq 1 ack 1 len 1000000000 win 0")
+    assert "by sendall +2, queued" in narrow[at + 1]
 
 
 def test_a_state_stands_at_the_side_once_when_it_changes() -> None:

@@ -42,11 +42,15 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--port", type=int, metavar="N", help="only connections with this port")
     parser.add_argument("--json", action="store_true", help="one JSON object, times in ns")
+    parser.add_argument(
+        "--no-pager", action="store_true", help="on a terminal: print all, do not start $PAGER"
+    )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
     """Print the handshakes. SockfsmError for a source without readable packets."""
+    from sockfsm.cli.pager import page
     from sockfsm.views import handshake as view
     from sockfsm.views.text import paint_for, plain
     from sockfsm.wire.handshake import inspect_file
@@ -67,7 +71,7 @@ def run(args: argparse.Namespace) -> int:
         causes = _causes(Path(args.source))
         paint = paint_for(sys.stdout)
         lines = view.lines(report, paint, problems, heading=heading, kernel=kernel, causes=causes)
-    sys.stdout.writelines(f"{line}\n" for line in lines)
+    page(lines, wanted=not args.no_pager)
     return 0
 
 

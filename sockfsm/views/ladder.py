@@ -248,13 +248,15 @@ class Ladder:
         self, packet: Packet, numbers: _Numbers, after: tuple[str, str] | None, woken: Call | None
     ) -> Iterator[str]:
         side, sender, receiver = self._ends.of_packet(packet)
-        texts = [flags(packet)]
+        word, length = flags(packet), f" len {packet.length}" if packet.length else ""
         if packet.protocol == "tcp":
-            texts.append(f"seq {numbers[0]}")
-            if numbers[1] is not None:
-                texts.append(f"ack {numbers[1]}")
-        if packet.length or packet.protocol != "tcp":
-            texts.append(f"len {packet.length}")
+            if packet.window == 0 and "A" in packet.flags and "R" not in packet.flags:
+                length += " win 0"
+            short = f"{word} seq {numbers[0]}{length}"
+            ack = "" if numbers[1] is None else f" ack {numbers[1]}"
+            text = f"{word} seq {numbers[0]}{ack}{length}"
+        else:
+            text = short = f"{word} len {packet.length}"
         ends: dict[int, tuple[str, str]] = {}
         for number, (socket, name) in enumerate(
             ((sender, packet.source), (receiver, packet.target))
@@ -264,7 +266,8 @@ class Ladder:
             news = self._news(who, after[number], tcp=True) if after is not None else ""
             ends[side if number == 0 else 1 - side] = label, news
         head = named(woken) if woken is not None else ""
-        rows = arrow(" ".join(texts), behind(packet), head, side, self._room, self._glyphs.wire)
+        tail, wire = behind(packet), self._glyphs.wire
+        rows = arrow(text, short, tail, head, side, self._room, wire)
         yield from self._between(packet.time, ends, sender, receiver, side, rows)
 
     def _message(self, call: Call, woken: Call | None) -> Iterator[str]:
@@ -280,7 +283,7 @@ class Ladder:
             1 - side: (self.lanes.socket(receiver) if receiver else "?", ""),
         }
         head = named(woken) if woken is not None else ""
-        rows = arrow(text, named(call), head, side, self._room, self._glyphs.calls)
+        rows = arrow(text, text, named(call), head, side, self._room, self._glyphs.calls)
         yield from self._between(None, ends, call.socket, receiver, side, rows, call.begin)
 
     def _between(

@@ -54,10 +54,17 @@ def remark(text: str, room: int, side: int) -> list[str]:
 
 
 @lru_cache(4096)
-def arrow(text: str, tail: str, head: str, side: int, room: int, wire: str) -> list[str]:
-    """An arrow away from `side` that bears `text`; tail and head are named below if need be."""
-    below = ""
-    if len(text) + sum(len(name) + 2 for name in (tail, head) if name) + 5 > room:
+def arrow(
+    text: str, short: str, tail: str, head: str, side: int, room: int, wire: str
+) -> list[str]:
+    """An arrow away from `side` that bears `text`, or `short` where there is no room for it.
+
+    Tail and head are named on the arrow, or below if need be.
+    """
+    below, ends = "", sum(len(name) + 2 for name in (tail, head) if name) + 5
+    if len(text) + ends > room >= len(short) + ends:
+        text = short
+    elif len(text) + ends > room:
         names = [f"by {tail}" if tail else "", f"ends {head}" if head else ""]
         below = " ".join(filter(None, names))
         tail = head = ""
