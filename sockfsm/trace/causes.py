@@ -25,14 +25,14 @@ _new = tuple.__new__
 SEVERAL = Cause("unknown", "several calls ran then")
 NONE_FITS = Cause("unknown", "no call fits")
 UNCOUNTED = Cause("unknown", "its bytes cannot be counted, no send ran then")
-SHARED = Cause("unknown", "several processes hold the socket")
+HELD = Cause("unknown", "closed before, held by another process")
 PROCESS_ENDED = Cause("kernel", "process ended")
 
 
 class Causes:
     """Add the calls in any order; `finish` after the last one.
 
-    heard: log -> when the last call of its process ended.
+    processes: log -> each that used the socket. heard: log -> when its last call ended.
     """
 
     __slots__ = (
@@ -42,7 +42,7 @@ class Causes:
     def __init__(self, heard: dict[str, int]) -> None:
         self.sends: list[Call] = []
         self.others: list[Call] = []  # connect, shutdown, close, exit
-        self.processes: dict[str, Process] = {}  # log -> one that used the socket
+        self.processes: dict[str, Process] = {}
         self._heard = heard
         self.countable: int | None = None  # stream bytes from which on they cannot be counted
         self._begins: list[int] = []
@@ -51,9 +51,7 @@ class Causes:
         self._parallel: dict[int, tuple[int, int]] = {}
 
     def add(self, call: Call) -> None:
-        """Take in one call."""
-        if call.process.log not in self.processes:
-            self.processes[call.process.log] = call.process
+        """Take in one that can send something."""
         (self.sends if call.call == "send" else self.others).append(call)
 
     def finish(self) -> None:
@@ -141,8 +139,11 @@ class Causes:
             return Cause("call", "", tuple(reversed(gathered)))
         return _one(ran, time)
 
-    def ending(self, time: int) -> Cause:
-        """Who asked for a FIN: shutdown for the connection, or the close of its last descriptor."""
+    def ending(self, time: int, sent: int) -> Cause:
+        """Who asked for a FIN: shutdown for the connection, or the close of its last descriptor.
+
+        sent: when the socket sent its last bytes; a FIN comes late only behind late bytes.
+        """
         begun = [call for call in self.others if call.begin <= time + SLACK]
         for call in begun:
             if call.call in ("shutdown_wr", "shutdown_rdwr") and call.outcome == "ok":
@@ -151,11 +152,11 @@ class Causes:
         now = _one(closing, time)
         if now is not NONE_FITS:
             return now
-        if len(self.processes) > 1:
-            return SHARED
-        if closing:
-            return _called(closing[0], time)
-        return PROCESS_ENDED if self.gone(time) else NONE_FITS
+        if closing and len(self.processes) == 1 and closing[-1].end <= sent + SLACK:
+            return _called(closing[-1], time)
+        if self.gone(time):
+            return PROCESS_ENDED
+        return HELD if closing else NONE_FITS
 
     def gone(self, time: int) -> bool:
         """Whether every process that used the socket had ended, as far as their logs tell."""
@@ -165,7 +166,7 @@ class Causes:
                 ended = self._heard.get(log)
             if ended is None or ended > time + SLACK:
                 return False
-        return True
+        return bool(self.processes)
 
 
 def _called(call: Call, time: int) -> Cause:

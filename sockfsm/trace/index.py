@@ -17,7 +17,7 @@ NOT_TRACED = Cause("unknown", "sender not traced")
 
 _INET = ("tcp", "udp")
 _TIME = itemgetter(0)
-_CAUSING = frozenset({"connect", "send", "close", "shutdown_wr", "shutdown_rdwr", "exit"})
+_CAUSING = frozenset({"connect", "send", "close", "shutdown_wr", "shutdown_rdwr"})
 _TELLING = frozenset({"connect", "accepted", "adopt", "socketpair", "bind", "listen"})
 
 
@@ -42,15 +42,17 @@ class Index:
 
     def add(self, call: Call) -> None:
         """Take in one call, in the order of their ends; `finish` after the last one."""
-        self._heard[call.process.log] = call.end
-        socket, word = call.socket, call.call
+        socket, word, log = call.socket, call.call, call.process.log
+        self._heard[log] = call.end
         if socket is None or socket.kind not in _INET:
             return
         identity = socket.identity
+        causes = self.causes.get(identity)
+        if causes is None:
+            causes = self.causes[identity] = Causes(self._heard)
+        if log not in causes.processes:
+            causes.processes[log] = call.process
         if word in _CAUSING:
-            causes = self.causes.get(identity)
-            if causes is None:
-                causes = self.causes[identity] = Causes(self._heard)
             causes.add(call)
             if call.address is not None:
                 self._towards(call, socket)

@@ -75,7 +75,7 @@ class _Lane:
 
     __slots__ = (
         "acked", "answered", "back", "causes", "counted", "fin", "holes", "isn", "next", "offset",
-        "socket", "syn", "window",
+        "sent", "socket", "syn", "window",
     )  # fmt: skip
 
     def __init__(self, index: Index, packet: Packet, back: _Lane | None) -> None:
@@ -95,6 +95,7 @@ class _Lane:
         self.answered = False  # it has sent a SYN-ACK
         self.fin: tuple[int, Cause] | None = None
         self.acked = self.window = -1
+        self.sent = 0  # when it sent data last
 
     def cause(self, packet: Packet) -> Cause:
         """Why the packet was sent; takes note of it."""
@@ -109,6 +110,7 @@ class _Lane:
             # Nearly all others: the next bytes of the stream.
             start = self.offset
             self.offset, self.next = start + length, (seq + length) % _MODULO
+            self.sent = packet.time
             if self.causes is not None:
                 found = self.causes.of_bytes(start, start + length, packet.time)
                 if found is not None:
@@ -128,7 +130,11 @@ class _Lane:
         if "F" in flags:
             if self.fin is not None and self.fin[0] == end:
                 return Cause("kernel", AGAIN, self.fin[1].calls)
-            ending = NOT_TRACED if causes is None else causes.ending(time)
+            ending = (
+                NOT_TRACED
+                if causes is None
+                else causes.ending(time, time if packet.length else self.sent)
+            )
             self.fin = end, ending
             data = self._data(start, end, time) if packet.length else None
             self._passed(start, end + 1, packet.seq + packet.length + 1)
@@ -137,12 +143,13 @@ class _Lane:
             if data.who == "unknown" or ending.who == "unknown":
                 return ending if ending.who == "unknown" else data
             return Cause(ending.who, ending.why, data.calls + ending.calls)
-        if not packet.length:
+        if not packet.length and "A" in flags:
             return ACKNOWLEDGES  # with ECE, CWR or URG
         if packet.length == 1 and end == self.offset and self.back and not self.back.window:
             return PROBES
         found = self._data(start, end, time)
         self._passed(start, end, packet.seq + packet.length)
+        self.sent = time
         return found
 
     def _data(self, start: int, end: int, time: int) -> Cause:
@@ -181,6 +188,7 @@ class _Lane:
         return False
 
     def _opening(self, packet: Packet) -> Cause:
+        self.acked = -1  # its window counts otherwise than all later ones: not scaled
         if self.syn is None:
             self.offset, self.next = packet.length, (packet.seq + 1 + packet.length) % _MODULO
         if "A" in packet.flags:
@@ -193,10 +201,10 @@ class _Lane:
         return self.syn
 
     def _reset(self, packet: Packet) -> Cause:
-        if "A" not in packet.flags:
+        if "A" not in packet.flags and self.causes is not None:
             return NO_SOCKET  # RFC 9293, 3.10.7: the answer to a segment that no socket takes
         back = self.back
-        if self.syn is None and back is not None and back.syn and self.acked == back.next:
+        if self.syn is None and back is not None and back.syn and packet.ack == back.next:
             return NO_LISTENER
         if self.causes is None:
             return NOT_TRACED
