@@ -5,6 +5,7 @@ The recordings stay what they are; `test_made_now` shows that this machine's ker
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 import subprocess
@@ -15,6 +16,7 @@ from pathlib import Path
 import pytest
 from handshake_verdicts import TRACES, VERDICTS, Verdict, connections
 
+from sockfsm.cli.main import main
 from sockfsm.model.rfc9293 import STATES
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import paths, steps
@@ -123,6 +125,30 @@ def test_the_round_trip_is_that_of_the_last_syn() -> None:
     assert first.segments[-1].after > 900_000_000
     assert first.round_trip is not None
     assert first.round_trip < 10_000_000
+
+
+@every_recording
+def test_what_the_command_shows(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    """The verdicts in words, no line too long; and as JSON with the kernel's states beside ours."""
+    folder = str(TRACES / name)
+    assert main(["handshake", folder]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    assert max(map(len, lines)) <= 100
+    told = "\n".join(lines)
+    assert main(["handshake", folder, "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)["connections"]
+    for verdict, connection in zip(VERDICTS[name], found, strict=True):
+        for words in (verdict.cause, verdict.note, OPENINGS[verdict.opening]):
+            assert words in told
+        assert connection["opening"]["kind"] == verdict.opening
+        assert len(connection["ignored"]) == verdict.ignored
+        if connection["client"][0] != "10.9.0.2":
+            assert connection["kernel"]["differs"] == verdict.kernel
+            assert (
+                connection["states"]["client"][0] == connection["kernel"]["client"][0] == "CLOSED"
+            )
+    causes = [s["cause"] or "" for c in found for s in c["opening"]["segments"]]
+    assert any(cause.startswith("by connect(") for cause in causes)
 
 
 LIVE = ("closings", "closings_lost", "resets", "simultaneous")

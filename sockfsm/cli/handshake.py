@@ -52,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     """Print the handshakes. SockfsmError for a source without readable packets."""
     from sockfsm.cli.pager import page
     from sockfsm.views import handshake as view
+    from sockfsm.views.handshake_json import json_lines
     from sockfsm.views.text import paint_for, plain
     from sockfsm.wire.handshake import inspect_file
 
@@ -63,12 +64,12 @@ def run(args: argparse.Namespace) -> int:
         from sockfsm.trace.trace import Trace
 
         report = with_calls(report, Trace.open(args.source).calls())
+    kernel = _kernel(path.with_name("tcp-states.jsonl"), problems)
+    causes = _causes(Path(args.source))
     if args.json:
-        lines = view.json_lines(report, problems)
+        lines = json_lines(report, problems, kernel=kernel, causes=causes)
     else:
-        kernel = _kernel(path.with_name("tcp-states.jsonl"), problems)
         heading = plain(str(path))
-        causes = _causes(Path(args.source))
         paint = paint_for(sys.stdout)
         lines = view.lines(report, paint, problems, heading=heading, kernel=kernel, causes=causes)
     page(lines, wanted=not args.no_pager)

@@ -1,4 +1,4 @@
-"""How connections opened, what they carried and how they ended: for the terminal and as JSON.
+"""How connections opened, what they carried and how they ended, for the terminal.
 
     #1 127.0.0.1:40001 -> 127.0.0.1:80: normal opening, orderly closing
 
@@ -7,10 +7,8 @@ The ladder has the client's TCP state at the left and the server's at the right,
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from textwrap import wrap
-from typing import Any
 
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import Step, walk
@@ -236,48 +234,3 @@ def _datagrams(talk: Datagrams) -> Iterator[str]:
         f"  {ends}: {count(sent[0], 'datagram')}, {sent[1]} bytes;"
         f" back {received[0]}, {received[1]} bytes"
     )
-
-
-def json_lines(report: Report, problems: Iterable[str] = ()) -> Iterator[str]:
-    """The report as the lines of one JSON object, a line for each connection.
-
-    Times in ns, sequence numbers absolute and relative.
-    """
-    yield '{"connections": ['
-    yield from _listed(report.connections, _connection)
-    yield '], "conversations": ['
-    yield from _listed(report.conversations, vars)
-    yield f'], "problems": {json.dumps(list(problems))}}}'
-
-
-def _listed(entries: tuple[Any, ...], form: Callable[[Any], dict[str, Any]]) -> Iterator[str]:
-    last = len(entries) - 1
-    for number, entry in enumerate(entries):
-        yield json.dumps(form(entry)) + ("," if number < last else "")
-
-
-def _connection(connection: Connection) -> dict[str, Any]:
-    opening, closing = connection.opening, connection.closing
-    client, server, _ = walk(connection)
-    return {
-        **vars(connection),
-        "opening": {
-            **vars(opening),
-            "meaning": OPENINGS[opening.kind],
-            "segments": [_segment(segment) for segment in opening.segments],
-        },
-        "sent": vars(connection.sent),
-        "received": vars(connection.received),
-        "closing": {
-            **vars(closing),
-            "meaning": CLOSINGS[closing.kind],
-            "segments": [_segment(segment) for segment in closing.segments],
-        },
-        "ignored": [_segment(segment) for segment in connection.ignored],
-        "states": {"client": client, "server": server},
-    }
-
-
-def _segment(segment: Segment) -> dict[str, Any]:
-    offered = segment.offered
-    return {**vars(segment), "offered": offered and offered._asdict()}
