@@ -65,7 +65,7 @@ def test_comments_that_wireshark_shows(trace: Trace, tmp_path: Path) -> None:
     assert re.search(
         r"main: connect\(127\.0\.0\.1:\d+\) = ok; program\.py:4; state CREATED", told[0]
     )
-    assert "the kernel, for #" in told[1]
+    assert "the kernel (SYN-ACK), for #" in told[1]
     assert any("sendall(5 B) = ok; program.py:6; state CONNECTED" in line for line in told)
     assert any("close() = ok; program.py:8" in line for line in told)
 
@@ -93,7 +93,7 @@ def test_table(trace: Trace) -> None:
     )
     assert connect["line"] == "4"
     (syn,) = [r for r in rows if r["what"] == "SYN"]
-    assert syn["cause"] == "connect"
+    assert syn["cause"] == "by connect"
 
 
 def test_no_cell_is_a_formula() -> None:

@@ -191,7 +191,8 @@ def test_json_lines_tell_the_same() -> None:
     assert kinds.count("packet") == items[-1]["packets"] == 4
     refused = [item for item in items if item.get("refused") is True]
     assert [(item["method"], item["outcome"]) for item in refused] == [("listen", "EINVAL")]
-    assert next(item for item in items if item["type"] == "packet")["cause"]["method"] == "connect"
+    cause = next(item for item in items if item["type"] == "packet")["cause"]
+    assert (cause["who"], cause["calls"][0]["method"]) == ("call", "connect")
 
 
 def test_blocked_lists_who_waits_where() -> None:

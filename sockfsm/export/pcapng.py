@@ -10,6 +10,7 @@ from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, place, spoken
+from sockfsm.views.text import count, plain
 from sockfsm.wire import blocks
 from sockfsm.wire.pcapng import CaptureFile
 
@@ -63,12 +64,18 @@ def _comment(packet: Packet, lanes: Lanes, states: dict[str, str]) -> str:
     call = packet.call
     if call is not None:
         who = f"{lanes.socket(packet.socket)} {lanes.who(call.process, call.thread)}"
-        said.append(f"{who}: {spoken(call)} = {answered(call)}")
+        more = len(packet.cause.calls) - 1 if packet.cause is not None else 0
+        and_more = f" and {count(more, 'more call')}" if more else ""
+        queued = ", queued" if packet.cause is not None and packet.cause.why else ""
+        said.append(f"{who}: {spoken(call)} = {answered(call)}{and_more}{queued}")
         if call.site is not None:
             said.append(place(call.site, 60))
         said.append(f"state {call.before}")
     elif packet.socket is not None:
-        said.append(f"the kernel, for {lanes.socket(packet.socket)}")
+        cause = packet.cause
+        who = "cause unknown" if cause is not None and cause.who == "unknown" else "the kernel"
+        why = f" ({plain(cause.why)})" if cause is not None and cause.why else ""
+        said.append(f"{who}{why}, for {lanes.socket(packet.socket)}")
         said.append(f"state {states.get(packet.socket.identity, 'not yet accepted')}")
     receiver = lanes.receiver(packet)
     if receiver is not None:

@@ -14,7 +14,7 @@ from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import Trace
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
-from sockfsm.views.phrases import answered, flags, place, spoken
+from sockfsm.views.phrases import answered, caused, flags, place, spoken
 from sockfsm.views.text import address
 from sockfsm.views.timeline import zero_of
 
@@ -123,7 +123,9 @@ def _packet(packet: Packet, lanes: Lanes, zero: int, number: int) -> Iterator[di
             "seq": packet.seq,
             "ack": packet.ack,
             "window": packet.window,
-            "cause": f"{spoken(packet.call)} {place(packet.call.site, 60)}" if packet.call else "",
+            "cause": f"{spoken(packet.call)} {place(packet.call.site, 60)}"
+            if packet.call
+            else caused(packet),
         },
     }
     call = packet.call

@@ -13,7 +13,7 @@ from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import Trace
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
-from sockfsm.views.phrases import flags
+from sockfsm.views.phrases import caused, flags
 from sockfsm.views.text import address
 from sockfsm.views.timeline import zero_of
 
@@ -64,5 +64,5 @@ def _packet(packet: Packet, lanes: Lanes, zero: int) -> tuple[object, ...]:
         call.thread.name if call else "", lanes.socket(packet.socket) if packet.socket else "",
         flags(packet), "", packet.length, address(packet.source), address(packet.target),
         "", "", None, packet.seq, packet.ack, packet.window,
-        site.file if site else "", site.line if site else None, call.method if call else "",
+        site.file if site else "", site.line if site else None, caused(packet),
     )  # fmt: skip

@@ -183,6 +183,6 @@ class Packet(NamedTuple):
 
     @property
     def call(self) -> Call | None:
-        """The first of the calls behind it, where that could be decided."""
+        """The first of the calls that asked for it, where it was a call and that could be decided."""
         cause = self.cause
-        return cause.calls[0] if cause is not None and cause.calls else None
+        return cause.calls[0] if cause is not None and cause.who == "call" else None

@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sockfsm.trace.events import Address, Call, Packet, Site, Socket
+from sockfsm.trace.events import Address, Call, Cause, Packet, Site, Socket
 from sockfsm.trace.unix_wire import sends
 from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.lanes import Lanes
@@ -23,7 +23,8 @@ def lines(trace: Trace, selection: Selection | None = None) -> Iterator[str]:
     """The lines, without their ends. Times are ns: `at` since the trace's start, `wall` since 1970.
 
     The first key of each object is `type`: trace, process, socket, call, packet, message (of AF_UNIX
-    sockets, from the calls of both ends) or total.
+    sockets, from the calls of both ends) or total. A packet's cause: who (call, kernel, unknown), why,
+    and the calls.
     """
     for item in objects(trace, selection or Selection()):
         yield json.dumps(item, separators=(",", ":"))
@@ -59,14 +60,14 @@ def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
         }
     tally = Tally()
     for event in ordered(trace.calls(), trace.packets()):
-        woken = waker.ends(event) if isinstance(event, Packet) else None
+        woken = waker.ends(event)
         if selection.takes(event, lanes, zero):
             tally.add(event)
             yield _packet(event, zero, woken) if isinstance(event, Packet) else _call(event, zero)
         if isinstance(event, Call) and sends(event):
             receiver = peers.receiver(event)
             if selection.takes(event, lanes, zero, receiver):
-                yield _message(event, receiver, zero)
+                yield _message(event, receiver, zero, woken)
     yield {
         "type": "total",
         "calls": tally.calls,
@@ -111,7 +112,7 @@ def _call(call: Call, zero: int) -> dict[str, Any]:
     }
 
 
-def _message(call: Call, receiver: Socket | None, zero: int) -> dict[str, Any]:
+def _message(call: Call, receiver: Socket | None, zero: int, woken: Call | None) -> dict[str, Any]:
     """What an AF_UNIX send moved, from the calls of both ends: there is no packet."""
     return {
         "type": "message",
@@ -120,11 +121,11 @@ def _message(call: Call, receiver: Socket | None, zero: int) -> dict[str, Any]:
         "length": call.done,
         "socket": call.socket.identity if call.socket else None,
         "receiver": receiver.identity if receiver else None,
+        "ends": _ended(woken, zero),
     }
 
 
 def _packet(packet: Packet, zero: int, woken: Call | None) -> dict[str, Any]:
-    cause = packet.call
     return {
         "type": "packet",
         "at": packet.time - zero,
@@ -138,17 +139,24 @@ def _packet(packet: Packet, zero: int, woken: Call | None) -> dict[str, Any]:
         "window": packet.window,
         "length": packet.length,
         "socket": packet.socket.identity if packet.socket else None,
-        "cause": None
-        if cause is None
-        else {"method": cause.method, "at": cause.begin - zero, "site": _site(cause.site)},
-        "ends": None
-        if woken is None or woken.socket is None
-        else {
-            "method": woken.method,
-            "at": woken.begin - zero,
-            "socket": woken.socket.identity,
-        },
+        "cause": _cause(packet.cause, zero),
+        "ends": _ended(woken, zero),
     }
+
+
+def _cause(cause: Cause | None, zero: int) -> dict[str, Any] | None:
+    if cause is None:
+        return None
+    calls = [{"method": c.method, "at": c.begin - zero, "site": _site(c.site)} for c in cause.calls]
+    return {"who": cause.who, "why": cause.why, "calls": calls}
+
+
+def _ended(woken: Call | None, zero: int) -> dict[str, Any] | None:
+    """The call whose wait ended."""
+    if woken is None or woken.socket is None:
+        return None
+    at = woken.begin - zero
+    return {"method": woken.method, "at": at, "socket": woken.socket.identity}
 
 
 def _address(value: Address | None) -> Any:

@@ -167,6 +167,14 @@ def behind(packet: Packet) -> str:
     return "" if packet.socket is None else f"? {plain(cause.why)}"
 
 
+def caused(packet: Packet) -> str:
+    """The same in a phrase: `by sendall +2, queued`, `window probe`, `cause unknown: ...`, ''."""
+    cause, short = packet.cause, behind(packet)
+    if cause is None or not short or cause.who == "kernel":
+        return short
+    return f"by {short}" if cause.who == "call" else f"cause unknown: {plain(cause.why)}"
+
+
 class Relative:
     """Sequence numbers counted from each direction's first one, as Wireshark does."""
 

@@ -14,7 +14,18 @@ from sockfsm.trace.unix_wire import sends
 from sockfsm.views.frame import COLUMNS, footer, header
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import moment, ordered
-from sockfsm.views.phrases import Relative, answered, doubt, flags, place, reason, spoken, states
+from sockfsm.views.phrases import (
+    Relative,
+    answered,
+    caused,
+    doubt,
+    flags,
+    named,
+    place,
+    reason,
+    spoken,
+    states,
+)
 from sockfsm.views.selection import Selection
 from sockfsm.views.tally import Tally
 from sockfsm.views.text import Paint, address, cut, duration, pad, plain, width
@@ -28,10 +39,6 @@ _STATES = 62
 
 Field = tuple[int, str, str]
 """(column it should begin at, text, colour)."""
-
-
-def _name(call: Call) -> str:
-    return plain(call.method).partition("(")[0]
 
 
 def zero_of(processes: list[Process]) -> int:
@@ -68,14 +75,14 @@ class Timeline:
                     tally.add(event)
                     yield from self.packet(event, numbers, woken)
                 continue
-            made = self.lanes.made_by(event)
+            made, woken = self.lanes.made_by(event), waker.ends(event)
             if selection.takes(event, self.lanes, self.zero):
                 tally.add(event)
                 yield from self.call(event, made)
             if sends(event):
                 receiver = peers.receiver(event)
                 if selection.takes(event, self.lanes, self.zero, receiver):
-                    yield from self.message(event, receiver)
+                    yield from self.message(event, receiver, woken)
         yield from footer(self.trace, self.lanes, self._paint, tally, self.zero)
 
     def call(self, call: Call, made: Socket | None = None) -> Iterator[str]:
@@ -107,15 +114,23 @@ class Timeline:
         if not call.explained:
             yield from self._remark(doubt(call), "magenta")
 
-    def message(self, call: Call, receiver: Socket | None) -> Iterator[str]:
-        """What a send on an AF_UNIX socket moved: an arrow too, though no packet exists."""
+    def message(
+        self, call: Call, receiver: Socket | None, woken: Call | None = None
+    ) -> Iterator[str]:
+        """What a send on an AF_UNIX socket moved: an arrow too, though no packet exists.
+
+        woken: the call whose wait it ended.
+        """
         untraced = call.address or (call.socket.remote if call.socket else None)
         target = self.lanes.socket(receiver) if receiver else address(untraced)
         sender = self.lanes.socket(call.socket)
+        words = "(from the calls)"
+        if woken is not None:
+            words = f"ends {named(woken)} of {self.lanes.socket(woken.socket)} {words}"
         fields = [
             (self._indent, f"{sender} --message--> {target}", "cyan"),
             (self._indent + 24, f"len {call.done}", "cyan"),
-            (_STATES, "(from the calls)", "dim"),
+            (_STATES, words, "dim"),
             (0, "", ""),
         ]
         yield from self._laid(self._start(call, self._nobody, ""), fields)
@@ -134,10 +149,10 @@ class Timeline:
         if packet.protocol == "tcp":
             ack = "" if numbers[1] is None else f"ack {numbers[1]} "
             details = f"seq {numbers[0]} {ack}{details}"
-        cause = packet.call
-        words = [f"by {_name(cause)}"] if cause is not None else []
+        cause, why = packet.call, caused(packet)
+        words = [why] if why else []
         if woken is not None:
-            words.append(f"ends {_name(woken)} of {self.lanes.socket(woken.socket)}")
+            words.append(f"ends {named(woken)} of {self.lanes.socket(woken.socket)}")
         fields = [
             (self._indent, f"{sender} --{flags(packet)}--> {target}", "cyan"),
             (self._indent + 24, details, "cyan"),
