@@ -17,6 +17,7 @@ NOT_TRACED = Cause("unknown", "sender not traced")
 
 _INET = ("tcp", "udp")
 _TIME = itemgetter(0)
+_MOST_NAMELESS = 64  # sockets without a known name that are connected to the same end
 _CAUSING = frozenset({"connect", "send", "close", "shutdown_wr", "shutdown_rdwr"})
 _TELLING = frozenset({"connect", "accepted", "adopt", "socketpair", "bind", "listen"})
 
@@ -27,6 +28,8 @@ class Index:
     def __init__(self, calls: Iterable[Call] = ()) -> None:
         self.causes: dict[str, Causes] = {}
         self._heard: dict[str, int] = {}
+        # what told names, with those of the moment
+        self._named: list[tuple[Call, Socket, End | None, End | None]] = []
         # (kind, local port, remote end) -> (when connect began, or accept ended, socket)
         self._connected: dict[tuple[str, int, End], list[Since]] = {}
         self._accepted: dict[tuple[str, int, End], list[Since]] = {}
@@ -60,12 +63,15 @@ class Index:
                 self._closed[identity] = call.end
                 return
         if word in _TELLING:
-            self._names(call, socket)
+            self._named.append((call, socket, end_of(socket.local), end_of(socket.remote)))
         if identity in self._closed:
             del self._closed[identity]
 
     def finish(self) -> None:
         """Bring into order what was added."""
+        for told in self._named:
+            self._names(told)
+        self._named.clear()
         for causes in self.causes.values():
             causes.finish()
         for known in (self._connected, self._accepted, self._bound):
@@ -77,14 +83,18 @@ class Index:
 
     def _towards(self, call: Call, socket: Socket) -> None:
         target = end_of(call.address)
+        if target and not (target[0][:1].isdigit() or ":" in target[0]):
+            target = "", target[1]  # a name of the resolver, or ''
         if target and call.call == "send":
             self._sendto.setdefault(target, []).append(call)
         elif target and call.call == "connect" and not (socket.local and socket.remote):
             self._connecting.setdefault(target, []).append(call)
 
-    def _names(self, call: Call, socket: Socket) -> None:
+    def _names(self, told: tuple[Call, Socket, End | None, End | None]) -> None:
+        call, socket, local, remote = told
         word, kind = call.call, socket.kind
-        local, remote = end_of(socket.local), end_of(socket.remote)
+        # The log may tell a name only after the call that gave it.
+        local = local if local and local[0] and local[1] else end_of(socket.local)
         if local and remote and word not in ("bind", "listen"):
             accepted = word == "accepted"
             known = self._accepted if accepted else self._connected
@@ -125,11 +135,18 @@ class Index:
 
     def sendto(self, packet: Packet) -> Cause:
         """The send of a datagram whose sender has no name known."""
-        sends = self._sendto.get(packet.target, [])
-        fitting = [c for c in _running(sends, packet.time) if c.done == packet.length]
-        if len(fitting) == 1:
-            return Cause("call", "", (fitting[0],))
-        return SEVERAL if fitting else NOT_TRACED
+        found = [
+            Cause("call", "", (call,))
+            for target in (packet.target, ("", packet.target[1]))
+            for call in _running(self._sendto.get(target, []), packet.time)
+            if call.done == packet.length
+        ]
+        for call in self._connecting.get(packet.target, [])[-_MOST_NAMELESS:]:
+            if call.socket is not None and call.socket.kind == "udp":
+                sent = self.causes[call.socket.identity].datagram(packet.length, packet.time)
+                if sent.calls and sent not in found:
+                    found.append(sent)
+        return found[0] if len(found) == 1 else SEVERAL if found else NOT_TRACED
 
     def _refused(self, packet: Packet) -> Socket | None:
         """The socket of the one connect to there that was running, when the names are not known."""

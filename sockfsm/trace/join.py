@@ -234,8 +234,11 @@ class _Talk:
             self.socket = self.index.sender(packet)
             if self.socket is None:
                 found = self.index.sendto(packet)
-                return (found.calls[0].socket if found.calls else None), found
+                if not found.calls:
+                    return None, found
+                self.socket = found.calls[0].socket
+                assert self.socket is not None
             self.causes = self.index.causes.get(self.socket.identity)
-            if self.causes is not None:
+            if self.causes is not None and found is NONE_FITS:
                 found = self.causes.datagram(packet.length, packet.time)
         return self.socket, found
