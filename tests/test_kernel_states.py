@@ -11,14 +11,16 @@ import pytest
 import wire_cases
 
 from sockfsm.cli.main import main
+from sockfsm.trace.events import Packet
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import paths
 from sockfsm.wire.capture import Capture
-from sockfsm.wire.handshake import inspect_file
+from sockfsm.wire.handshake import inspect, inspect_file
 from sockfsm.wire.kernel_states import (
     FILE,
     KernelState,
     KernelStates,
+    lives,
     parse,
     read,
 )
@@ -128,6 +130,52 @@ def test_it_is_shown(
     assert "  kernel   client CLOSED > SYN-SENT > ESTABLISHED > FIN-WAIT-1" in told
     assert "DIFFERS" not in told
     assert max(map(len, told.splitlines())) <= 200
+
+
+def state(time: int, sock: int, before: str, after: str, port: int, far: int = 9) -> KernelState:
+    return KernelState(time, sock, 1, before, after, ("127.0.0.1", port), ("127.0.0.1", far))
+
+
+def test_a_sockets_memory_is_used_again() -> None:
+    changes = [
+        state(1, 7, "CLOSED", "SYN-SENT", 0),
+        state(2, 8, "CLOSED", "LISTEN", 50),
+        state(3, 7, "SYN-SENT", "CLOSED", 40),
+        state(4, 7, "CLOSED", "SYN-SENT", 41),
+    ]
+    assert [[s.time for s in life] for life in lives(changes)] == [[1, 3], [4], [2]]
+
+
+def test_only_the_sockets_that_are_wanted_are_written(tmp_path: Path) -> None:
+    """The kernel tells of all sockets of the machine."""
+    if missing := lacking():
+        pytest.skip(missing)
+    states = KernelStates.start()
+    wanted, _ = wire_cases.normal()
+    wire_cases.normal()
+    changes, _ = states.stop(
+        tmp_path / FILE, lambda life: any(wanted in (s.source, s.target) for s in life)
+    )
+    written, _ = read(tmp_path / FILE)
+    assert changes == len(written) > 6
+    assert [s.time for s in written] == sorted(s.time for s in written)
+    ports = {s.source[1] for s in written} | {s.target[1] for s in written}
+    assert len(ports - {0}) == 2
+    # A socket has no port yet when connect begins.
+    assert ("CLOSED", "SYN-SENT") in {(s.before, s.after) for s in written}
+
+
+def test_what_the_segments_do_not_tell_is_said() -> None:
+    syn = Packet(5, 5, "tcp", ("127.0.0.1", 40), ("127.0.0.1", 50), "S", 1, 0, 9, 0, b"", 1)
+    (connection,) = inspect([syn, syn._replace(time=6)]).connections
+    gave_up = (("CLOSED", "SYN-SENT", "CLOSED"), ())
+    assert difference(connection, gave_up).startswith("client: gave up without a segment")
+    assert difference(connection, (("CLOSED", "SYN-SENT"), ())) == ""
+    repeated = [
+        state(1, 1, "CLOSED", "SYN-SENT", 40, 50),
+        state(2, 1, "SYN-SENT", "SYN-SENT", 40, 50),
+    ]
+    assert KernelPaths(repeated).of(connection)[0] == ("CLOSED", "SYN-SENT")
 
 
 def test_damaged_record(tmp_path: Path) -> None:
