@@ -9,13 +9,13 @@ Sources: RFC 791, 8200, 9293, 768; tcpdump.org/linktypes.html.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
 from sockfsm.trace.events import Packet
-from sockfsm.wire.pcapng import CaptureFile, Frame
+from sockfsm.wire.pcapng import BATCH, CaptureFile, Frame
 
 ETHERNET, NULL, RAW, LOOP, COOKED, COOKED2, IPV4, IPV6 = 1, 0, 101, 108, 113, 276, 228, 229
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
@@ -33,7 +33,10 @@ _MOST_ENDS = 1 << 17
 # From an IPv4 header without options on: length, fragment, both addresses and ports; then of TCP
 # seq, ack, header length and flags, window.
 PLAIN = struct.Struct(">xxHxxHxxxx12sIIHH")
-_ADDRESSES = struct.Struct(">xxHxxHxxxx12s")
+PLAIN6 = struct.Struct(">4xHBx36sIIHH")
+# A pcapng packet block in network order (kind, size, interface, ns, bytes kept, length), and in it
+# of ethernet the last bytes with the first of IPv4; then as above, with the protocol.
+_BLOCK = struct.Struct(">IIIQII12x3sxHxxHxBxx12sIIHH")
 _TCP = struct.Struct(">IIHH")
 _EXTENSIONS = frozenset({0, 43, 60, 135})  # hop-by-hop, routing, destination, mobility
 
@@ -56,69 +59,51 @@ class Decoder:
         self.clock = clock
         self.ends: dict[bytes, Ends] = {}
 
-    def packets(self, frames: Iterable[Frame]) -> Iterator[Packet]:
-        """The TCP and UDP packets among `frames`, others and fragments left out."""
-        clock, ends, flags, unpack = self.clock, self.ends, FLAGS, PLAIN.unpack_from
-        plain = _ADDRESSES.unpack_from
-        new = tuple.__new__
-        decode = self.decode
-        for frame in frames:
-            wall, link, data, _ = frame
-            # Nearly all frames: ethernet, IPv4 without options, TCP.
-            if link == 1 and len(data) >= 54 and data[12:15] == b"\x08\x00\x45" and data[23] == 6:
-                total, fragment, key, seq, ack, bits, window = unpack(data, 14)
-                pair = ends.get(key)
-                length = total - 20 - (bits >> 10 & 60)
-                if pair is not None and not fragment & 0x1FFF and length >= 0:
-                    yield new(
-                        Packet,
-                        (
-                            wall - clock,
-                            wall,
-                            "tcp",
-                            pair[0],
-                            pair[1],
-                            flags[bits & 255],
-                            seq,
-                            ack,
-                            window,
-                            length,
-                            data,
-                            1,
-                            None,
-                            None,
-                        ),
-                    )
+    def run(self, data: bytes, place: int) -> tuple[list[Packet], int]:
+        """The TCP and UDP packets of pcapng blocks from `place` on, and where it stopped.
+
+        That is at the first that is not a whole packet block of interface 0, which must be an
+        ethernet one in ns. Others and fragments are left out.
+        """
+        found: list[Packet] = []
+        add, decode, new = found.append, self.decode, tuple.__new__
+        clock, ends, flags, limit = self.clock, self.ends.get, FLAGS, len(data)
+        unpack, unpack6 = _BLOCK.unpack_from, PLAIN6.unpack_from
+        stop = min(limit - _BLOCK.size, place + BATCH)
+        while place <= stop:
+            (
+                kind, size, number, wall, kept, length, version,
+                total, fragment, protocol, key, seq, ack, bits, window,
+            ) = unpack(data, place)  # fmt: skip
+            ahead = place + size
+            if kind != 6 or number or kept + 32 > size or size & 3 or ahead > limit:
+                break
+            frame = data[place + 28 : place + 28 + kept]
+            place = ahead
+            if version != b"\x08\x00\x45" or kept < 42:
+                fragment = 1
+                if version == b"\x86\xdd\x60" and kept >= 74:
+                    total, protocol, key, seq, ack, bits, window = unpack6(frame, 14)
+                    total += 20  # it counts without the header
+                    fragment = protocol != TCP
+            pair = ends(key)
+            if pair is not None and not fragment & 0x1FFF:
+                source, target = pair
+                if protocol == TCP and kept >= 54:
+                    payload = total - 20 - (bits >> 10 & 60)
+                    if payload >= 0:
+                        letters = flags[bits & 255]
+                        add(new(Packet, (wall - clock, wall, "tcp", source, target, letters, seq,
+                                         ack, window, payload, frame, 1, None, None)))  # fmt: skip
+                        continue
+                elif protocol == UDP and total >= 28:
+                    add(new(Packet, (wall - clock, wall, "udp", source, target, "", 0,
+                                     0, 0, total - 28, frame, 1, None, None)))  # fmt: skip
                     continue
-            elif (
-                link == 1 and len(data) >= 42 and data[12:15] == b"\x08\x00\x45" and data[23] == 17
-            ):
-                total, fragment, key = plain(data, 14)
-                pair = ends.get(key)
-                if pair is not None and not fragment & 0x1FFF and total >= 28:
-                    yield new(
-                        Packet,
-                        (
-                            wall - clock,
-                            wall,
-                            "udp",
-                            pair[0],
-                            pair[1],
-                            "",
-                            0,
-                            0,
-                            0,
-                            total - 28,
-                            data,
-                            1,
-                            None,
-                            None,
-                        ),
-                    )
-                    continue
-            packet = decode(frame)
+            packet = decode((wall, ETHERNET, frame, length))
             if packet is not None:
-                yield packet
+                add(packet)
+        return found, place
 
     def decode(self, frame: Frame) -> Packet | None:
         """One frame of any kind; None when it is no TCP or UDP, or too short to tell."""
@@ -187,7 +172,7 @@ def packets(
     source = CaptureFile(path)
     if clock is None:
         clock = source.clock.offset if source.clock else 0
-    yield from Decoder(clock).packets(source)
+    yield from source.packets(Decoder(clock))
     if problems is not None:
         problems += source.problems
 

@@ -10,14 +10,16 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import BinaryIO, NamedTuple
+from typing import BinaryIO, NamedTuple, Protocol
 
 from sockfsm.errors import TraceError
+from sockfsm.trace.events import Packet
 from sockfsm.wire import blocks
 
 CHUNK = 1 << 20
+BATCH = 1 << 14  # bytes whose packets are made at once; more keep the garbage collector busy
 LARGEST = 1 << 24  # a longer block or packet is damage, not data
 _NS = 1_000_000_000
 _PCAP = {
@@ -31,6 +33,7 @@ _CLOCK = re.compile(r"wall = monotonic \+ (-?\d{1,20}) ns, error (\d{1,20}) ns")
 
 # (wall time in ns since the epoch, link type, captured bytes, length on the wire)
 Frame = tuple[int, int, bytes, int]
+_Batch = tuple[Sequence[Frame], Sequence[Packet]]
 
 
 class Clock(NamedTuple):
@@ -44,6 +47,19 @@ class _Interface(NamedTuple):
     link: int
     ticks: int  # a second has that many
     offset: int  # ns to add
+
+
+_PLAIN = _Interface(1, _NS, 0)  # ethernet, in ns: what a fast decoder knows
+
+
+class FrameDecoder(Protocol):
+    """Makes packets of frames: see `sockfsm.wire.headers.Decoder`."""
+
+    def run(self, data: bytes, place: int) -> tuple[list[Packet], int]:
+        """Of the packet blocks from `place` on, in network order: (packets, where it stopped)."""
+
+    def decode(self, frame: Frame) -> Packet | None:
+        """Of any frame."""
 
 
 class _Unpacked:
@@ -153,14 +169,27 @@ class CaptureFile:
         self.problems.clear()
 
     def __iter__(self) -> Iterator[Frame]:
+        for frames, _ in self._batches(None):
+            yield from frames
+
+    def packets(self, decoder: FrameDecoder) -> Iterator[Packet]:
+        """What `decoder` makes of the frames, in their order."""
+        for frames, packets in self._batches(decoder):
+            yield from packets
+            yield from filter(None, map(decoder.decode, frames))
+
+    def _batches(self, decoder: FrameDecoder | None) -> Iterator[_Batch]:
+        """Frames, or packets that `decoder` made at once."""
         self.problems.clear()
         self.comments.clear()
         self.dropped, self.complete = None, False
         with self._open() as stream:
             window = _Buffered(stream)
-            read = self._pcapng if self._magic == _PCAPNG else self._pcap
             try:
-                yield from read(window)
+                if self._magic == _PCAPNG:
+                    yield from self._pcapng(window, decoder)
+                else:
+                    yield from self._pcap(window)
             except (OSError, EOFError, zlib.error) as error:
                 self.problems.append(f"after byte {window.position}: {error}")
             except OverflowError:
@@ -173,38 +202,51 @@ class CaptureFile:
 
     # -- pcap ------------------------------------------------------------------------------
 
-    def _pcap(self, window: _Buffered) -> Iterator[Frame]:
+    def _pcap(self, window: _Buffered) -> Iterator[_Batch]:
         order, scale = _PCAP[self._magic]
         if not window.has(24):
             self._cut(window)
             return
         link = struct.unpack_from(order + "I", window.data, 20)[0] & 0xFFFF
         window.place = 24
-        header = struct.Struct(order + "IIII")
-        while window.has(16):
-            seconds, fraction, kept, length = header.unpack_from(window.data, window.place)
+        unpack = struct.Struct(order + "IIII").unpack_from
+        kept = 0
+        while window.has(16 + kept):
+            place, data, frames = window.place, window.data, []
+            stop = min(len(data) - 16, place + BATCH)
+            while place <= stop:
+                seconds, fraction, kept, length = unpack(data, place)
+                ahead = place + 16 + kept
+                if ahead > len(data):
+                    break
+                wall = seconds * _NS + fraction * scale
+                frames.append((wall, link, data[place + 16 : ahead], length))
+                place, kept = ahead, 0
+            window.place = place
+            yield frames, ()
             if kept > LARGEST:
                 self.problems.append(f"damaged packet header at byte {window.position}")
                 return
-            if not window.has(16 + kept):
-                break
-            start = window.place + 16
-            window.place = start + kept
-            yield seconds * _NS + fraction * scale, link, window.data[start : start + kept], length
         self._cut(window)
 
     # -- pcapng ----------------------------------------------------------------------------
 
-    def _pcapng(self, window: _Buffered) -> Iterator[Frame]:
+    def _pcapng(self, window: _Buffered, decoder: FrameDecoder | None) -> Iterator[_Batch]:
         order = "<"
         interfaces: list[_Interface] = []
         unpack = struct.Struct("<IIIIIII").unpack_from
         last = 0
         while window.has(12):
+            if decoder and order == ">" and interfaces[:1] == [_PLAIN]:
+                packets, window.place = decoder.run(window.data, window.place)
+                if packets:
+                    yield (), packets
+                    continue
             place, data = window.place, window.data
             # The common case first, in few steps: enhanced packets that are all there.
-            limit = len(data)
-            while limit - place >= 32:
+            limit, frames = len(data), []
+            stop = min(limit - 32, place + BATCH)
+            while place <= stop:
                 kind, total, number, high, low, kept, length = unpack(data, place)
                 ahead = place + total
                 if kind != 6 or ahead > limit or kept + 32 > total or total & 3:
@@ -215,9 +257,11 @@ class CaptureFile:
                 last = (high << 32) | low
                 if ticks != _NS or offset:
                     last = last * _NS // ticks + offset
-                yield last, link, data[place + 28 : place + 28 + kept], length
+                frames.append((last, link, data[place + 28 : place + 28 + kept], length))
                 place = ahead
             window.place = place
+            if frames:
+                yield frames, ()
             if not window.has(12):
                 break
             place, data = window.place, window.data
@@ -241,7 +285,7 @@ class CaptureFile:
             elif kind in (blocks.SIMPLE, 2) and interfaces:
                 frame = self._old_packet(kind, body, order, interfaces, last)
                 if frame:
-                    yield frame
+                    yield (frame,), ()
             elif not self._other(kind, body, order, interfaces):
                 self.problems.append(f"damaged block at byte {window.position}")
             window.place += total

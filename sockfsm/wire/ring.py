@@ -11,6 +11,8 @@ import _socket
 import mmap
 import struct
 
+from sockfsm.wire.blocks import ENHANCED
+
 SOL_PACKET = 263
 PACKET_RX_RING, PACKET_STATISTICS, PACKET_VERSION, PACKET_IGNORE_OUTGOING = 5, 6, 10, 23
 TPACKET_V3 = 2
@@ -30,16 +32,9 @@ LINKS = dict.fromkeys((65534, 512, 768, 769, 776, 778), LINK_RAW)
 
 _BLOCK = struct.Struct("=IIII")  # status, packets, offset of the first, bytes used
 _HEADER = struct.Struct("=IIIIIIH")  # next, seconds, ns, bytes kept, length, status, MAC header
-_OUT = struct.Struct("<IIIIIII")
+_MOST_KNOWN = 128
 
-
-def _end(kept: int) -> tuple[int, bytes]:
-    """What follows `kept` bytes in a pcapng packet block: (the block's length, its last bytes)."""
-    total = (kept + 35) & ~3
-    return total, bytes(-kept & 3) + struct.pack("<I", total)
-
-
-_ENDS = [_end(kept) for kept in range(129)]
+_known: dict[int, struct.Struct] = {}
 
 
 class RefusedError(Exception):
@@ -173,6 +168,14 @@ class Ring:
         return data
 
 
+def _packet(kept: int) -> struct.Struct:
+    """A pcapng packet block with so many bytes of a frame, as `sockfsm.wire.blocks.packet`."""
+    made = struct.Struct(f">IIIQII{kept}s{-kept & 3}xI")
+    if kept <= _MOST_KNOWN:
+        _known[kept] = made
+    return made
+
+
 def converted(block: bytes, token: bytes) -> tuple[bytes, int]:
     """A block of the ring as pcapng: (bytes to write, packets in them).
 
@@ -181,7 +184,7 @@ def converted(block: bytes, token: bytes) -> tuple[bytes, int]:
     _, number, place, _ = _BLOCK.unpack_from(block, 8)
     pieces: list[bytes] = []
     add = pieces.append
-    header, pack, ends, known = _HEADER.unpack_from, _OUT.pack, _ENDS, len(_ENDS)
+    header, known = _HEADER.unpack_from, _known.get
     for _ in range(number):
         step, seconds, ns, kept, length, _, mac = header(block, place)
         start = place + mac
@@ -189,9 +192,7 @@ def converted(block: bytes, token: bytes) -> tuple[bytes, int]:
         place += step
         if token and token in data:
             continue
-        wall = seconds * 1_000_000_000 + ns
-        total, tail = ends[kept] if kept < known else _end(kept)
-        add(pack(6, total, 0, wall >> 32, wall & 0xFFFFFFFF, kept, length))
-        add(data)
-        add(tail)
-    return b"".join(pieces), len(pieces) // 3
+        packet = known(kept) or _packet(kept)
+        total, wall = packet.size, seconds * 1_000_000_000 + ns
+        add(packet.pack(ENHANCED, total, 0, wall, kept, length, data, total))
+    return b"".join(pieces), len(pieces)
