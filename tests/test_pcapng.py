@@ -6,6 +6,7 @@ import gzip
 import json
 import struct
 import subprocess
+from itertools import islice
 from pathlib import Path
 
 import pytest
@@ -435,6 +436,29 @@ def test_fuzz_headers(tmp_path: Path, records: list[tuple[int, bytes, bytes, int
         content += blocks.packet(links.index(link), time, frame, len(frame))
     path.write_bytes(content)
     all_the_way(path)
+
+
+@FUZZ
+@given(
+    st.lists(st.tuples(st.integers(0, 90), st.binary(max_size=4), st.integers(0, 120)), max_size=12)
+)
+def test_many_at_once_are_as_each_alone(
+    capture: Path, tmp_path: Path, patches: list[tuple[int, bytes, int]]
+) -> None:
+    """Frames of our capture (TCP, UDP, IPv4, IPv6), also patched and cut, in blocks as ours are."""
+    frames = list(islice(CaptureFile(capture), 0, None, 5))
+    for place, patch, size in patches:
+        wall, link, data, length = frames[place % len(frames)]
+        data = data[:place] + patch + data[place + len(patch) :]
+        frames.append((wall, link, data[:size], length))
+    path = tmp_path / "frames.pcapng"
+    content = blocks.section("") + blocks.interface(1, 0)
+    content += b"".join(blocks.packet(0, wall, data, size) for wall, _, data, size in frames)
+    path.write_bytes(content)
+    decoder = Decoder()
+    each = [packet for frame in CaptureFile(path) if (packet := decoder.decode(frame))]
+    assert list(packets(path, 0)) == each
+    assert len(each) > 20
 
 
 @FUZZ
