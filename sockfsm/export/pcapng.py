@@ -42,21 +42,18 @@ def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:
     lanes = Lanes(trace, index=True)
     states: dict[str, str] = {}
     waker = trace.summary(index=True).waker()
-    comments: dict[tuple[int, bytes], list[str]] = {}
+    # Merging with the calls leaves the packets in the order that they have in the file.
     for event in ordered(trace.calls(), trace.packets()):
+        woken = waker.ends(event)
         if isinstance(event, Call):
             if event.socket is not None:
                 states[event.socket.identity] = event.after
-        else:
-            said = _comment(event, lanes, states)
-            waited = waker.ends(event)
-            if waited is not None:
-                said += f"; ends the wait of {lanes.socket(waited.socket)} {spoken(waited)}"
-                said += f" at {place(waited.site, 60)}" if waited.site else ""
-            comments.setdefault((event.wall, event.raw), []).append(said)
-    for packet in trace.packets():
-        found = comments.get((packet.wall, packet.raw))
-        yield packet, found.pop(0) if found else ""
+            continue
+        said = _comment(event, lanes, states)
+        if woken is not None:
+            said += f"; ends the wait of {lanes.socket(woken.socket)} {spoken(woken)}"
+            said += f" at {place(woken.site, 60)}" if woken.site else ""
+        yield event, said
 
 
 def _comment(packet: Packet, lanes: Lanes, states: dict[str, str]) -> str:
