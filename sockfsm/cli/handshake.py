@@ -85,11 +85,13 @@ def _causes(source: Path) -> dict[Cause, str]:
 
     found = {}
     for packet in Trace.open(str(source)).packets():
-        call = packet.call
-        if call is not None and packet.flags not in ("A", "PA"):
-            where = f" at {place(call.site, 40)}" if call.site else ""
+        calls = packet.cause.calls if packet.cause else ()
+        if calls and packet.flags not in ("A", "PA"):
+            first, last = calls[0], calls[-1]
+            where = f" at {place(last.site, 40)}" if last.site else ""
+            more = f" and {spoken(last)}" if last is not first else ""
             key = (packet.source, packet.flags, packet.seq)
-            found[key] = f"by {spoken(call)}{where}"
+            found[key] = f"by {spoken(first)}{more}{where}"
     return found
 
 

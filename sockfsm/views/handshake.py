@@ -123,13 +123,15 @@ def _partly(opening: Opening) -> bool:
 def _ladder(
     connection: Connection, steps: tuple[Step, ...], paint: Paint, causes: Mapping[Cause, str]
 ) -> Iterator[str]:
-    carried = connection.sent.segments + connection.received.segments
-    opened = len(connection.opening.segments)
     blank = " " * _TIME
+    before, later, last = _passing(connection)
     for number, step in enumerate(steps):
-        if number == opened and carried:
-            text = f" {count(carried, 'data segment')} ".center(_ARROW, ".")
-            yield f"  {blank} {'':{_STATE}} {text}"
+        if before and number == len(connection.opening.segments):
+            yield _passed(before)
+            before = 0
+        if later and step.segment.after > last:
+            yield _passed(later)
+            later = 0
         yield _rung(step.segment, step.client, step.server, paint, step.strange)
         here = connection.client if step.segment.sender == CLIENT else connection.server
         cause = causes.get((here, step.segment.flags, step.segment.seq))
@@ -137,6 +139,23 @@ def _ladder(
             yield f"  {blank} {'':{_STATE}} {cut(cause, _ARROW).center(_ARROW).rstrip()}"
         if step.segment.offered:
             yield f"  {blank} {'':{_STATE}} {_offer(step.segment.offered).center(_ARROW).rstrip()}"
+    for number in filter(None, (before, later)):
+        yield _passed(number)
+
+
+def _passing(connection: Connection) -> tuple[int, int, int]:
+    """Data segments that the ladder leaves out: (before a FIN, after it, when the last one came)."""
+    flows, closing = (connection.sent, connection.received), connection.closing
+    listed = connection.opening.segments + closing.segments
+    shown = len({segment for segment in listed if segment.length})
+    later = closing.half_close_segments
+    last = max((flow.last for flow in flows if flow.last is not None), default=0)
+    return sum(flow.segments for flow in flows) - shown - later, later, last
+
+
+def _passed(segments: int) -> str:
+    text = f" {count(segments, 'data segment')} ".center(_ARROW, ".")
+    return f"  {' ' * _TIME} {'':{_STATE}} {text}"
 
 
 def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: bool) -> str:

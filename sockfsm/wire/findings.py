@@ -95,8 +95,10 @@ class Closing:
 
     kind: a key of CLOSINGS. first: who closed first. order: who sent FIN, in order. fin_segments: 3
     when the second FIN carries the acknowledgement of the first, else 4. half_close: ns between
-    the FINs. reset_by, reset_cause: of an RST. time_wait: who has to sit out TIME_WAIT. complete:
-    every FIN was acknowledged. note: what else the packets tell.
+    the FINs; half_close_bytes: sent between them; half_close_segments: data segments after the
+    first FIN that are not among `segments`. reset_by, reset_cause: of an RST. time_wait: who has
+    to sit out TIME_WAIT. complete: every FIN was acknowledged. left_out: segments of the closing
+    beyond those kept. note: what else the packets tell.
     """
 
     kind: str
@@ -106,6 +108,7 @@ class Closing:
     fin_segments: int | None = None
     half_close: int | None = None
     half_close_bytes: int = 0
+    half_close_segments: int = 0
     reset_by: str | None = None
     reset_cause: str = ""
     time_wait: tuple[str, ...] = ()

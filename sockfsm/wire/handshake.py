@@ -218,6 +218,9 @@ def _closing(stream: Stream, opening: str, offers: dict[int, Options]) -> Closin
     elif fins:
         kind = "half-closed"
     complete = len(fins) == 2 and all(s.fin_acked for s in stream.sides)
+    shown = sum(1 for p in stream.closing if p.length)
+    carried = stream.carried
+    after = 0 if carried is None else sum(s.segments for s in stream.sides) - carried - shown
     waiting: tuple[str, ...] = ()
     if reset is not None:
         if not complete:
@@ -235,6 +238,7 @@ def _closing(stream: Stream, opening: str, offers: dict[int, Options]) -> Closin
         count,
         span,
         between,
+        max(after, 0),
         _who(stream, reset) if reset else None,
         _reset_cause(stream, reset) if reset else "",
         waiting,

@@ -139,6 +139,7 @@ class Stream:
         "again",
         "before",
         "begin",
+        "carried",
         "closing",
         "closing_left_out",
         "end",
@@ -160,6 +161,7 @@ class Stream:
         self.opening: list[Packet] = []
         self.closing: list[Packet] = []
         self.closing_left_out = 0
+        self.carried: int | None = None  # data segments that had been sent when the first FIN was
         self.opened: Packet | None = None  # the acknowledgement that ended the opening
         self.quiet = False  # established and nobody closes: plain segments need no look
         self.again: Side | None = None  # who repeated its SYN-ACK after the opening
@@ -348,6 +350,8 @@ class Stream:
             other.fin_acked = packet  # data may carry it
             acknowledges = True
         if "F" in flags:
+            if self.carried is None:
+                self.carried = sender.segments + other.segments
             sender.fin = sender.fin or packet
             return True
         return closing and (not packet.length or acknowledges)
