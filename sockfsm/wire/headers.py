@@ -85,7 +85,7 @@ class Decoder:
                 if version == b"\x86\xdd\x60" and kept >= 74:
                     total, protocol, key, seq, ack, bits, window = unpack6(frame, 14)
                     total += 20  # it counts without the header
-                    fragment = protocol != TCP
+                    fragment = 0
             pair = ends(key)
             if pair is not None and not fragment & 0x1FFF:
                 source, target = pair
