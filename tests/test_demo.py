@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_run_network import without_capturing
 
 import sockfsm
 from sockfsm.cli.main import main
@@ -13,9 +14,11 @@ from sockfsm.demo import play, tcp_echo, wrong_order
 from sockfsm.trace.trace import Trace
 
 
-def demo(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
+def demo(
+    *arguments: str, cwd: Path, under: tuple[str, ...] = ()
+) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
-        [sys.executable, "-m", "sockfsm", "demo", *arguments],
+        [*under, sys.executable, "-m", "sockfsm", "demo", *arguments],
         cwd=cwd,
         capture_output=True,
         text=True,
@@ -42,6 +45,13 @@ def test_the_demo_shows_everything_and_writes_it(tmp_path: Path) -> None:
         assert "$ sockfsm handshake sockfsm-demo/trace" in done.stdout
     assert (tmp_path / "sockfsm-demo" / "tcp.svg").read_bytes().lstrip().startswith(b"<?xml")
     assert [call for call in trace.calls() if not call.explained] == []
+
+
+def test_without_permission_the_demo_has_packets_all_the_same(tmp_path: Path) -> None:
+    done = demo(cwd=tmp_path, under=without_capturing())
+    assert done.returncode == 0, done.stderr
+    assert "only its own loopback" in done.stderr
+    assert "$ sockfsm handshake sockfsm-demo/trace" in done.stdout
 
 
 def test_a_second_demo_takes_the_next_name(tmp_path: Path) -> None:

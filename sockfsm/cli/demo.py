@@ -44,12 +44,14 @@ def run(args: argparse.Namespace) -> int:
     import sockfsm.demo
     from sockfsm.demo.play import lesson, record
     from sockfsm.trace.trace import PACKETS
+    from sockfsm.wire.namespace import enter_to_capture
 
     folder = _folder(args.output)
     shown = Path(os.path.relpath(folder)) if args.output is None else folder
     trace = shown / "trace"
     print(_INTRO.format(source=os.path.dirname(sockfsm.demo.__file__)))
     sys.stdout.flush()
+    enter_to_capture(lambda line: print(f"sockfsm: {line}", file=sys.stderr))
     record(trace)
     _command("show", str(trace))
     if (trace / PACKETS).exists():

@@ -76,12 +76,11 @@ def _alone(trace: Trace, *, asked: bool) -> bool:
     """Enter a network of our own if that is asked for, or the only way to packets; whether we did."""
     from sockfsm.wire import namespace
 
-    if not asked and not (namespace.needed() and namespace.possible()):
+    if asked:
+        namespace.enter()
+        _report(namespace.MEANING)
+    elif not namespace.enter_to_capture(_report):
         return False
-    namespace.enter()
-    _report(
-        namespace.MEANING if asked else f"{namespace.WHY}: {namespace.MEANING}; {namespace.ELSE}"
-    )
     describe(trace, network=namespace.MEANING)
     return True
 

@@ -11,6 +11,7 @@ import os
 import socket
 import struct
 import sys
+from collections.abc import Callable
 from fcntl import ioctl
 
 from sockfsm.errors import SockfsmError
@@ -18,11 +19,10 @@ from sockfsm.errors import SockfsmError
 CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
-WHY = "no permission to capture packets (CAP_NET_RAW)"
 MEANING = (
     "in a network namespace of its own: the program sees only its own loopback, no other network"
 )
-ELSE = (
+_ELSE = (
     "for the host's network do without packets (--no-capture), run as root (sudo), or give Python "
     "the capability (setcap cap_net_raw+ep)"
 )
@@ -81,6 +81,18 @@ def enter() -> None:
         raise_interface("lo")
     except OSError as error:
         raise NamespaceError(f"the namespace cannot be set up: {error}") from None
+
+
+def enter_to_capture(report: Callable[[str], None]) -> bool:
+    """Enter, and say so, where capturing is not permitted otherwise; whether we did.
+
+    For a program of ours that has a single thread. Where no namespace can be had nothing is done.
+    """
+    if not (needed() and possible()):
+        return False
+    enter()
+    report(f"no permission to capture packets (CAP_NET_RAW): {MEANING}; {_ELSE}")
+    return True
 
 
 def raise_interface(name: str) -> None:
