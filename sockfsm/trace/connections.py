@@ -32,14 +32,20 @@ class _Ends:
                 self._add(call, call.socket)
 
     def _add(self, call: Call, socket: Socket) -> None:
-        local, remote = end_of(socket.local), end_of(socket.remote)
-        if call.call == "recv":
+        word = call.call
+        if word == "recv":
             self.read[socket.identity] = self.read.get(socket.identity, 0) + call.done
-        elif call.call == "close" and call.outcome == "ok":
+        elif word == "close" and call.outcome == "ok":
             self.closed.add(socket.identity)
-        elif call.call == "listen" and call.outcome == "ok" and local:
-            self.listened.setdefault(local, call.begin)
-        elif call.call in _NAMED and local and remote:
+        elif word == "listen" and call.outcome == "ok":
+            if local := end_of(socket.local):
+                self.listened.setdefault(local, call.begin)
+        elif word in _NAMED:
+            self._name(call, socket)
+
+    def _name(self, call: Call, socket: Socket) -> None:
+        local, remote = end_of(socket.local), end_of(socket.remote)
+        if local and remote:
             self.named.setdefault((local[1], remote), []).append((call.end, socket))
             if call.call == "accepted":
                 self.accepted.setdefault((local[1], remote), []).append(call.end)

@@ -126,23 +126,8 @@ class _Lane:
             return self._opening(packet)
         start = self.offset + ((packet.seq - self.next + _HALF) % _MODULO) - _HALF
         end = start + packet.length
-        causes = self.causes
         if "F" in flags:
-            if self.fin is not None and self.fin[0] == end:
-                return Cause("kernel", AGAIN, self.fin[1].calls)
-            ending = (
-                NOT_TRACED
-                if causes is None
-                else causes.ending(time, time if packet.length else self.sent)
-            )
-            self.fin = end, ending
-            data = self._data(start, end, time) if packet.length else None
-            self._passed(start, end + 1, packet.seq + packet.length + 1)
-            if data is None or data.who == "kernel":
-                return ending
-            if data.who == "unknown" or ending.who == "unknown":
-                return ending if ending.who == "unknown" else data
-            return Cause(ending.who, ending.why, data.calls + ending.calls)
+            return self._ending(packet, start, end)
         if not packet.length and "A" in flags:
             return ACKNOWLEDGES  # with ECE, CWR or URG
         if packet.length == 1 and end == self.offset and self.back and not self.back.window:
@@ -151,6 +136,23 @@ class _Lane:
         self._passed(start, end, packet.seq + packet.length)
         self.sent = time
         return found
+
+    def _ending(self, packet: Packet, start: int, end: int) -> Cause:
+        """Who asked for a FIN, and before that for the bytes with it."""
+        data = self._data(start, end, packet.time) if packet.length else None
+        calls = data.calls if data is not None else ()
+        if self.fin is not None and self.fin[0] == end:
+            return Cause("kernel", AGAIN, calls + self.fin[1].calls)
+        ending = NOT_TRACED
+        if self.causes is not None:
+            ending = self.causes.ending(packet.time, packet.time if data else self.sent)
+        self.fin = end, ending
+        self._passed(start, end + 1, packet.seq + packet.length + 1)
+        if data is None or data.who == "kernel" or ending.who == "unknown":
+            return ending
+        if data.who == "unknown":
+            return data
+        return Cause(ending.who, ending.why, calls + ending.calls)
 
     def _data(self, start: int, end: int, time: int) -> Cause:
         """The sends behind the stream's bytes from `start` to `end`."""
