@@ -18,9 +18,12 @@ from handshake_verdicts import TRACES, VERDICTS, Verdict, connections
 
 from sockfsm.cli.main import main
 from sockfsm.model.rfc9293 import STATES
+from sockfsm.trace.connections import with_calls
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import paths, steps
+from sockfsm.trace.trace import PACKETS
 from sockfsm.wire.findings import CLOSINGS, OPENINGS, Connection
+from sockfsm.wire.handshake import inspect_file
 from sockfsm.wire.kernel_states import FILE, read
 
 every_recording = pytest.mark.parametrize("name", VERDICTS)
@@ -49,6 +52,18 @@ def test_every_kind_of_opening_and_closing_is_recorded() -> None:
         "unanswered",
     }
     assert {v.closing for v in verdicts} == set(CLOSINGS)
+
+
+def test_without_the_calls_the_packets_alone_are_told() -> None:
+    report = inspect_file(TRACES / "resets" / PACKETS)
+    assert with_calls(report, []) == report
+    assert [c.opening.kind for c in report.connections] == ["normal"] * 6
+    causes = [c.closing.reset_cause for c in report.connections]
+    unread = "with received data unread, or with SO_LINGER 0"
+    assert causes[0] == f"closed before accept, {unread}"
+    assert causes[-1] == f"closed {unread}"
+    assert causes[1] == "closed with SO_LINGER 0"
+    assert causes[4] == "listening socket closed before accept, or closed with SO_LINGER 0"
 
 
 @every_recording
@@ -156,7 +171,8 @@ LIVE = ("closings", "closings_lost", "resets", "simultaneous")
 
 def lacking(name: str) -> str:
     """Why a scenario cannot be made here; '' where it can."""
-    if (TRACES / "wires" / f"{name}.nft").exists() and shutil.which("nft") is None:
+    places = f"{os.environ['PATH']}:/usr/sbin:/sbin"
+    if (TRACES / "wires" / f"{name}.nft").exists() and not shutil.which("nft", path=places):
         return "needs nft (Debian: nftables)"
     if (TRACES / "wires" / f"{name}.py").exists() and not os.access("/dev/net/tun", os.W_OK):
         return "/dev/net/tun may not be used by this user"

@@ -36,6 +36,7 @@ from sockfsm.trace.trace import ABOUT, PACKETS, Trace
 HERE = Path(__file__).resolve().parent
 PROGRAMS = HERE / "programs"
 WIRES = HERE / "wires"
+SYSTEM = "/usr/sbin:/sbin"  # where nft lies; not in everybody's PATH
 PICTURE = "path.svg"
 PICTURED = ("tcp-echo", "wrong-order", "shutdown-trap")
 """The traces whose path the README shows."""
@@ -97,7 +98,10 @@ def wire(name: str) -> Iterator[str]:
     """What the program's packets have to pass, while it runs: the interface to capture."""
     rules, host = WIRES / f"{name}.nft", WIRES / f"{name}.py"
     if rules.exists():
-        subprocess.run(["nft", "-f", rules], check=True)
+        nft = shutil.which("nft", path=f"{os.environ.get('PATH', '')}:{SYSTEM}")
+        if nft is None:
+            raise SystemExit(f"{rules.name}: needs nft (Debian: apt-get install nftables)")
+        subprocess.run([nft, "-f", rules], check=True)
     if not host.exists():
         yield "lo"
         return
