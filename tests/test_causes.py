@@ -9,9 +9,13 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from test_kernel_states import lacking
 
 from sockfsm.trace.events import Call, Packet
-from sockfsm.trace.trace import Trace
+from sockfsm.trace.kernel_paths import KernelPaths, difference
+from sockfsm.trace.trace import PACKETS, Trace
+from sockfsm.wire.handshake import inspect_file
+from sockfsm.wire.kernel_states import FILE, read
 
 PROGRAM = Path(__file__).with_name("join_program.py")
 RECORDED = Path(__file__).parent.parent / "traces"
@@ -25,7 +29,7 @@ class Seen:
     def __init__(self, folder: Path, ports: dict[str, list[int]]) -> None:
         trace = Trace.open(folder)
         waker = trace.summary(index=True).waker()
-        self.ports = ports
+        self.folder, self.ports = folder, ports
         self.packets = [(packet, waker.ends(packet)) for packet in trace.packets()]
         self.problems = trace.problems
 
@@ -65,7 +69,7 @@ def told(packet: Packet) -> str:
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     folder = tmp_path_factory.mktemp("causes") / "trace"
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, PROGRAM]
+    command = [sys.executable, "-m", "sockfsm", "run", "--kernel-states", "-o", folder, PROGRAM]
     done = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
     found = Seen(folder, json.loads(done.stdout))
     assert found.problems == []
@@ -180,6 +184,26 @@ def test_waits(seen: Seen) -> None:
     assert seen.ended("waits") == [("S", "accept"), ("PA", "recv"), ("FA", "recv")]
     assert seen.ended("lingering") == [("RA", "recv")]
     assert seen.client("lingering") == [SYN, "RA call: close"]
+
+
+def test_kernel_and_segments_agree_on_each_connection(seen: Seen) -> None:
+    if missing := lacking():
+        pytest.skip(missing)
+    states, lost = read(seen.folder / FILE)
+    assert lost == 0
+    kernel = KernelPaths(states)
+    connections = inspect_file(seen.folder / PACKETS).connections
+    assert len(connections) > 15
+    for connection in connections:
+        client, server = kernel.of(connection)
+        assert client
+        assert server or connection.opening.kind == "refused"
+        assert difference(connection, (client, server)) == ""
+    ports = sorted(seen.ports["same_ports"])
+    twice = [c for c in connections if sorted((c.client[1], c.server[1])) == ports]
+    lives = [kernel.life(c, c.client, c.server) for c in twice]
+    assert len(lives) == 2
+    assert lives[0][0].sock != lives[1][0].sock or lives[0][0].time != lives[1][0].time
 
 
 # -- what a wire loses: recorded traces, made with nftables and tun ------------------------------
