@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sockfsm.trace.events import Packet
-from sockfsm.wire.headers import ACK, PLAIN, Decoder
+from sockfsm.wire.headers import ACK, ELSEWHERE, IP_AT, IP_KINDS, PLAIN, PLAIN6, TCP, Decoder
 from sockfsm.wire.pcapng import Frame
 from sockfsm.wire.stream import MODULO, End, Side, Stream
 
@@ -59,11 +59,22 @@ class Connections:
     def add_frames(self, frames: Iterable[Frame], decoder: Decoder) -> Connections:
         """Sort frames in; plain data segments are counted without becoming packets. Returns self."""
         known: dict[bytes, tuple[Stream, Side]] = {}
-        unpack, clock, decode = PLAIN.unpack_from, decoder.clock, decoder.decode
+        unpack, unpack6 = PLAIN.unpack_from, PLAIN6.unpack_from
+        clock, decode, places = decoder.clock, decoder.decode, IP_AT.get
         for frame in frames:
             wall, link, data, _ = frame
-            if link == 1 and len(data) >= 54 and data[12:15] == b"\x08\x00\x45" and data[23] == 6:
-                total, fragment, key, seq, ack, bits, window = unpack(data, 14)
+            start, kind = places(link, ELSEWHERE)
+            size = len(data) - start
+            version = 0
+            if size >= 40 and (kind is None or data[kind : kind + 2] in IP_KINDS):
+                version = data[start]
+            key = b""
+            if version == 0x45 and data[start + 9] == TCP:
+                total, fragment, key, seq, ack, bits, window = unpack(data, start)
+            elif version == 0x60 and size >= 60 and data[start + 6] == TCP:
+                total, _, key, seq, ack, bits, window = unpack6(data, start)
+                total, fragment = total + 20, 0  # it counts without the header
+            if key:
                 found = known.get(key)
                 if found is not None and bits & 0xF7 == ACK and window and not fragment & 0x1FFF:
                     stream, sender = found
@@ -131,8 +142,7 @@ class Connections:
     def _undo(self, packet: Packet, stream: Stream, before: Stream) -> tuple[Stream, Side, Side]:
         """The SYN that began `stream` was a stray: the connection before it goes on."""
         stream.void = True
-        for syn in stream.opening:
-            before.ignore(syn)
+        before.absorb(stream)
         return self._know(before, packet)
 
     def _know(self, stream: Stream, packet: Packet) -> tuple[Stream, Side, Side]:

@@ -18,6 +18,16 @@ from sockfsm.trace.events import Packet
 from sockfsm.wire.pcapng import BATCH, CaptureFile, Frame
 
 ETHERNET, NULL, RAW, LOOP, COOKED, COOKED2, IPV4, IPV6 = 1, 0, 101, 108, 113, 276, 228, 229
+# Where the IP header lies in a frame, and where the kind of it is told, if it is.
+IP_AT: dict[int, tuple[int, int | None]] = {
+    ETHERNET: (14, 12),
+    COOKED: (16, 14),
+    COOKED2: (20, 0),
+    **dict.fromkeys((NULL, LOOP), (4, None)),
+    **dict.fromkeys((RAW, 12, 14, IPV4, IPV6), (0, None)),
+}
+ELSEWHERE = (1 << 32, None)  # of a link type that is not among these
+IP_KINDS = frozenset({b"\x08\x00", b"\x86\xdd"})
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 _ICMP_ERRORS = (3, 4, 5, 11, 12)  # unreachable, quench, redirect, time exceeded, bad parameter
 FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
@@ -179,20 +189,15 @@ def packets(
 
 def network(link: int, data: bytes) -> int | None:
     """Where the IP header lies in a frame of this link type; None when there is none."""
-    if link == ETHERNET:
-        place, kind = 12, data[12:14]
-        while kind in (b"\x81\x00", b"\x88\xa8") and place < 28:
-            place += 4
+    if link in IP_AT:
+        start, place = IP_AT[link]
+        if place is None:
+            return start
+        kind = data[place : place + 2]
+        while link == ETHERNET and kind in (b"\x81\x00", b"\x88\xa8") and place < 28:
+            start, place = start + 4, place + 4
             kind = data[place : place + 2]
-        return place + 2 if kind in (b"\x08\x00", b"\x86\xdd") else None
-    if link in (RAW, 12, 14, IPV4, IPV6):
-        return 0
-    if link in (NULL, LOOP):
-        return 4
-    if link == COOKED:
-        return 16 if data[14:16] in (b"\x08\x00", b"\x86\xdd") else None
-    if link == COOKED2:
-        return 20 if data[0:2] in (b"\x08\x00", b"\x86\xdd") else None
+        return start if kind in IP_KINDS else None
     from sockfsm.wire.dissect import network_offset
 
     return network_offset(link, data)
