@@ -8,8 +8,7 @@ MSG_MORE, a full window) and however they are cut or gathered. By time, where by
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from itertools import accumulate, islice
-from operator import attrgetter, lt
+from operator import attrgetter
 
 from sockfsm.trace.decode import alive
 from sockfsm.trace.events import Call, Cause, Process
@@ -36,43 +35,53 @@ class Causes:
     """
 
     __slots__ = (
-        "_begins", "_heard", "_parallel", "_upto", "countable", "others", "processes", "sends",
+        "_begins", "_heard", "_latest", "_mixed", "_parallel", "_upto", "countable", "others",
+        "processes", "sends",
     )  # fmt: skip
 
     def __init__(self, heard: dict[str, int]) -> None:
         self.sends: list[Call] = []
-        self.others: list[Call] = []  # connect, shutdown, close, exit
+        self.others: list[Call] = []  # connect, shutdown, close
         self.processes: dict[str, Process] = {}
-        self._heard = heard
         self.countable: int | None = None  # stream bytes from which on they cannot be counted
+        self._heard = heard
         self._begins: list[int] = []
-        self._upto: list[int] = []  # stream bytes that had been taken after each send
+        self._upto: list[int] = [0]  # stream bytes before the first send, and after each
+        self._latest = 0
+        self._mixed = False  # sends did not come one after the other
         # place of a send that ran beside others -> the first and the last of them
         self._parallel: dict[int, tuple[int, int]] = {}
 
     def add(self, call: Call) -> None:
         """Take in one that can send something."""
-        (self.sends if call.call == "send" else self.others).append(call)
+        if call.call != "send":
+            self.others.append(call)
+            return
+        begin, upto = call.begin, self._upto
+        if begin < self._latest:
+            self._mixed = True
+        self._latest = call.end
+        if self.countable is None and call.method in _UNCOUNTED and _uncounted(call):
+            self.countable = upto[-1]
+        self.sends.append(call)
+        self._begins.append(begin)
+        upto.append(upto[-1] + call.done)
 
     def finish(self) -> None:
         """Bring into order what was added."""
-        sends = self.sends
-        sends.sort(key=BEGIN)
         self.others.sort(key=BEGIN)
-        self._begins = [call.begin for call in sends]
-        self._upto = list(accumulate([call.done for call in sends]))
-        if not _UNCOUNTED.isdisjoint({call.method for call in sends}):
-            bad = (n for n, call in enumerate(sends) if _uncounted(call))
-            self.countable = next((self._upto[n] - sends[n].done for n in bad), None)
-        ends = [call.end for call in sends]
-        if any(map(lt, islice(self._begins, 1, None), ends)):
-            latest = group = 0
-            for place, call in enumerate(sends):
-                if call.begin >= latest:
-                    self._gather(group, place)
-                    group = place
-                latest = max(latest, call.end)
-            self._gather(group, len(sends))
+        if not self._mixed:
+            return
+        sends = sorted(self.sends, key=BEGIN)
+        self.sends, self._begins, self._upto, self.countable = [], [], [0], None
+        latest = group = 0
+        for place, call in enumerate(sends):
+            if call.begin >= latest:
+                self._gather(group, place)
+                group = place
+            latest = max(latest, call.end)
+            self.add(call)
+        self._gather(group, len(sends))
 
     def _gather(self, first: int, after: int) -> None:
         """The sends from `first` until before `after` ran at the same time, when several."""
@@ -84,11 +93,11 @@ class Causes:
         if self.countable is not None and end > self.countable:
             return None
         upto, sends = self._upto, self.sends
-        first = last = bisect_right(upto, start)
+        first = last = bisect_right(upto, start) - 1
         if first >= len(sends):
             return None
-        if upto[first] < end:
-            last = bisect_left(upto, end)
+        if upto[first + 1] < end:
+            last = bisect_left(upto, end) - 1
             if last >= len(sends):
                 return None
             calls = tuple([call for call in sends[first : last + 1] if call.done])
@@ -106,7 +115,7 @@ class Causes:
         if group is None:
             return False
         first, last = group
-        return self._upto[first] - self.sends[first].done < start or self._upto[last] > end
+        return self._upto[first] < start or self._upto[last + 1] > end
 
     def sending(self, time: int) -> Cause:
         """The one send that ran at `time`."""

@@ -169,7 +169,9 @@ class Trace:
     def waits(self) -> list[Wait]:
         """Every wait that really blocked, in order of its begin; those that last at the end."""
         told = self.summary()
-        ended = [Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in told.waits.all]
+        ended = [
+            Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in told.waits.all()
+        ]
         return ended + told.blocked
 
     def blocked(self) -> list[Wait]:

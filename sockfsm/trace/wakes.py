@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
+from itertools import chain
 from typing import NamedTuple
 
 from sockfsm.trace.causes import BEGIN, LOOK_BACK, SLACK
@@ -46,10 +47,10 @@ def wakes(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Wake]:
 
 
 class Waits:
-    """The calls that blocked, by their begins: all, and by socket those for what another end brings."""
+    """The calls that blocked: for what another end brings, by socket and begin, and for the rest."""
 
     def __init__(self) -> None:
-        self.all: list[Call] = []
+        self.others: list[Call] = []
         self.of: dict[str, list[Call]] = {}
         self.towards: dict[Address, list[Call]] = {}  # AF_UNIX connects, by the listener's name
 
@@ -57,15 +58,21 @@ class Waits:
         """Take in one call; `finish` after the last one."""
         if not call.waited:
             return
-        self.all.append(call)
-        if call.socket is not None and call.call in _WORDS:
+        if call.socket is None or call.call not in _WORDS:
+            self.others.append(call)
+        else:
             self.of.setdefault(call.socket.identity, []).append(call)
             if call.call == "connect" and call.address is not None and is_unix(call.socket):
                 self.towards.setdefault(call.address, []).append(call)
 
+    @property
+    def all(self) -> list[Call]:
+        """Every call that blocked, by their begins."""
+        return sorted(chain(self.others, *self.of.values()), key=BEGIN)
+
     def finish(self) -> None:
         """Bring into order what was added."""
-        for blocked in (self.all, *self.of.values(), *self.towards.values()):
+        for blocked in (*self.of.values(), *self.towards.values()):
             blocked.sort(key=BEGIN)
 
 
