@@ -170,7 +170,7 @@ class Trace:
         """Every wait that really blocked, in order of its begin; those that last at the end."""
         told = self.summary()
         ended = [
-            Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in told.waits.all()
+            Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in told.waits.all
         ]
         return ended + told.blocked
 
