@@ -12,6 +12,8 @@ from pathlib import Path
 
 import pytest
 import wire_cases
+from hypothesis import given
+from hypothesis import strategies as st
 
 from sockfsm.cli.main import main
 from sockfsm.trace.events import Packet
@@ -491,3 +493,33 @@ def test_a_host_that_is_gone() -> None:
     assert "sent again 2 times and never acknowledged" in connection.closing.note
     answered = told(OPEN + "> PA 100 500 5\n> PA 100 500 5\n< A 500 105")
     assert answered.closing.note == ""
+
+
+NUMBERS = st.sampled_from([0, 1, 99, 100, 105, 500, 501, 7777, 90_000, 2**31, 2**32 - 1])
+SEGMENTS = st.lists(
+    st.tuples(
+        st.booleans(),
+        st.sampled_from(["S", "SA", "A", "PA", "FA", "R", "RA", "F", "", "SFRPUA"]),
+        NUMBERS,
+        NUMBERS,
+        st.sampled_from([0, 0, 1, 5, 70_000]),
+        st.sampled_from([0, 100]),
+    ),
+    max_size=30,
+)
+
+
+@given(SEGMENTS)
+def test_whatever_comes_each_packet_is_counted_once(story: list[tuple]) -> None:
+    """Segments of any flags and numbers: none is lost, none counted twice, all of it can be shown."""
+    segments = []
+    for time, (forth, flags, seq, ack, length, window) in enumerate(story):
+        ends = (CLIENT, SERVER) if forth else (SERVER, CLIENT)
+        segments.append(Packet(time, time, "tcp", *ends, flags, seq, ack, window, length, b"", 1))
+    report = inspect(segments)
+    assert sum(c.sent.packets + c.received.packets for c in report.connections) == len(segments)
+    for connection in report.connections:
+        assert min(connection.sent.bytes, connection.received.bytes, connection.sent.missing) >= 0
+        listed = connection.opening.segments + connection.closing.segments + connection.ignored
+        assert len(steps(connection)) == len(set(listed))
+    assert max(map(len, view.lines(report, Paint(False))), default=0) <= 120

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from sockfsm.trace.events import Packet
 from sockfsm.wire.headers import ACK, ELSEWHERE, IP_AT, IP_KINDS, PLAIN, PLAIN6, TCP, Decoder
 from sockfsm.wire.pcapng import Frame
-from sockfsm.wire.stream import MODULO, End, Side, Stream
+from sockfsm.wire.side import MODULO, End, Side
+from sockfsm.wire.stream import Stream
 
 MOST_KNOWN = 1 << 17
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from sockfsm.wire.headers import Options
-from sockfsm.wire.stream import End
+from sockfsm.wire.side import End
 
 CLIENT, SERVER = "client", "server"
 

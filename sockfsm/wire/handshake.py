@@ -27,7 +27,8 @@ from sockfsm.wire.findings import (
 )
 from sockfsm.wire.headers import Decoder, Options, options
 from sockfsm.wire.pcapng import CaptureFile
-from sockfsm.wire.stream import MODULO, End, Side, Stream, distance
+from sockfsm.wire.side import MODULO, End, Side, distance
+from sockfsm.wire.stream import Stream
 
 
 def inspect(packets: Iterable[Packet]) -> Report:
