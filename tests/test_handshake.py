@@ -101,6 +101,37 @@ def test_the_server_closes_first_and_owes_time_wait(path: Path) -> None:
     assert server == (*ACCEPTED, "FIN-WAIT-1", "FIN-WAIT-2", "TIME-WAIT")
 
 
+def kernel_states(connection: Connection) -> tuple[str, str]:
+    """What /proc/net/tcp says now of (client, server): '06' is TIME_WAIT, '' gone (proc_net_tcp)."""
+    found = {}
+    for line in Path("/proc/net/tcp").read_text().splitlines()[1:]:
+        _, local, remote, state, *_ = line.split()
+        found[int(local.partition(":")[2], 16), int(remote.partition(":")[2], 16)] = state
+    here, there = connection.client[1], connection.server[1]
+    return found.get((here, there), ""), found.get((there, here), "")
+
+
+@pytest.mark.parametrize(
+    ("case", "expected"),
+    [
+        (wire_cases.normal, ("06", "")),
+        (wire_cases.server_closes_first, ("", "06")),
+        (wire_cases.half_close, ("06", "")),
+        (wire_cases.linger_reset, ("", "")),
+        (wire_cases.unread_reset, ("", "")),
+    ],
+)
+def test_time_wait_is_owed_by_whom_the_kernel_makes_wait(
+    path: Path, case, expected: tuple[str, str]
+) -> None:
+    connection = captured(path, case)
+    assert kernel_states(connection) == expected
+    owed = tuple(
+        "06" if end in connection.closing.time_wait else "" for end in ("client", "server")
+    )
+    assert owed == expected
+
+
 def test_refused(path: Path) -> None:
     connection = captured(path, wire_cases.refused)
     assert connection.opening.kind == "refused"
