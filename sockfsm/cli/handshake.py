@@ -22,7 +22,9 @@ _EXAMPLES = """examples:
 
 how to read it:
   each line between the two ends is a segment; at the left the TCP state of the client after it,
-  at the right the server's (RFC 9293). Sequence numbers count from each end's first one.
+  at the right the server's (RFC 9293). Sequence numbers count from each end's first one. `?!` marks
+  what no rule explains, such as a reset of a wrong number, which its receiver must ignore. Of a
+  trace, the calls behind the segments are named, and `kernel` are the kernel's own states.
 """
 
 
