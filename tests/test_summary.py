@@ -83,7 +83,8 @@ def test_a_growing_trace_is_read_anew(tmp_path: Path) -> None:
 
 
 def shown(folder: Path, capsys: pytest.CaptureFixture[str], *more: str) -> list[str]:
-    assert main(["show", str(folder), *more]) == 0
+    how = () if "--json" in more else ("--list",)
+    assert main(["show", str(folder), *how, *more]) == 0
     return capsys.readouterr().out.splitlines()
 
 
