@@ -3,18 +3,25 @@
 from __future__ import annotations
 
 import random
+import shutil
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 import sockfsm
+from sockfsm.cli.main import main
 from sockfsm.errors import TraceError
 from sockfsm.record.layout import SLOT
 from sockfsm.trace.trace import Trace
+
+
+TRACES = Path(__file__).parent.parent / "traces"
+SMALL = ("simultaneous", "tcp-echo", "udp-echo", "unix-stale-path", "wrong-order", "zero-windows")
 
 
 class Octets(bytes):
@@ -115,3 +122,44 @@ def test_one_clear_line_and_status_2(make, message, tmp_path):
     if message != "not a call log":
         with pytest.raises(TraceError, match=message):
             Trace.open(folder)
+
+
+def spoil(folder: Path, chance: random.Random) -> None:
+    """Change some bytes of some files, and cut some short."""
+    for file in sorted(folder.iterdir()):
+        if chance.random() < 0.4:
+            continue
+        data = bytearray(file.read_bytes())
+        for _ in range(chance.choice((1, 3, 20))):
+            data[chance.randrange(len(data))] = chance.randrange(256)
+        if chance.random() < 0.3:
+            del data[chance.randrange(len(data)) :]
+        file.write_bytes(data)
+
+
+@settings(
+    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(seed=st.integers(0, 2**32), name=st.sampled_from(SMALL))
+def test_every_command_reads_what_can_be_read(seed, name, tmp_path, capsys):
+    folder = tmp_path / "spoilt"
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(TRACES / name, folder, ignore=shutil.ignore_patterns("*.svg"))
+    spoil(folder, random.Random(seed))
+    for command in (
+        ["show"],
+        ["show", "--list"],
+        ["show", "--json"],
+        ["handshake"],
+        ["blocked"],
+        ["lint"],
+        ["export", "-o", str(tmp_path / "out.pcapng")],
+        ["export", "-o", str(tmp_path / "out.csv")],
+        ["export", "-o", str(tmp_path / "out.json")],
+    ):
+        status = main([*command, str(folder)])
+        printed = capsys.readouterr()
+        assert status in (0, 1, 2)
+        assert all(line.isprintable() for line in printed.out.splitlines())
+        if status == 2:
+            assert printed.err.count("\n") == 1

@@ -107,7 +107,7 @@ def test_segments_and_kernel_agree(
     recorded: tuple[Path, list[tuple[tuple[str, int], tuple[str, int]]]],
 ) -> None:
     folder, ends = recorded
-    states, _ = read(folder / FILE)
+    states = read(folder / FILE, [])
     kernel = KernelPaths(states)
     connections = inspect_file(folder / "packets.pcapng").connections
     for end in ends:
@@ -156,7 +156,7 @@ def test_only_the_sockets_that_are_wanted_are_written(tmp_path: Path) -> None:
     changes, _ = states.stop(
         tmp_path / FILE, lambda life: any(wanted in (s.source, s.target) for s in life)
     )
-    written, _ = read(tmp_path / FILE)
+    written = read(tmp_path / FILE, [])
     assert changes == len(written) > 6
     assert [s.time for s in written] == sorted(s.time for s in written)
     ports = {s.source[1] for s in written} | {s.target[1] for s in written}
@@ -180,9 +180,15 @@ def test_what_the_segments_do_not_tell_is_said() -> None:
 
 def test_damaged_record(tmp_path: Path) -> None:
     path = tmp_path / FILE
-    path.write_text('{"lost": 3}\n[1, 1, 1, "CLOSED", "LISTEN", ["", 1], ["", 0]]\n[1, 2\n')
-    states, lost = read(path)
-    assert (len(states), lost) == (1, 3)
+    good = b'[1, 1, 1, "CLOSED", "LISTEN", ["", 1], ["", 0]]\n'
+    bad = b'[1, 2\n\xfe\xf1\n[1, 1, 1, 1, "", ["", 1], ["", 0]]\n[1, 1, 1, "", "", [], {}]\n7\n'
+    path.write_bytes(b'{"lost": 3}\n' + good + bad + good)
+    problems: list[str] = []
+    assert len(read(path, problems)) == 2
+    assert problems == [
+        "3 of the kernel's changes of state were lost",
+        f"{FILE}: 5 damaged lines were passed over",
+    ]
 
 
 def test_what_a_killed_process_left_is_removed_and_what_is_in_use_is_not(tmp_path: Path) -> None:

@@ -104,10 +104,7 @@ def _kernel(path: Path, problems: list[str]) -> KernelPaths | None:
     from sockfsm.trace.kernel_paths import KernelPaths
     from sockfsm.wire.kernel_states import read
 
-    states, lost = read(path)
-    if lost:
-        problems.append(f"{lost} of the kernel's changes of state were lost")
-    return KernelPaths(states)
+    return KernelPaths(read(path, problems))
 
 
 def _file(source: Path) -> Path:

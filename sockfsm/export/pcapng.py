@@ -15,6 +15,9 @@ from sockfsm.wire import blocks
 from sockfsm.wire.pcapng import CaptureFile
 
 
+_LAST = 2**64 - 1  # the file's clock ends in 2554; what a damaged stamp says may lie beyond
+
+
 def pieces(trace: Trace) -> Iterator[bytes]:
     """The file, block by block. UsageError for a trace without packets."""
     path = trace.path / PACKETS
@@ -25,12 +28,13 @@ def pieces(trace: Trace) -> Iterator[bytes]:
     packet, comment = next(told, (None, ""))
     numbers: dict[int, int] = {}
     yield blocks.section("\n".join(["exported by sockfsm", *source.comments]))
-    for wall, link, data, length in source:
+    for stamp, link, data, length in source:
+        wall = min(max(stamp, 0), _LAST)
         if link not in numbers:
             numbers[link] = len(numbers)
             yield blocks.interface(link, 0, "lo")
         # Frames that are neither TCP nor UDP have no comment and are kept all the same.
-        if packet is not None and packet.wall == wall and packet.raw == data:
+        if packet is not None and packet.wall == stamp and packet.raw == data:
             yield blocks.packet(numbers[link], wall, data, length, (comment,) if comment else ())
             packet, comment = next(told, (None, ""))
         else:

@@ -155,10 +155,7 @@ class Trace:
         path = self.path / FILE
         if not path.exists():
             return []
-        states, lost = read(path)
-        if lost:
-            self.problems.append(f"{lost} of the kernel's changes of state were lost")
-        return with_ports(states)
+        return with_ports(read(path, self.problems))
 
     def transitions(self) -> Iterator[Transition]:
         """Every change of state."""
@@ -169,9 +166,7 @@ class Trace:
     def waits(self) -> list[Wait]:
         """Every wait that really blocked, in order of its begin; those that last at the end."""
         told = self.summary()
-        ended = [
-            Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in told.waits.all
-        ]
+        ended = [Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in told.waits.all]
         return ended + told.blocked
 
     def blocked(self) -> list[Wait]:
