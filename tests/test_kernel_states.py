@@ -178,6 +178,21 @@ def test_what_the_segments_do_not_tell_is_said() -> None:
     assert KernelPaths(repeated).of(connection)[0] == ("CLOSED", "SYN-SENT")
 
 
+def test_ports_used_again_at_once() -> None:
+    """The life that begins with the connection is taken, not the one before."""
+    changes = [
+        state(10, 1, "CLOSED", "SYN-SENT", 40, 50),
+        state(20, 1, "SYN-SENT", "CLOSED", 40, 50),
+        state(30, 2, "CLOSED", "SYN-SENT", 40, 50),
+        state(40, 2, "SYN-SENT", "ESTABLISHED", 40, 50),
+    ]
+    syn = Packet(11, 11, "tcp", ("127.0.0.1", 40), ("127.0.0.1", 50), "S", 1, 0, 9, 0, b"", 1)
+    first, second = inspect([syn, syn._replace(time=31, seq=2)]).connections
+    known = KernelPaths(changes)
+    assert known.of(first)[0] == ("CLOSED", "SYN-SENT", "CLOSED")
+    assert known.of(second)[0] == ("CLOSED", "SYN-SENT", "ESTABLISHED")
+
+
 def test_damaged_record(tmp_path: Path) -> None:
     path = tmp_path / FILE
     good = b'[1, 1, 1, "CLOSED", "LISTEN", ["", 1], ["", 0]]\n'

@@ -29,20 +29,17 @@ class KernelPaths:
         )
 
     def _end(self, connection: Connection, near: End, far: End) -> tuple[str, ...]:
-        life = self.life(connection, near, far)
-        # close() in FIN-WAIT-2 or CLOSING tells that state once more.
-        moves = [state.after for state in life if state.before != state.after]
-        return (life[0].before, *moves) if life else ()
-
-    def life(self, connection: Connection, near: End, far: End) -> list[KernelState]:
-        """The changes of the kernel's socket that was end `near`; empty when it was not seen."""
         lives = [
             life
             for life in self._lives.get((near[1], far[1]), ())
             if life[0].time - SLACK <= connection.end and connection.begin <= life[-1].time + SLACK
         ]
-        # The ports may be used again at once: the life that began with this connection.
-        return min(lives, key=lambda life: abs(life[0].time - connection.begin), default=[])
+        if not lives:
+            return ()
+        # After a reset the same ports can be used again at once.
+        life = min(lives, key=lambda life: abs(life[0].time - connection.begin))
+        # close() in FIN-WAIT-2 or CLOSING tells that state once more.
+        return (life[0].before, *(s.after for s in life if s.before != s.after))
 
 
 def difference(connection: Connection, kernel: tuple[tuple[str, ...], tuple[str, ...]]) -> str:
