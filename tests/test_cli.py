@@ -155,3 +155,21 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
     )
     assert process.stderr == "[] ['sockfsm.cli.main']\n"
+
+
+def test_letters_that_the_terminal_does_not_have_are_escaped(tmp_path: Path) -> None:
+    program = tmp_path / "program.py"
+    name = str(tmp_path / "caf\u00e9.sock")
+    program.write_text(f"import socket\nsocket.socket(socket.AF_UNIX).bind({name!r})\n")
+    environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
+    for arguments in (["run", "--no-capture", "-o", "trace", program], ["show", "trace"]):
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-m", "sockfsm", *arguments],
+            cwd=tmp_path,
+            env=environment,
+            capture_output=True,
+            check=True,
+        )
+    assert done.stdout.isascii()
+    assert b"caf\\xe9.sock" in done.stdout
+    assert b" + #1     BOUND" in done.stdout

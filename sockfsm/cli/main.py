@@ -13,6 +13,7 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from importlib.util import find_spec
+from io import TextIOWrapper
 from typing import TYPE_CHECKING, NoReturn
 
 from sockfsm.errors import SockfsmError, UsageError
@@ -54,6 +55,9 @@ _INTERRUPTED = 128 + signal.SIGINT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status, 2 for input that cannot be taken (one line on stderr)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if isinstance(sys.stdout, TextIOWrapper):
+        # A path may have letters that this terminal's encoding does not: they are escaped.
+        sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
             args = parser_for(arguments).parse_args(arguments)

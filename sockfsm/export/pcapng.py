@@ -14,7 +14,6 @@ from sockfsm.views.text import count, plain
 from sockfsm.wire import blocks
 from sockfsm.wire.pcapng import CaptureFile
 
-
 _LAST = 2**64 - 1  # the file's clock ends in 2554; what a damaged stamp says may lie beyond
 
 
