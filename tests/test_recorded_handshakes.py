@@ -21,7 +21,8 @@ from sockfsm.model.rfc9293 import STATES
 from sockfsm.trace.connections import with_calls
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import paths, steps
-from sockfsm.trace.trace import PACKETS
+from sockfsm.trace.trace import PACKETS, Trace
+from sockfsm.views.phrases import Relative
 from sockfsm.wire.findings import CLOSINGS, OPENINGS, Connection
 from sockfsm.wire.handshake import inspect_file
 from sockfsm.wire.kernel_states import FILE, read
@@ -236,3 +237,14 @@ def test_made_now(name: str, made_now: dict[str, Path]) -> None:
     if (folder / FILE).exists():
         known = kernel(folder)
         assert [difference(c, known.of(c)) for c in found] == [v.kernel for v in expected]
+
+
+def test_numbers_go_on_after_a_syn_that_is_ignored() -> None:
+    """Views count from each connection's first number, whatever comes in between."""
+    found = connections(TRACES / "hand-made-peer")[4]
+    relative, told = Relative(), []
+    for packet in Trace.open(TRACES / "hand-made-peer").packets():
+        numbers = relative.numbers(packet)
+        if {packet.source, packet.target} == {found.client, found.server}:
+            told.append((packet.flags, numbers))
+    assert told[-3:] == [("FA", (6, 11)), ("FA", (11, 7)), ("A", (7, 12))]

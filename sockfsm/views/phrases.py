@@ -175,26 +175,46 @@ def caused(packet: Packet) -> str:
     return f"by {short}" if cause.who == "call" else f"cause unknown: {plain(cause.why)}"
 
 
+_Way = tuple[tuple[str, int], tuple[str, int]]
+
+
 class Relative:
     """Sequence numbers counted from each direction's first one, as Wireshark does."""
 
     def __init__(self) -> None:
-        self._first: dict[tuple[tuple[str, int], tuple[str, int]], int] = {}
+        self._first: dict[_Way, int] = {}
+        # What a SYN on known ports displaced, both ways, until somebody answers it.
+        self._displaced: dict[_Way, tuple[int, int | None]] = {}
 
     def numbers(self, packet: Packet) -> tuple[int, int | None]:
         """(seq, ack) of a TCP packet; ack None without the flag, both modulo 2**32."""
         way, back = (packet.source, packet.target), (packet.target, packet.source)
+        first = self._first
         if "S" in packet.flags:
-            if self._first.get(way) != packet.seq:
-                self._first[way] = packet.seq
-                if "A" not in packet.flags and back != way:
-                    self._first.pop(back, None)
-        elif way not in self._first:
+            self._displaced.pop(back, None)
+            if first.get(way) != packet.seq:
+                if way in first:
+                    self._displaced[way] = first[way], first.get(back)
+                if "A" not in packet.flags:
+                    first.pop(back, None)
+                first[way] = packet.seq
+        elif self._displaced:
+            self._settle(packet, way, back)
+        if way not in first:
             # The opening was not seen: data begins at 1, as after a SYN.
-            self._first[way] = packet.seq - 1
-        seq = (packet.seq - self._first[way]) % 2**32
+            first[way] = packet.seq - 1
+        seq = (packet.seq - first[way]) % 2**32
         if "A" not in packet.flags:
             return seq, None
-        if back not in self._first:
-            self._first[back] = packet.ack - 1
-        return seq, (packet.ack - self._first[back]) % 2**32
+        if back not in first:
+            first[back] = packet.ack - 1
+        return seq, (packet.ack - first[back]) % 2**32
+
+    def _settle(self, packet: Packet, way: _Way, back: _Way) -> None:
+        """The first packet after a SYN on an open connection: one that does not take it, undoes it."""
+        for syn, begins in ((way, packet.seq), (back, packet.ack)):
+            before = self._displaced.pop(syn, None)
+            if before is not None and begins != (self._first[syn] + 1) % 2**32:
+                self._first[syn] = before[0]
+                if before[1] is not None:
+                    self._first[syn[1], syn[0]] = before[1]
