@@ -15,6 +15,8 @@ import tempfile
 import time
 from collections import deque
 from collections.abc import Callable
+from contextlib import AbstractContextManager, nullcontext
+from functools import partial
 from pathlib import Path
 
 from sockfsm.wire.capture import Capture
@@ -33,10 +35,10 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "packets.pcapng"
         ready(path)
-        slowdown("TCP ping-pong", ping_pong, path, 1.10)
-        slowdown("TCP ping-pong, one CPU", pinned(ping_pong), path, 1.10)
-        slowdown("64 KiB bulk", bulk, path, 1.15)
-        slowdown("connect, accept, close", connections, path, None)
+        slowdown("TCP ping-pong", ping_pong, path, "target x1.10")
+        slowdown("TCP ping-pong, one CPU", pinned(ping_pong), path, "target x1.10")
+        slowdown("64 KiB bulk", bulk, path, "target x1.15")
+        slowdown("connect, accept, close", connections, path, "")
         burst(path)
         reading(path)
 
@@ -46,40 +48,86 @@ def row(name: str, value: str, target: str = "") -> None:
 
 
 def ready(path: Path) -> None:
-    """Capture.start against the start of a bare interpreter, interleaved."""
-    bare, started, stopped = [], [], []
+    """Capture.start, both ways, against the start of a bare interpreter, interleaved."""
+    bare, stopped = [], []
+    started: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(ROUNDS):
-        begin = time.perf_counter()
-        subprocess.run([sys.executable, "-I", "-S", "-c", "pass"], check=True)
-        middle = time.perf_counter()
-        capture = Capture.start(path)
-        end = time.perf_counter()
-        capture.stop()
-        bare.append(middle - begin)
-        started.append(end - middle)
-        stopped.append(time.perf_counter() - end)
-    took, least = (1000 * statistics.median(times) for times in (started, bare))
-    row("ready, proved by a packet", f"{took:.1f} ms", f"target 25; bare interpreter {least:.1f}")
+        command = [sys.executable, "-I", "-S", "-c", "pass"]
+        bare.append(_seconds(lambda command=command: subprocess.run(command, check=True)))
+        for fork, times in started.items():
+            time.sleep(0.1)  # the kernel still clears away the capture before
+            begin = time.perf_counter()
+            capture = Capture.start(path, fork=fork)
+            times.append(time.perf_counter() - begin)
+            stopped.append(_seconds(capture.stop))
+    least = f"bare interpreter {1000 * statistics.median(bare):.1f}"
+    for fork, name in (True, "sockfsm run"), (False, "tracing()"):
+        middle, most = 1000 * statistics.median(started[fork]), 1000 * max(started[fork])
+        text = f"{middle:.1f} ms (at most {most:.1f})"
+        row(f"ready, proved by a packet, {name}", text, f"target 25; {least}")
     row("stop, all packets in the file", f"{1000 * statistics.median(stopped):.1f} ms")
 
 
-def slowdown(name: str, work: Callable[[], float], path: Path, target: float | None) -> None:
-    """Pairs of runs, with and without a capture, in turns."""
-    ratios, dropped = [], 0
-    work()
-    for number in range(ROUNDS):
-        times = {}
-        for capturing in (True, False) if number % 2 else (False, True):
-            if capturing:
-                with Capture.start(path) as capture:
-                    times[True] = work()
-                    dropped += capture.stop().dropped
-            else:
-                times[False] = work()
-        ratios.append(times[True] / times[False])
-    middle, spread = statistics.median(ratios), statistics.quantiles(ratios, n=4)
-    value = f"x{middle:.2f} ({spread[0]:.2f} to {spread[2]:.2f}), {dropped} lost"
-    row(name, value, f"target x{target}" if target else "")
+def slowdown(name: str, work: Work, path: Path, target: str) -> None:
+    """The same work in three networks, in short turns: without capture, with ours, with tcpdump."""
+    captures: dict[str, Callable[[], AbstractContextManager[object]]] = {
+        "plain": nullcontext,
+        "ours": lambda: Capture.start(path),
+    }
+    if _which("tcpdump"):
+        captures["tcpdump"] = lambda: _Tcpdump(path.with_name("tcpdump.pcap"))
+    ratios: dict[str, list[float]] = {which: [] for which in captures}
+    for _ in range(2 if QUICK else 6):
+        workers = {which: Worker(work, capture) for which, capture in captures.items()}
+        for turn in range(20):
+            took = {}
+            for which in captures if turn % 2 else reversed(captures):
+                took[which] = workers[which].turn()
+                time.sleep(0.05)  # what is written after a rush is nobody else's
+            for which in captures:
+                ratios[which].append(took[which] / took["plain"])
+        for worker in workers.values():
+            worker.end()
+    for which in list(captures)[1:]:
+        low, middle, high = statistics.quantiles(ratios[which], n=4)
+        value = f"x{middle:.3f} ({low:.2f} to {high:.2f})"
+        row(f"{name}, {which}", value, target if which == "ours" else "")
+
+
+# Prepares (in its own network), and returns what does a turn of the work.
+Work = Callable[[], Callable[[], object]]
+
+
+class Worker:
+    """A process in a network of its own, where a capture may run, that works when it is told to."""
+
+    def __init__(self, work: Work, capture: Callable[[], AbstractContextManager[object]]) -> None:
+        self.here, there = socket.socketpair()
+        self.pid = child(partial(self._run, there, work, capture))
+        there.close()
+        self.turn()  # the first one makes ready
+
+    @staticmethod
+    def _run(
+        there: socket.socket, work: Work, capture: Callable[[], AbstractContextManager[object]]
+    ) -> None:
+        flood.own_network()
+        with capture():
+            turn = work()
+            while there.recv(1) == b"t":
+                begin = time.perf_counter()
+                turn()
+                there.send(str(time.perf_counter() - begin).encode())
+
+    def turn(self) -> float:
+        """Seconds for a turn."""
+        self.here.send(b"t")
+        return float(self.here.recv(64))
+
+    def end(self) -> None:
+        self.here.send(b"e")
+        os.waitpid(self.pid, 0)
+        self.here.close()
 
 
 def child(work: Callable[[], None]) -> int:
@@ -92,68 +140,71 @@ def child(work: Callable[[], None]) -> int:
     return pid
 
 
-def ping_pong() -> float:
-    """Seconds for some round trips of 32 bytes between two processes."""
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def connected(peer: Callable[[socket.socket], None]) -> socket.socket:
+    """A connection to a process that does the peer's part until the connection ends."""
+    listening = socket.create_server(("127.0.0.1", 0))
+    client = socket.create_connection(listening.getsockname())
 
-        def echo() -> None:
-            data, _ = listening.accept()
-            while part := data.recv(64):
-                data.sendall(part)
+    def serve() -> None:
+        client.close()
+        peer(listening.accept()[0])
 
-        pid = child(echo)
-        with socket.create_connection(listening.getsockname()) as client:
-            client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-            begin = time.perf_counter()
-            for _ in range(5_000 if QUICK else 20_000):
-                client.sendall(b"x" * 32)
-                client.recv(64)
-            took = time.perf_counter() - begin
-        os.waitpid(pid, 0)
-    return took
+    child(serve)
+    listening.close()
+    client.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+    return client
 
 
-def bulk() -> float:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
+def ping_pong() -> Callable[[], object]:
+    """1,000 round trips of 32 bytes between two processes."""
 
-        def sink() -> None:
-            data, _ = listening.accept()
-            buffer = bytearray(1 << 18)
-            while data.recv_into(buffer):
-                pass
+    def echo(data: socket.socket) -> None:
+        while part := data.recv(64):
+            data.sendall(part)
 
-        pid = child(sink)
-        block = bytes(65536)
-        with socket.create_connection(listening.getsockname()) as client:
-            begin = time.perf_counter()
-            for _ in range(5_000 if QUICK else 30_000):
-                client.sendall(block)
-        os.waitpid(pid, 0)
-    return time.perf_counter() - begin
+    client = connected(echo)
+
+    def turn() -> None:
+        for _ in range(1000):
+            client.sendall(b"x" * 32)
+            client.recv(64)
+
+    return turn
 
 
-def connections() -> float:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        name = listening.getsockname()
-        begin = time.perf_counter()
-        for _ in range(500 if QUICK else 2_000):
-            client = socket.create_connection(name)
-            data, _ = listening.accept()
-            data.close()
+def bulk() -> Callable[[], object]:
+    """500 times 64 KiB to another process."""
+
+    def sink(data: socket.socket) -> None:
+        buffer = bytearray(1 << 18)
+        while data.recv_into(buffer):
+            pass
+
+    client, block = connected(sink), bytes(65536)
+    return lambda: [client.sendall(block) for _ in range(500)]
+
+
+def connections() -> Callable[[], object]:
+    """100 connections, one after the other, both ends in one process."""
+    listening = socket.create_server(("127.0.0.1", 0))
+
+    def turn() -> None:
+        for _ in range(100):
+            client = socket.create_connection(listening.getsockname())
+            listening.accept()[0].close()
             client.close()
-        return time.perf_counter() - begin
+
+    return turn
 
 
-def pinned(work: Callable[[], float]) -> Callable[[], float]:
-    def run() -> float:
-        before = os.sched_getaffinity(0)
-        os.sched_setaffinity(0, {min(before)})
-        try:
-            return work()
-        finally:
-            os.sched_setaffinity(0, before)
+def pinned(work: Work) -> Work:
+    """The same with all its processes on one CPU (the captures have both)."""
 
-    return run
+    def prepare() -> Callable[[], object]:
+        os.sched_setaffinity(0, {min(os.sched_getaffinity(0))})
+        return work()
+
+    return prepare
 
 
 def burst(path: Path) -> None:
