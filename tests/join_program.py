@@ -147,13 +147,13 @@ def refused():
 
 
 def same_ports():
-    """Twice: the first connection is reset, the second one has other sockets."""
+    """Twice: the first connection is reset, the second one is not, and has other sockets."""
     with socket.create_server((HERE, 0)) as listening:
         name = None
-        for _ in range(2):
+        for linger in (ABORT, bytes(8)):
             client = socket.socket()
             client.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, ABORT)
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
             client.bind(name or (HERE, 0))
             name = client.getsockname()
             client.connect(listening.getsockname())

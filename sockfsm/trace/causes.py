@@ -15,6 +15,8 @@ from sockfsm.trace.events import Call, Cause, Process
 
 # How far the two clocks may be apart (ns): the mapping of wall to monotonic time is measured.
 SLACK = 20_000
+STEP = 1_000_000  # a larger one (ns) comes from setting the clock, not from measuring it
+_GATHERED = 64  # sends in one datagram
 LOOK_BACK = 8  # calls of one socket that may run at the same time
 BEGIN = attrgetter("begin")
 
@@ -32,19 +34,29 @@ class Causes:
     """Add the calls in any order; `finish` after the last one.
 
     processes: log -> each that used the socket. heard: log -> when its last call ended.
+    slack: how far, ns, a packet's time may be from that of its call.
     """
 
     __slots__ = (
-        "_begins", "_heard", "_latest", "_mixed", "_parallel", "_upto", "countable", "others",
-        "processes", "sends",
+        "_begins",
+        "_heard",
+        "_latest",
+        "_mixed",
+        "_parallel",
+        "_slack",
+        "_upto",
+        "countable",
+        "others",
+        "processes",
+        "sends",
     )  # fmt: skip
 
-    def __init__(self, heard: dict[str, int]) -> None:
+    def __init__(self, heard: dict[str, int], slack: int = SLACK) -> None:
         self.sends: list[Call] = []
         self.others: list[Call] = []  # connect, shutdown, close
         self.processes: dict[str, Process] = {}
         self.countable: int | None = None  # stream bytes from which on they cannot be counted
-        self._heard = heard
+        self._heard, self._slack = heard, slack
         self._begins: list[int] = []
         self._upto: list[int] = [0]  # stream bytes before the first send, and after each
         self._latest = 0
@@ -103,11 +115,13 @@ class Causes:
             calls = tuple([call for call in sends[first : last + 1] if call.done])
         else:
             calls = (sends[first],)
-        if self._begins[last] > time + SLACK:
+        if self._begins[last] > time + self._slack:
             return None
         if self._parallel and (self._divided(first, start, end) or self._divided(last, start, end)):
             return None
-        return _new(Cause, ("call", "queued" if sends[last].end < time - SLACK else "", calls))
+        return _new(
+            Cause, ("call", "queued" if sends[last].end < time - self._slack else "", calls)
+        )
 
     def _divided(self, place: int, start: int, end: int) -> bool:
         """Whether a send is among several at once, whose bytes are not all between these two."""
@@ -119,8 +133,17 @@ class Causes:
 
     def sending(self, time: int) -> Cause:
         """The one send that ran at `time`."""
-        last = bisect_right(self._begins, time + SLACK)
-        return _one(self.sends[max(last - LOOK_BACK, 0) : last], time)
+        near = self._near(time)
+        return SEVERAL if near is None else self._one(near, time)
+
+    def _near(self, time: int) -> list[Call] | None:
+        """The sends that may have run at `time`; None for too many, where the clocks are far apart."""
+        begins = self._begins
+        last = bisect_right(begins, time + self._slack)
+        first = max(last - LOOK_BACK, 0)
+        if first and begins[first - 1] > time - self._slack:
+            return None
+        return self.sends[first:last]
 
     def opening(self, time: int) -> Cause:
         """The connect behind a SYN, or the send, with MSG_FASTOPEN."""
@@ -129,40 +152,43 @@ class Causes:
 
     def running(self, time: int, words: tuple[str, ...]) -> Cause:
         """The one call with such a word that ran at `time`."""
-        return _one([call for call in self.others if call.call in words], time)
+        return self._one([call for call in self.others if call.call in words], time)
 
     def datagram(self, length: int, time: int) -> Cause:
         """The send of a datagram; those that MSG_MORE gathered in it."""
-        last = bisect_right(self._begins, time + SLACK)
-        ran = [c for c in self.sends[max(last - LOOK_BACK, 0) : last] if c.end >= time - SLACK]
-        fitting = _one([call for call in ran if call.done == length], time)
+        near = self._near(time)
+        if near is None:
+            return SEVERAL
+        ran = [call for call in near if call.end >= time - self._slack]
+        fitting = self._one([call for call in ran if call.done == length], time)
         if fitting is not NONE_FITS or not ran:
             return fitting
         gathered, left = [], length
-        for call in reversed(self.sends[max(last - 64, 0) : last]):
+        last = bisect_right(self._begins, time + self._slack)
+        for call in reversed(self.sends[max(last - _GATHERED, 0) : last]):
             gathered.append(call)
             left -= call.done
             if left <= 0:
                 break
         if left == 0:
             return Cause("call", "", tuple(reversed(gathered)))
-        return _one(ran, time)
+        return self._one(ran, time)
 
     def ending(self, time: int, sent: int) -> Cause:
         """Who asked for a FIN: shutdown for the connection, or the close of its last descriptor.
 
         sent: when the socket sent its last bytes; a FIN comes late only behind late bytes.
         """
-        begun = [call for call in self.others if call.begin <= time + SLACK]
+        begun = [call for call in self.others if call.begin <= time + self._slack]
         for call in begun:
             if call.call in ("shutdown_wr", "shutdown_rdwr") and call.outcome == "ok":
-                return _called(call, time)
+                return self._called(call, time)
         closing = [call for call in begun if call.call == "close" and call.outcome == "ok"]
-        now = _one(closing, time)
+        now = self._one(closing, time)
         if now is not NONE_FITS:
             return now
-        if closing and len(self.processes) == 1 and closing[-1].end <= sent + SLACK:
-            return _called(closing[-1], time)
+        if closing and len(self.processes) == 1 and closing[-1].end <= sent + self._slack:
+            return self._called(closing[-1], time)
         if self.gone(time):
             return PROCESS_ENDED
         return HELD if closing else NONE_FITS
@@ -173,25 +199,24 @@ class Causes:
             ended = process.ended
             if ended is None and not alive(process):
                 ended = self._heard.get(log)
-            if ended is None or ended > time + SLACK:
+            if ended is None or ended > time + self._slack:
                 return False
         return bool(self.processes)
 
+    def _called(self, call: Call, time: int) -> Cause:
+        return Cause("call", "queued" if call.end < time - self._slack else "", (call,))
 
-def _called(call: Call, time: int) -> Cause:
-    return Cause("call", "queued" if call.end < time - SLACK else "", (call,))
-
-
-def _one(calls: list[Call], time: int) -> Cause:
-    """The one of `calls` (by begin) that ran at `time`, as exactly as the clocks allow."""
-    close = [
-        c for c in calls if c.begin - SLACK <= time <= c.end + SLACK and c.outcome != "deferred"
-    ]
-    if len(close) > 1:
-        close = [c for c in close if c.begin <= time <= c.end] or close
-    if len(close) == 1:
-        return Cause("call", "", (close[0],))
-    return SEVERAL if close else NONE_FITS
+    def _one(self, calls: list[Call], time: int) -> Cause:
+        """The one of `calls` that ran at `time`, as exactly as the clocks allow."""
+        slack = self._slack
+        close = [
+            c for c in calls if c.begin - slack <= time <= c.end + slack and c.outcome != "deferred"
+        ]
+        if len(close) > 1:
+            close = [c for c in close if c.begin <= time <= c.end] or close
+        if len(close) == 1:
+            return Cause("call", "", (close[0],))
+        return SEVERAL if close else NONE_FITS
 
 
 def _uncounted(call: Call) -> bool:

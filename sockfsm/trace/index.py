@@ -23,9 +23,13 @@ _TELLING = frozenset({"connect", "accepted", "adopt", "socketpair", "bind", "lis
 
 
 class Index:
-    """Which socket has which ends since when, and what it called."""
+    """Which socket has which ends since when, and what it called.
 
-    def __init__(self, calls: Iterable[Call] = ()) -> None:
+    slack: how far, ns, a packet's time may be from that of its call.
+    """
+
+    def __init__(self, calls: Iterable[Call] = (), slack: int = SLACK) -> None:
+        self.slack = slack
         self.causes: dict[str, Causes] = {}
         self._heard: dict[str, int] = {}
         # what told names, with those of the moment
@@ -52,7 +56,7 @@ class Index:
         identity = socket.identity
         causes = self.causes.get(identity)
         if causes is None:
-            causes = self.causes[identity] = Causes(self._heard)
+            causes = self.causes[identity] = Causes(self._heard, self.slack)
         if log not in causes.processes:
             causes.processes[log] = call.process
         if word in _CAUSING:
@@ -114,7 +118,7 @@ class Index:
             return self._refused(packet) or self.named(packet)
         accepted = self._accepted.get(key)
         if accepted:
-            place = bisect_left(accepted, packet.time - SLACK, key=_TIME)
+            place = bisect_left(accepted, packet.time - self.slack, key=_TIME)
             if opens or not place:
                 # The kernel answers before accept gives the socket: it is the next one given.
                 place = min(place, len(accepted) - 1)
@@ -138,7 +142,7 @@ class Index:
         found = [
             Cause("call", "", (call,))
             for target in (packet.target, ("", packet.target[1]))
-            for call in _running(self._sendto.get(target, []), packet.time)
+            for call in self._running(self._sendto.get(target, []), packet.time)
             if call.done == packet.length
         ]
         for call in self._connecting.get(packet.target, [])[-_MOST_NAMELESS:]:
@@ -150,7 +154,7 @@ class Index:
 
     def _refused(self, packet: Packet) -> Socket | None:
         """The socket of the one connect to there that was running, when the names are not known."""
-        running = _running(self._connecting.get(packet.target, []), packet.time)
+        running = self._running(self._connecting.get(packet.target, []), packet.time)
         return running[0].socket if len(running) == 1 else None
 
     def named(self, packet: Packet) -> Socket | None:
@@ -171,17 +175,17 @@ class Index:
 
     def _latest(self, entries: Sequence[Since], time: int, opens: bool) -> Since | None:
         """The last entry before `time`; not a closed socket's, where a connection begins."""
-        place = bisect_right(entries, time + SLACK, key=_TIME)
+        place = bisect_right(entries, time + self.slack, key=_TIME)
         if not place:
             return None
         entry = entries[place - 1]
         closed = self._closed.get(entry[1].identity) if opens else None
-        return entry if closed is None or time <= closed + SLACK else None
+        return entry if closed is None or time <= closed + self.slack else None
 
-
-def _running(calls: list[Call], time: int) -> list[Call]:
-    last = bisect_right(calls, time + SLACK, key=BEGIN)
-    return [c for c in calls[max(last - LOOK_BACK, 0) : last] if time <= c.end + SLACK]
+    def _running(self, calls: list[Call], time: int) -> list[Call]:
+        last = bisect_right(calls, time + self.slack, key=BEGIN)
+        near = calls[max(last - LOOK_BACK, 0) : last]
+        return [call for call in near if time <= call.end + self.slack]
 
 
 def end_of(address: Address | None) -> End | None:

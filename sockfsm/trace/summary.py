@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from socket import AF_UNIX
 
+from sockfsm.trace.causes import SLACK
 from sockfsm.trace.events import Call, Process, Socket, Thread, Wait
 from sockfsm.trace.index import Index
 from sockfsm.trace.unix_wire import Peers
@@ -16,16 +17,19 @@ class Summary:
 
     processes: those that made a call; `Trace.summary` sets all, the first started first. sockets,
     states: identity -> socket, and its last state. threads: (log, number) -> those that made a call.
-    index: the calls that can cause packets, when they were asked for. waits, peers: what ended by
-    another end, and the ends of AF_UNIX sockets. blocked: waits that had not ended, by their begins.
+    index: the calls that can cause packets, when asked for; slack: how far the packets' clock may be
+    off. waits, peers: what another end ended, and the ends of AF_UNIX sockets. blocked: waits that
+    had not ended, by their begins.
     """
 
-    def __init__(self, calls: Iterable[Call] = (), *, index: bool = False) -> None:
+    def __init__(
+        self, calls: Iterable[Call] = (), *, index: bool = False, slack: int = SLACK
+    ) -> None:
         self.processes: list[Process] = []
         self.sockets: dict[str, Socket] = {}
         self.states: dict[str, str] = {}
         self.threads: dict[tuple[str, int], Thread] = {}
-        self.index = Index() if index else None
+        self.index = Index(slack=slack) if index else None
         self.waits = Waits()
         self.peers = Peers()
         self.blocked: list[Wait] = []

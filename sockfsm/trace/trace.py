@@ -5,12 +5,14 @@ from __future__ import annotations
 import heapq
 import json
 import os
+import re
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import TraceError
+from sockfsm.trace.causes import SLACK, STEP
 from sockfsm.trace.decode import Decoder, alive, decode, head
 from sockfsm.trace.events import Call, Packet, Process, Socket, Transition, Wait
 from sockfsm.trace.summary import Summary
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 LOGS = "*.calls"
 PACKETS = "packets.pcapng"
 ABOUT = "trace.json"
+_CLOCK_ERROR = re.compile(r"clock error (\d{1,20}) ns")
 
 
 class Trace:
@@ -69,6 +72,12 @@ class Trace:
         except (OSError, ValueError):
             return {}
         return about if isinstance(about, dict) else {}
+
+    @property
+    def clock_error(self) -> int:
+        """The most, ns, by which the packets' times are wrong; steps of the wall clock included."""
+        found = _CLOCK_ERROR.search(str(self.about.get("capture", "")))
+        return int(found[1]) if found else 0
 
     def _decoders(self) -> list[tuple[Decoder, Iterator[Call]]]:
         sockets: dict[tuple[str, int], Socket] = {}
@@ -128,7 +137,7 @@ class Trace:
         state = self._state()
         if self._told is not None and self._told[0] == state and (self._told[1].index or not index):
             return self._told[1]
-        found = Summary(index=index)
+        found = Summary(index=index, slack=max(SLACK, self.clock_error))
         decoders = self._decoders()
         found.read(self._of([calls for _, calls in decoders]))
         known = [decoder for decoder, _ in decoders]
@@ -180,8 +189,19 @@ class Trace:
             return iter(())
         from sockfsm.trace.join import joined
         from sockfsm.wire.headers import packets
+        from sockfsm.wire.pcapng import CaptureFile
 
-        clock = min(self.heads, key=attrgetter("started")).clock if self.logs else None
+        clock = None
+        if CaptureFile(path).clock is None and self.logs:
+            clock = min(self.heads, key=attrgetter("started")).clock
         index = self.summary(index=True).index
         assert index is not None
+        if self.clock_error > STEP:
+            wrong = f"{self.clock_error / 1_000_000_000:.3f} s"
+            problem = (
+                f"{PACKETS}: the wall clock was set during the capture: the packets' times are wrong "
+                f"by up to {wrong}, and which waits they ended is not told"
+            )
+            if problem not in self.problems:
+                self.problems.append(problem)
         return joined(index, packets(path, clock, self.problems))

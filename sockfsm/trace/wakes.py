@@ -14,7 +14,7 @@ from collections.abc import Iterable, Iterator
 from itertools import chain
 from typing import NamedTuple
 
-from sockfsm.trace.causes import BEGIN, LOOK_BACK, SLACK
+from sockfsm.trace.causes import BEGIN, LOOK_BACK, STEP
 from sockfsm.trace.events import Address, Call, Packet, Socket
 from sockfsm.trace.index import End, Index, end_of
 from sockfsm.trace.unix_wire import ENDING, Peers, is_unix
@@ -79,23 +79,24 @@ class Waits:
 class _Blocked:
     """The waits on one socket, as the packets that it gets go by."""
 
-    __slots__ = ("_active", "_coming", "_next")
+    __slots__ = ("_active", "_coming", "_next", "_slack")
 
-    def __init__(self, calls: list[Call]) -> None:
+    def __init__(self, calls: list[Call], slack: int) -> None:
+        self._slack = slack
         self._active: list[Call] = []
         self._coming = iter(calls)
         self._next = next(self._coming, None)
 
     def ended_by(self, packet: Packet) -> Call | None:
         """The one wait that `packet` ended; it ends no second time."""
-        time, active = packet.time, self._active
-        while self._next is not None and self._next.begin <= time + SLACK:
+        time, active, slack = packet.time, self._active, self._slack
+        while self._next is not None and self._next.begin <= time + slack:
             active.append(self._next)
             self._next = next(self._coming, None)
         if not active:
             return None
-        if active[0].end < time - SLACK or len(active) > 1:
-            active[:] = [call for call in active if call.end >= time - SLACK]
+        if active[0].end < time - slack or len(active) > 1:
+            active[:] = [call for call in active if call.end >= time - slack]
         fitting = [call for call in active if _ended_by(call, packet)]
         if len(fitting) > 1:
             fitting = [call for call in fitting if call.begin <= time <= call.end]
@@ -120,7 +121,7 @@ class Waker:
         """The blocked call that `event` ended; None for none, or when it cannot be decided."""
         if isinstance(event, Packet):
             flags = event.flags
-            if flags == "A" and not event.length:
+            if (flags == "A" and not event.length) or self._index.slack > STEP:
                 return None
             if flags == "S":
                 blocked = self._of(self._index.listening(event))
@@ -145,7 +146,7 @@ class Waker:
             return None
         blocked = self._blocked.get(socket.identity)
         if blocked is None:
-            blocked = self._blocked[socket.identity] = _Blocked(waits)
+            blocked = self._blocked[socket.identity] = _Blocked(waits, self._index.slack)
         return blocked
 
     def _by_call(self, call: Call, socket: Socket) -> Call | None:
