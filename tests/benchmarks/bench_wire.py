@@ -292,10 +292,10 @@ class _Tcpdump:
         )
 
 
-def _which(name: str) -> bool:
+def _which(name: str) -> str | None:
     from shutil import which
 
-    return which(name) is not None
+    return which(name)
 
 
 def reading(path: Path) -> None:
@@ -311,12 +311,20 @@ def reading(path: Path) -> None:
         took = statistics.median(_seconds(stage) for _ in range(rounds))
         row(f"{name}, {size:,} packets", f"{took / size * 1e6:.2f} us a packet")
     if _which("tshark"):
-        handshake = [sys.executable, "-m", "sockfsm", "handshake", str(path)]
-        tshark = ["tshark", "-n", "-q", "-z", "conv,tcp", "-r", str(path)]
-        pairs = [(_run(handshake), _run(tshark)) for _ in range(rounds)]
-        ratio = statistics.median(mine / other for mine, other in pairs)
-        text = f"x{ratio:.2f} ({pairs[0][0]:.1f} s, tshark {pairs[0][1]:.1f} s)"
-        row(f"handshake, {number:,} connections, to tshark", text, "target x1")
+        for form, connections in ("IPv4", number), ("IPv6", number // 5), ("cooked", number // 5):
+            _beside_tshark(path, connections, form)
+
+
+def _beside_tshark(path: Path, number: int, form: str) -> None:
+    """`sockfsm handshake` and tshark on the same file, in turns."""
+    size = synthesize(path, number, form)
+    handshake = [sys.executable, "-m", "sockfsm", "handshake", str(path)]
+    tshark = ["tshark", "-n", "-q", "-z", "conv,tcp", "-r", str(path)]
+    pairs = [(_run(handshake), _run(tshark)) for _ in range(3)]
+    ratio = statistics.median(mine[0] / other[0] for mine, other in pairs)
+    (mine, most), (other, _) = pairs[0]
+    text = f"x{ratio:.2f} ({mine:.1f} s, tshark {other:.1f} s), {most:.0f} MB"
+    row(f"handshake, {form}, {size:,} packets", text, "target x1 of tshark, 500 MB")
 
 
 def _seconds(stage: Callable[[], object]) -> float:
@@ -325,35 +333,50 @@ def _seconds(stage: Callable[[], object]) -> float:
     return time.perf_counter() - begin
 
 
-def _run(command: list[str]) -> float:
-    return _seconds(
-        lambda: subprocess.run(
-            command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True
-        )
+def _run(command: list[str]) -> tuple[float, float]:
+    """(seconds, most memory in MB) of a command."""
+    begin = time.perf_counter()
+    pid = os.posix_spawn(
+        _which(command[0]) or command[0],
+        command,
+        os.environ,
+        file_actions=[(os.POSIX_SPAWN_OPEN, n, os.devnull, os.O_WRONLY, 0) for n in (1, 2)],
     )
+    _, status, used = os.wait4(pid, 0)
+    assert status == 0, command
+    return time.perf_counter() - begin, used.ru_maxrss / 1024
 
 
-def synthesize(path: Path, number: int) -> int:
-    """Write `number` interleaved connections of 100 packets each; the packets altogether."""
+def synthesize(path: Path, number: int, form: str = "IPv4") -> int:
+    """Write `number` interleaved connections of 100 packets each; the packets altogether.
+
+    form: IPv4 or IPv6 on ethernet, or IPv4 in Linux's cooked form.
+    """
     import struct
 
     from sockfsm.wire import blocks
 
-    head = struct.Struct(">12xHBxHxxxxBBxx4s4sHHIIBBHxxxx")
-    local = bytes((127, 0, 0, 1))
+    ipv4 = struct.Struct(">BxHxxxxBBxx4s4s")
+    ipv6 = struct.Struct(">BxxxHBB16s16s")
+    tcp = struct.Struct(">HHIIBBHxxxx")
+    link, below = (113, bytes(14)) if form == "cooked" else (1, bytes(12))
+    local = bytes(15) + b"\1" if form == "IPv6" else bytes((127, 0, 0, 1))
     seqs = [[connection * 7919, connection * 104729] for connection in range(number)]
     count = 0
     with open(path, "wb") as file:
-        file.write(blocks.section("synthetic") + blocks.interface(1, 128, "lo"))
+        file.write(blocks.section("synthetic") + blocks.interface(link, 128, "lo"))
 
         def send(connection: int, way: int, flags: int, length: int) -> None:
             nonlocal count
             ports = (20_000 + connection, 80)
             mine, other = seqs[connection][way], seqs[connection][1 - way]
-            frame = head.pack(
-                0x0800, 0x45, 40 + length, 64, 6, local, local, ports[way], ports[1 - way],
-                mine, other if flags & 16 else 0, 0x50, flags, 500,
-            )  # fmt: skip
+            if form == "IPv6":
+                frame = below + b"\x86\xdd" + ipv6.pack(0x60, 20 + length, 6, 64, local, local)
+            else:
+                frame = below + b"\x08\x00" + ipv4.pack(0x45, 40 + length, 64, 6, local, local)
+            frame += tcp.pack(
+                ports[way], ports[1 - way], mine, other if flags & 16 else 0, 0x50, flags, 500
+            )
             wall = 1_700_000_000_000_000_000 + 700 * count
             file.write(blocks.packet(0, wall, frame, len(frame) + length))
             seqs[connection][way] += length + bool(flags & 3)
