@@ -155,10 +155,11 @@ def main(path: str) -> None:
     from sockfsm.wire.capture import Capture
 
     alone()
-    mirror = Mirror(delay=0.02)
+    mirror = Mirror(delay=0.2)  # longer than it takes to call connect for the other end
     try:
         with Capture.start(Path(path), interface="mirror0"):
             simultaneous_open_and_close()
+            mirror.delay = 0.02
             lost_segments(mirror)
             lossy_bulk(mirror)
             settle()

@@ -48,7 +48,8 @@ four_segments(data, client)
 client, data = connected()
 left, right = connected()
 descriptors = [client.fileno(), data.fileno(), left.fileno(), right.fileno()]
-subprocess.Popen(["sleep", "2"], pass_fds=descriptors).returncode = 0  # left behind
+quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+subprocess.Popen(["sleep", "10"], pass_fds=descriptors, **quiet).returncode = 0  # left behind
 left.shutdown(socket.SHUT_WR)  # of the connection, whoever holds it
 for sock in client, data, left, right:
     sock.close()

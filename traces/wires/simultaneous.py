@@ -1,4 +1,4 @@
-"""A slow wire: each packet comes back after 20 ms with its addresses swapped."""
+"""A slow wire: each packet comes back after 0.2 s with its addresses swapped."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import sys
 
 from tun import Tun, mirrored
 
-DELAY = 0.02
+DELAY = 0.2  # longer than it takes to call connect, or shutdown, for the other end
 
 with Tun("wire0") as tun:
     print("wire0", flush=True)
