@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 LOGS = "*.calls"
 PACKETS = "packets.pcapng"
 ABOUT = "trace.json"
+_NEVER = 1 << 64
 _CLOCK_ERROR = re.compile(r"clock error (\d{1,20}) ns")
 
 
@@ -104,14 +105,16 @@ class Trace:
         ]
         heapq.heapify(heap)
         while heap:
-            _, index, call = heap[0]
+            _, index, call = heapq.heappop(heap)
             if call is not None:
                 yield call
-            following = next(streams[index], None)
-            if following is None:
-                heapq.heappop(heap)
-            else:
-                heapq.heapreplace(heap, (following.end, index, following))
+            until = heap[0][0] if heap else _NEVER
+            for call in streams[index]:
+                end = call.end
+                if end > until:
+                    heapq.heappush(heap, (end, index, call))
+                    break
+                yield call
 
     @property
     def processes(self) -> list[Process]:
