@@ -5,6 +5,7 @@ wires/simultaneous.py is the wire: slow, and it makes each end a host of its own
 
 import select
 import socket
+import time
 
 HERE, THERE = "10.9.0.1", "10.9.0.2"
 
@@ -23,4 +24,4 @@ with socket.socket() as first, socket.socket() as second:
     first.shutdown(socket.SHUT_WR)
     second.shutdown(socket.SHUT_WR)
     print("ended:", first.recv(1) == second.recv(1) == b"")
-    # Closing a socket that waits for nothing more: the rest is the kernel's.
+time.sleep(1)  # the kernel's last acknowledgements are still under way
