@@ -15,6 +15,8 @@ import tempfile
 import threading
 import time
 
+from asleep import asleep
+
 HERE = "127.0.0.1"
 ABORT = struct.pack("ii", 1, 0)
 CORK = socket.IPPROTO_TCP, socket.TCP_CORK
@@ -37,15 +39,6 @@ def ports(client):
 def take(sock, size):
     while size > 0:
         size -= len(sock.recv(size))
-
-
-def asleep(thread):
-    """Wait until the thread, or a process' main one, sleeps in a call of the kernel."""
-    number = getattr(thread, "native_id", None) or thread.pid
-    while True:
-        with open(f"/proc/{number}/stat") as stat:
-            if stat.read().rsplit(") ", 1)[1][0] == "S":
-                return
 
 
 def waiting(*calls):
@@ -214,7 +207,7 @@ def exited():
 
 
 def untraced():
-    yield another_program("close", "-I")
+    yield another_program("close", "-E")
 
 
 def shared():

@@ -118,12 +118,9 @@ def test_which_packet_ended_which_wait(tmp_path: Path) -> None:
     """Blocked for sure: the server waits in accept and recv until the client's turn has come."""
     program = tmp_path / "program.py"
     program.write_text(
-        """
+        Path(__file__).with_name("asleep.py").read_text()
+        + """
 import socket, threading
-def asleep(thread):
-    while open(f"/proc/self/task/{thread.native_id}/stat").read().rsplit(") ", 1)[1][0] != "S":
-        pass
-    import time; time.sleep(0.05)
 def serve():
     data, _ = listening.accept()
     assert data.recv(9) == b"hello"

@@ -17,12 +17,9 @@ from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
 from sockfsm.trace.join import join
 from sockfsm.trace.trace import Trace
 
+ASLEEP = Path(__file__).with_name("asleep.py").read_text()
 PROGRAM = """
 import socket, threading
-def asleep(thread):
-    while open(f"/proc/self/task/{thread.native_id}/stat").read().rsplit(") ", 1)[1][0] != "S":
-        pass
-    import time; time.sleep(0.05)
 def serve():
     data, _ = listening.accept()
     data.recv(9)
@@ -47,7 +44,7 @@ one.close(); two.close()
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("summary")
-    (folder / "program.py").write_text(PROGRAM)
+    (folder / "program.py").write_text(ASLEEP + PROGRAM)
     command = [sys.executable, "-m", "sockfsm", "run", "-o", "trace", "program.py"]
     subprocess.run(command, check=True, timeout=20, cwd=folder, capture_output=True)
     return folder / "trace"

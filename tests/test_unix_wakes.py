@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -11,18 +12,15 @@ from sockfsm.trace.events import Call
 from sockfsm.trace.trace import Trace
 from sockfsm.views.order import ordered
 
+ASLEEP = Path(__file__).with_name("asleep.py").read_text()
 PROGRAM = """
 import os, socket, threading
 from socket import AF_UNIX, SOCK_DGRAM, SHUT_WR
 
 def blocked(call):
-    def asleep():
-        with open(f"/proc/self/task/{thread.native_id}/stat") as stat:
-            return stat.read().rsplit(") ", 1)[1][0] == "S"
     thread = threading.Thread(target=call, daemon=True)
     thread.start()
-    while not asleep():
-        pass
+    asleep(thread)
     return thread
 
 def after(call, act):
@@ -76,7 +74,7 @@ os.waitpid(child, 0)
 def found(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Call, Call]]:
     """(the call, the one whose wait it ended), in order."""
     folder = tmp_path_factory.mktemp("unix")
-    (folder / "program.py").write_text(PROGRAM)
+    (folder / "program.py").write_text(ASLEEP + PROGRAM)
     command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace", "program.py"]
     subprocess.run(command, check=True, timeout=30, cwd=folder)
     trace = Trace.open(folder / "trace")

@@ -1,0 +1,15 @@
+"""Waiting until a call really blocks. Programs of tests begin with this file's text."""
+
+import os
+
+_FUTEX = "98" if os.uname().machine == "aarch64" else "202"
+
+
+def asleep(thread):
+    """Return when the thread (or process) sleeps in the kernel, and not for Python's own lock."""
+    number = getattr(thread, "native_id", None) or thread.pid
+    while True:
+        with open(f"/proc/{number}/stat") as stat, open(f"/proc/{number}/syscall") as syscall:
+            state, call = stat.read().rsplit(") ", 1)[1][0], syscall.read().split()[0]
+        if state == "S" and call.isdigit() and call != _FUTEX:
+            return
