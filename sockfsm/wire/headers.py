@@ -44,9 +44,10 @@ _MOST_ENDS = 1 << 17
 # seq, ack, header length and flags, window.
 PLAIN = struct.Struct(">xxHxxHxxxx12sIIHH")
 PLAIN6 = struct.Struct(">4xHBx36sIIHH")
-# A pcapng packet block in network order (kind, size, interface, ns, bytes kept, length), and in it
-# of ethernet the last bytes with the first of IPv4; then as above, with the protocol.
-_BLOCK = struct.Struct(">IIIQII12x3sxHxxHxBxx12sIIHH")
+# A pcapng packet block in network order (kind, size, interface, ns, bytes kept), and in it of
+# ethernet the last bytes with the first of IPv4; then as above, with the protocol.
+_BLOCK = struct.Struct(">IIIQI16x3sxHxxHxBxx12sIIHH")
+_LENGTH = struct.Struct(">I")
 _TCP = struct.Struct(">IIHH")
 _EXTENSIONS = frozenset({0, 43, 60, 135})  # hop-by-hop, routing, destination, mobility
 
@@ -76,29 +77,27 @@ class Decoder:
         ethernet one in ns. Others and fragments are left out.
         """
         found: list[Packet] = []
-        add, decode, new = found.append, self.decode, tuple.__new__
-        clock, ends, flags, limit = self.clock, self.ends.get, FLAGS, len(data)
+        add, new, limit = found.append, tuple.__new__, len(data)
+        clock, ends, flags = self.clock, self.ends, FLAGS
         unpack, unpack6 = _BLOCK.unpack_from, PLAIN6.unpack_from
         stop = min(limit - _BLOCK.size, place + BATCH)
         while place <= stop:
             (
-                kind, size, number, wall, kept, length, version,
+                kind, size, number, wall, kept, version,
                 total, fragment, protocol, key, seq, ack, bits, window,
             ) = unpack(data, place)  # fmt: skip
-            ahead = place + size
+            start, ahead = place + 28, place + size
             if kind != 6 or number or kept + 32 > size or size & 3 or ahead > limit:
                 break
-            frame = data[place + 28 : place + 28 + kept]
             place = ahead
-            if version != b"\x08\x00\x45" or kept < 42:
-                fragment = 1
-                if version == b"\x86\xdd\x60" and kept >= 74:
-                    total, protocol, key, seq, ack, bits, window = unpack6(frame, 14)
-                    total += 20  # it counts without the header
-                    fragment = 0
-            pair = ends(key)
-            if pair is not None and not fragment & 0x1FFF:
-                source, target = pair
+            frame = data[start : start + kept]
+            if version == b"\x86\xdd\x60" and kept >= 74:
+                total, protocol, key, seq, ack, bits, window = unpack6(frame, 14)
+                total, fragment = total + 20, 0  # it counts without the header
+            elif version != b"\x08\x00\x45" or kept < 42:
+                protocol = 0
+            if key in ends and not fragment & 0x1FFF:
+                source, target = ends[key]
                 if protocol == TCP and kept >= 54:
                     payload = total - 20 - (bits >> 10 & 60)
                     if payload >= 0:
@@ -110,7 +109,8 @@ class Decoder:
                     add(new(Packet, (wall - clock, wall, "udp", source, target, "", 0,
                                      0, 0, total - 28, frame, 1, None, None)))  # fmt: skip
                     continue
-            packet = decode((wall, ETHERNET, frame, length))
+            length = _LENGTH.unpack_from(data, start - 4)[0]
+            packet = self.decode((wall, ETHERNET, frame, length))
             if packet is not None:
                 add(packet)
         return found, place
@@ -182,9 +182,7 @@ def packets(
     source = CaptureFile(path)
     if clock is None:
         clock = source.clock.offset if source.clock else 0
-    yield from source.packets(Decoder(clock))
-    if problems is not None:
-        problems += source.problems
+    return source.packets(Decoder(clock), problems)
 
 
 def network(link: int, data: bytes) -> int | None:

@@ -10,7 +10,8 @@ import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
@@ -169,14 +170,19 @@ class CaptureFile:
         self.problems.clear()
 
     def __iter__(self) -> Iterator[Frame]:
-        for frames, _ in self._batches(None):
-            yield from frames
+        return chain.from_iterable(frames for frames, _ in self._batches(None))
 
-    def packets(self, decoder: FrameDecoder) -> Iterator[Packet]:
-        """What `decoder` makes of the frames, in their order."""
+    def packets(self, decoder: FrameDecoder, problems: list[str] | None = None) -> Iterator[Packet]:
+        """What `decoder` makes of the frames, in their order; at the end, adds to `problems`."""
+        return chain.from_iterable(self._packets(decoder, problems))
+
+    def _packets(
+        self, decoder: FrameDecoder, problems: list[str] | None
+    ) -> Iterator[Iterable[Packet]]:
         for frames, packets in self._batches(decoder):
-            yield from packets
-            yield from filter(None, map(decoder.decode, frames))
+            yield packets or filter(None, map(decoder.decode, frames))
+        if problems is not None:
+            problems += self.problems
 
     def _batches(self, decoder: FrameDecoder | None) -> Iterator[_Batch]:
         """Frames, or packets that `decoder` made at once."""
