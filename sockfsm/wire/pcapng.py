@@ -19,7 +19,7 @@ from sockfsm.errors import TraceError
 from sockfsm.trace.events import Packet
 from sockfsm.wire import blocks
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18  # what stays in the processor's cache
 BATCH = 1 << 14  # bytes whose packets are made at once; more keep the garbage collector busy
 LARGEST = 1 << 24  # a longer block or packet is damage, not data
 _NS = 1_000_000_000
