@@ -8,8 +8,10 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
-PACKAGES := graphviz tcpdump tshark curl openssl iproute2
-COMMANDS := dot tcpdump tshark curl openssl ip
+PACKAGES := graphviz tcpdump tshark curl openssl iproute2 nftables
+COMMANDS := dot tcpdump tshark curl openssl ip nft
+# Where some of these lie, and not everybody looks.
+export PATH := $(PATH):/usr/sbin:/sbin
 # The tests capture packets. Who is not root may do that in a user and network namespace of his own.
 ALONE := $(shell [ "$$(id -u)" = 0 ] || echo "unshare --user --map-current-user --keep-caps --net sh -c 'ip link set lo up && exec \"\$$@\"' alone")
 
@@ -35,7 +37,7 @@ diagrams: $(READY)
 	$(BIN)/python -m sockfsm.pages
 	$(BIN)/python traces/record.py --pictures
 
-traces: $(READY)
+traces: $(READY) packages
 	$(BIN)/python traces/record.py
 
 conform: $(READY)

@@ -151,3 +151,15 @@ print(int(done.stdout), listening.getsockname()[1])
     assert {p.cause.why for p in strangers if p.flags == "S" and p.cause} == {"sender not traced"}
     mine = [p for p in seen if ours in (p.source[1], p.target[1])]
     assert [p.call.method for p in mine if p.call] == ["connect", "close"]
+
+
+def test_segments_that_their_receiver_must_ignore() -> None:
+    """A peer made by hand sends void resets and acknowledges what was never sent."""
+    trace = Trace.open(RECORDED.with_name("hand-made-peer"))
+    waker = trace.summary(index=True).waker()
+    ended = [(p, waker.ends(p)) for p in trace.packets()]
+    resets = [(p, call) for p, call in ended if "R" in p.flags]
+    assert {call.outcome for _, call in resets if call} <= {"ECONNRESET", "ECONNREFUSED"}
+    assert any(call is None and p.socket is None for p, call in resets)
+    why = [p.cause.why for p, _ in resets if p.cause and p.socket is not None]
+    assert why.count("bad acknowledgement") == 2

@@ -7,6 +7,7 @@ the chosen one is imported, so that `sockfsm --help` is quick.
 from __future__ import annotations
 
 import argparse
+import gc
 import os
 import signal
 import sys
@@ -55,6 +56,9 @@ _INTERRUPTED = 128 + signal.SIGINT
 def main(argv: Sequence[str] | None = None) -> int:
     """Run a command; its exit status, 2 for input that cannot be taken (one line on stderr)."""
     arguments = list(sys.argv[1:] if argv is None else argv)
+    if argv is None:
+        # In a process of our own: long traces are many small objects and no cycles.
+        gc.set_threshold(100_000, 50, 100)
     if isinstance(sys.stdout, TextIOWrapper):
         # A path may have letters that this terminal's encoding does not: they are escaped.
         sys.stdout.reconfigure(errors="backslashreplace")

@@ -21,6 +21,7 @@ PROBES = Cause("kernel", "window probe")
 KEEPS_ALIVE = Cause("kernel", "keep-alive")
 NO_LISTENER = Cause("kernel", "no listener")
 NO_SOCKET = Cause("kernel", "no socket left")
+UNACCEPTABLE = Cause("kernel", "bad acknowledgement")
 AGAIN = "retransmission"
 
 _PLAIN = frozenset({"A", "PA"})
@@ -124,11 +125,14 @@ class _Lane:
             return self._reset(packet)
         if "S" in flags:
             return self._opening(packet)
+        if "A" not in flags:
+            # Its receiver drops it: RFC 9293, 3.10.7.4. It is no part of the stream.
+            return self._at_that_time(time)
         start = self.offset + ((packet.seq - self.next + _HALF) % _MODULO) - _HALF
         end = start + packet.length
         if "F" in flags:
             return self._ending(packet, start, end)
-        if not packet.length and "A" in flags:
+        if not packet.length:
             return ACKNOWLEDGES  # with ECE, CWR or URG
         if packet.length == 1 and end == self.offset and self.back and not self.back.window:
             return PROBES
@@ -204,7 +208,8 @@ class _Lane:
 
     def _reset(self, packet: Packet) -> Cause:
         if "A" not in packet.flags and self.causes is not None:
-            return NO_SOCKET  # RFC 9293, 3.10.7: the answer to a segment that no socket takes
+            # RFC 9293, 3.10.7: its number is what the answered segment acknowledged.
+            return NO_SOCKET if packet.seq == self.next else UNACCEPTABLE
         back = self.back
         if self.syn is None and back is not None and back.syn and packet.ack == back.next:
             return NO_LISTENER

@@ -17,12 +17,22 @@ from sockfsm.wire.findings import CLIENT, SERVER, Connection, Segment
 
 
 class Step(NamedTuple):
-    """A segment, and the states that both ends are in after it; `strange`: no rule explains it."""
+    """A segment, and the states that both ends are in after it.
+
+    strange: no rule explains it; ignored: its receiver must ignore it.
+    """
 
     segment: Segment
     client: str
     server: str
     strange: bool
+    ignored: bool = False
+
+    @property
+    def states(self) -> tuple[str, str]:
+        """The same states as (the sender's, the receiver's)."""
+        sent_by_client = self.segment.sender == CLIENT
+        return (self.client, self.server) if sent_by_client else (self.server, self.client)
 
 
 @cache
@@ -97,7 +107,7 @@ def walk(connection: Connection) -> Walk:
     for segment in segments:
         client.strange = server.strange = False
         if segment in ignored:
-            found.append(Step(segment, client.state, server.state, True))
+            found.append(Step(segment, client.state, server.state, True, True))
             continue
         _send(ends[segment.sender], segment)
         for number, arrival in enumerate(arrivals):

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator
 
 from sockfsm.trace.events import Packet
 from sockfsm.trace.tcp_path import Step, walk
-from sockfsm.wire.findings import CLIENT, Connection
+from sockfsm.wire.findings import Connection
 
 _End = tuple[str, int]
 
@@ -22,11 +22,8 @@ class TcpStates:
             ends = frozenset((connection.client, connection.server))
             self._waiting.setdefault(ends, deque()).append(connection)
 
-    def after(self, packet: Packet) -> tuple[str, str] | None:
-        """The states of (sender, receiver) once `packet` was sent; None where it changes neither.
-
-        The states are those that `sockfsm.trace.tcp_path` finds for openings and closings.
-        """
+    def step(self, packet: Packet) -> Step | None:
+        """What `packet` did to both ends; None for one that belongs to neither opening nor closing."""
         ends = frozenset((packet.source, packet.target))
         steps = self._running.get(ends)
         step = steps.take(packet) if steps is not None else None
@@ -38,11 +35,7 @@ class TcpStates:
                 self._waiting[ends].popleft()
                 if not self._waiting[ends]:
                     del self._waiting[ends]
-        if step is None:
-            return None
-        if step.segment.sender == CLIENT:
-            return step.client, step.server
-        return step.server, step.client
+        return step
 
 
 class _Steps:

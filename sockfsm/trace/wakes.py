@@ -21,6 +21,7 @@ from sockfsm.trace.unix_wire import ENDING, Peers, is_unix
 
 _WORDS = frozenset({"accept", "connect", "recv", "send"})
 _WAKING = ENDING | {"send", "connect", "accept"}
+_RESET = frozenset({"ECONNRESET", "ECONNREFUSED", "EPIPE"})
 _ENDED = ("eof", "ECONNRESET", "EPIPE")
 
 
@@ -187,11 +188,14 @@ def _only(calls: Iterable[Call]) -> Call | None:
 
 
 def _ended_by(call: Call, packet: Packet) -> bool:
+    """Whether the call ended as it does by such a packet."""
     flags, word = packet.flags, call.call
     if word == "accept":
         return flags == "S" and end_of(call.address) == packet.source
+    if call.outcome in _RESET:
+        return "R" in flags
     if word == "connect":
-        return flags == "SA" or "R" in flags
-    if word == "recv":
-        return packet.length > 0 or "F" in flags or "R" in flags or packet.protocol == "udp"
-    return "R" in flags
+        return flags == "SA"
+    if call.outcome == "eof":
+        return "F" in flags
+    return word == "recv" and (packet.length > 0 or packet.protocol == "udp")

@@ -21,6 +21,7 @@ class Ends:
         self._lanes = lanes
         self._peers = told.peers.of
         self._sides: dict[str, int] = {}
+        self._known: dict[str, Socket | None] = {}
         self._by_ports: dict[tuple[int, int], list[Socket]] = {}
         parents = {socket.parent for socket in lanes.sockets.values()}
         for socket in lanes.sockets.values():
@@ -44,7 +45,10 @@ class Ends:
         """The traced socket at the other end, once there was one."""
         if socket is None:
             return None
-        return self._peers.get(socket.identity) or self._lanes.peer(socket)
+        identity = socket.identity
+        if identity not in self._known:
+            self._known[identity] = self._peers.get(identity) or self._lanes.peer(socket)
+        return self._known[identity]
 
     def of_packet(self, packet: Packet) -> tuple[int, Socket | None, Socket | None]:
         """(the sender's side, sender, receiver); None for an end that is not traced."""

@@ -15,9 +15,10 @@ import heapq
 from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sockfsm.trace.events import Call, Packet, Socket, Wait
+from sockfsm.trace.tcp_path import Step
 from sockfsm.trace.tcp_states import TcpStates
 from sockfsm.trace.unix_wire import sends
 from sockfsm.views.bars import Bars
@@ -50,7 +51,21 @@ if TYPE_CHECKING:
 _STATE, _LABEL = 12, 6
 _PAUSE = 100_000_000  # ns without an event that are worth a row
 _NO_END = "", ""
-_Numbers = tuple[int, int | None]
+
+
+class _About(NamedTuple):
+    """What a packet or call means in its connection.
+
+    numbers: a packet's, from each side's first. step: what it does to the TCP states. woken: the call
+    whose wait it ended.
+    """
+
+    numbers: tuple[int, int | None]
+    step: Step | None
+    woken: Call | None
+
+
+_ABOUT_NOTHING = _About((0, None), None, None)
 
 
 class Ladder:
@@ -99,49 +114,48 @@ class Ladder:
         """The rows of what is selected. A call's begin is held back until it is known whether
         anything stands between it and its end."""
         relative, waker, states = Relative(), self._told.waker(), self._tcp_states()
+        until = None if selection.until is None else self.zero + selection.until
+        everything = selection == Selection()
         held: Mark | None = None
         before = 0
         for mark in marks(self.trace.calls(), self.trace.packets(), self._waits(), kernel):
-            if selection.until is not None and mark.time > self.zero + selection.until:
+            time, phase, event = mark
+            if until is not None and time > until:
                 break
-            event = mark.event
-            numbers: _Numbers = (0, None)
-            after: tuple[str, str] | None = None
-            woken: Call | None = None
+            about = _ABOUT_NOTHING
             # These are asked of all, shown or not: they count from the opening.
             if isinstance(event, Packet):
-                numbers, after = relative.numbers(event), states.after(event)
-                woken = waker.ends(event)
-            elif isinstance(event, Call) and mark.phase != BEGIN:
-                woken = waker.ends(event)
-            if not self._takes(selection, mark):
+                about = _About(relative.numbers(event), states.step(event), waker.ends(event))
+            elif isinstance(event, Call) and phase != BEGIN:
+                about = _About((0, None), None, waker.ends(event))
+            if not everything and not self._takes(selection, mark):
                 self._pass(mark)
                 continue
-            if mark.phase == BEGIN:
+            if phase == BEGIN:
                 if held is not None:
                     yield from self._begin(held)
                 held = mark
-            elif held is not None and mark.phase == END and _same(held.event, event):
-                mark = Mark(held.time, WHOLE, event)
-                held = None
             elif held is not None:
-                yield from self._begin(held)
+                if phase == END and _same(held.event, event):
+                    mark = Mark(held.time, WHOLE, event)
+                else:
+                    yield from self._begin(held)
                 held = None
-            if before and mark.time - before >= _PAUSE:
-                yield self._pause(mark.time - before)
-            before = mark.time
-            if mark.phase == BEGIN:
+            if before and time - before >= _PAUSE:
+                yield self._pause(time - before)
+            before = time
+            if phase == BEGIN:
                 continue
             if isinstance(event, Packet):
                 tally.add(event)
-                yield from self._packet(event, numbers, after, woken)
-            elif isinstance(event, KernelState):
-                yield self._kernel(event)
+                yield from self._packet(event, about)
             elif isinstance(event, Call):
                 tally.add(event)
                 yield from self._call(mark, event)
                 if sends(event):
-                    yield from self._message(event, woken)
+                    yield from self._message(event, about.woken)
+            elif isinstance(event, KernelState):
+                yield self._kernel(event)
         if held is not None:
             yield from self._begin(held)
 
@@ -244,10 +258,9 @@ class Ladder:
 
     # Arrows: from one end to the other
 
-    def _packet(
-        self, packet: Packet, numbers: _Numbers, after: tuple[str, str] | None, woken: Call | None
-    ) -> Iterator[str]:
+    def _packet(self, packet: Packet, about: _About) -> Iterator[str]:
         side, sender, receiver = self._ends.of_packet(packet)
+        numbers, step, woken = about
         word, length = flags(packet), f" len {packet.length}" if packet.length else ""
         if packet.protocol == "tcp":
             if packet.window == 0 and "A" in packet.flags and "R" not in packet.flags:
@@ -263,11 +276,12 @@ class Ladder:
         ):
             label = self.lanes.socket(socket) if socket is not None else f":{name[1]}"
             who = socket.identity if socket is not None else label
-            news = self._news(who, after[number], tcp=True) if after is not None else ""
+            news = self._news(who, step.states[number], tcp=True) if step is not None else ""
             ends[side if number == 0 else 1 - side] = label, news
-        head = named(woken) if woken is not None else ""
-        tail, wire = behind(packet), self._glyphs.wire
-        rows = arrow(text, short, tail, head, side, self._room, wire)
+        tail, head = behind(packet), named(woken) if woken is not None else ""
+        if step is not None and step.ignored:
+            head = "ignored"
+        rows = arrow(text, short, tail, head, side, self._room, self._glyphs.wire)
         yield from self._between(packet.time, ends, sender, receiver, side, rows)
 
     def _message(self, call: Call, woken: Call | None) -> Iterator[str]:
