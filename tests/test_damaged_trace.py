@@ -19,7 +19,6 @@ from sockfsm.errors import TraceError
 from sockfsm.record.layout import SLOT
 from sockfsm.trace.trace import Trace
 
-
 TRACES = Path(__file__).parent.parent / "traces"
 SMALL = ("simultaneous", "tcp-echo", "udp-echo", "unix-stale-path", "wrong-order", "zero-windows")
 

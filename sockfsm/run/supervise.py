@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from sockfsm.errors import UsageError
+from sockfsm.run.machines import lend
 from sockfsm.run.signals import Relay
 from sockfsm.run.tidy import tidy
 from sockfsm.trace.trace import Trace
@@ -47,6 +48,7 @@ def supervise(
     running = None
     if capture:
         running = begin(trace, _report, payload=payload, interface=interface, fork=True)
+    lend(folder)
     relay = Relay()
     try:
         child = subprocess.Popen(
