@@ -29,8 +29,9 @@ how to read the ladder:
   a span from where it begins to where it returns, shaded while it blocks. An arrow is a packet: at
   its tail the call that caused it, at its head the call whose wait it ended; 'queued' where the
   call had returned before. Sequence numbers count from each side's first one. A state stands at
-  the side when it changes: CONNECTED is the API's, SYN-SENT is TCP's (RFC 9293). AF_UNIX sockets
-  have no packets: their messages (dotted) are put together from the calls of both ends.
+  the side when it changes: CONNECTED is the API's, SYN-SENT is TCP's (RFC 9293). Where the kernel's own
+  states were recorded they stand between; its event says CLOSED where TCP is in TIME-WAIT. AF_UNIX
+  sockets have no packets: their messages (dotted) are put together from the calls of both ends.
 """
 
 
