@@ -168,6 +168,26 @@ def test_unix_messages_are_dotted_and_end_waits() -> None:
     assert re.search(r"#1 ┃ send ╌+ message len 3 ╌+> recv ▒ #2", line)
 
 
+def test_a_refused_connect_has_its_packets_between_its_begin_and_its_end() -> None:
+    story = Story()
+    story.process()
+    client, there = story.socket(), ("127.0.0.1", 9)
+    call = story.call(
+        *(1, client, "connect", "ECONNREFUSED", "CREATED"), took=1, errno=111, address=there
+    )
+    here = ("127.0.0.1", 40)
+    out = story.packet(1.2, client, client, "S", call)
+    out, back = (
+        out._replace(source=here, target=there),
+        out._replace(time=out.time + 9, source=there, target=here, flags="RA", socket=None),
+    )
+    story.seen = [out, back]
+    rows = shown(story)
+    begin, end = place(rows, "connect(", "┏"), place(rows, "connect = FAILED ECONNREFUSED")
+    assert [bool(re.search("SYN|RST", line)) for line in rows[begin + 1 : end]] == [True, True]
+    assert re.search(r"#1 ┃.*<─.* RST-ACK .*:9$", rows[begin + 2])
+
+
 def test_an_end_that_is_not_traced_has_its_port() -> None:
     story = echo()
     outside = ("192.0.2.7", 80)

@@ -20,8 +20,10 @@ class Ends:
     def __init__(self, lanes: Lanes, told: Summary) -> None:
         self._lanes = lanes
         self._peers = told.peers.of
+        self._index = told.index
         self._sides: dict[str, int] = {}
         self._known: dict[str, Socket | None] = {}
+        self._nameless: dict[tuple[tuple[str, int], tuple[str, int]], Socket] = {}
         self._by_ports: dict[tuple[int, int], list[Socket]] = {}
         parents = {socket.parent for socket in lanes.sockets.values()}
         for socket in lanes.sockets.values():
@@ -53,6 +55,11 @@ class Ends:
     def of_packet(self, packet: Packet) -> tuple[int, Socket | None, Socket | None]:
         """(the sender's side, sender, receiver); None for an end that is not traced."""
         sender, receiver = packet.socket, self._lanes.receiver(packet)
+        if sender is not None and sender.local is None:
+            # A connect that failed leaves no name: what comes back is known by what went out.
+            self._nameless[packet.source, packet.target] = sender
+        if receiver is None:
+            receiver = self._nameless.get((packet.target, packet.source))
         if sender is None and receiver is not None:
             return 1 - self.side(receiver), sender, receiver
         return self.side(sender), sender, receiver
@@ -64,7 +71,12 @@ class Ends:
         if found:
             return self.side(found[0]), found[0] if len(found) == 1 else None
         other = self._by_ports.get((ports[1], ports[0]), ())
-        return (1 - self.side(other[0]) if other else LEFT), None
+        if other:
+            return 1 - self.side(other[0]), None
+        # Its connect failed: it has no name in the end, but it called there then.
+        syn = Packet(state.time, 0, "tcp", state.source, state.target, "S", 0, 0, 0, 0, b"", 1)
+        socket = self._index.sender(syn) if self._index is not None else None
+        return self.side(socket), socket
 
 
 def _port(value: Address | None) -> int:

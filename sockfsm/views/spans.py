@@ -1,7 +1,7 @@
 """One line of time on which a call may have two places: where it begins, and where it returns.
 
-A call that waited, or that changed its socket's state, is such a span: what happened meanwhile
-stands between. Every other call has one place (`views.order`).
+A call that waited, that changed its socket's state or tried to connect is such a span: what happened
+meanwhile stands between. Every other call has one place (`views.order`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def _by_time(calls: Iterable[Call]) -> Iterator[Mark]:
     for call in calls:
         if call.waited:
             add(call.end, END, call)
-        elif call.moved and call.before:
+        elif (call.moved and call.before) or call.call == "connect":
             add(call.begin, BEGIN, call)
             add(call.end, END, call)
         else:
