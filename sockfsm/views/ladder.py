@@ -37,20 +37,20 @@ from sockfsm.views.phrases import (
     reason,
     spoken,
 )
+from sockfsm.views.rows import NOBODY, STATE, End, Rows
 from sockfsm.views.rungs import arrow, beside, remark
 from sockfsm.views.selection import Selection
 from sockfsm.views.spans import BEGIN, END, WHOLE, Mark, marks
 from sockfsm.views.tally import Tally
-from sockfsm.views.text import Paint, address, cut, duration, plain
+from sockfsm.views.text import Paint, address, duration, plain
 from sockfsm.views.timeline import zero_of
 from sockfsm.wire.kernel_states import KernelState
 
 if TYPE_CHECKING:
     from sockfsm.trace.trace import Trace
 
-_STATE, _LABEL = 12, 6
 _PAUSE = 100_000_000  # ns without an event that are worth a row
-_NO_END = "", ""
+_NOBODY = NOBODY, NOBODY
 
 
 class _About(NamedTuple):
@@ -87,8 +87,8 @@ class Ladder:
         self._glyphs = glyphs
         self._bars = Bars(glyphs)
         last = max((p.ended or p.started for p in self.lanes.processes), default=self.zero)
-        self._time = max(len(self._seconds(last)) + 1, 9)
-        self._room = columns - self._time - 2 * (_STATE + _LABEL + 3) - 1
+        self._rows = Rows(self._paint, self.zero, last, columns)
+        self._room = self._rows.room
         self._shown: dict[tuple[str, bool], str] = {}
         lonely = sum(len(self.lanes.threads_of(p)) for p in self.lanes.processes) <= 1
         # The name of the thread that called last, at each side; None: there is but one.
@@ -100,17 +100,13 @@ class Ladder:
         """Header, rows and footer. kernel: the recorded changes of its own TCP states."""
         tally = Tally()
         yield from header(self.trace, self.lanes, self._paint)
-        yield self._head()
-        yield from self._rows(selection or Selection(), tally, kernel or [])
+        yield self._rows.head("who connects or sends first", "who listens")
+        yield from self._events(selection or Selection(), tally, kernel or [])
         yield from footer(self.trace, self.lanes, self._paint, tally, self.zero)
 
-    def _head(self) -> str:
-        left, right = " who connects or sends first", "who listens "
-        middle = left + right.rjust(self._room - len(left))
-        text = f"{'seconds':>{self._time}} {'state':{_STATE}} {'socket':>{_LABEL}}  {middle}"
-        return self._paint(f"{text}  {'socket':{_LABEL}} state", "dim")
-
-    def _rows(self, selection: Selection, tally: Tally, kernel: list[KernelState]) -> Iterator[str]:
+    def _events(
+        self, selection: Selection, tally: Tally, kernel: list[KernelState]
+    ) -> Iterator[str]:
         """The rows of what is selected. A call's begin is held back until it is known whether
         anything stands between it and its end."""
         relative, waker, states = Relative(), self._told.waker(), self._tcp_states()
@@ -142,7 +138,7 @@ class Ladder:
                     yield from self._begin(held)
                 held = None
             if before and time - before >= _PAUSE:
-                yield self._pause(time - before)
+                yield self._rows.pause(f"{duration(time - before)} later")
             before = time
             if phase == BEGIN:
                 continue
@@ -239,22 +235,22 @@ class Ladder:
         signs: tuple[str, str],
         colour: str = "",
     ) -> Iterator[str]:
-        side = self._ends.side(socket)
-        news = self._news(socket.identity, state, tcp=False) if socket is not None else ""
-        label = self.lanes.socket(socket) if socket is not None else ""
-        if len(news) > _STATE:
-            parts = [*parts, f"now {news}"]  # a state's long name does not fit into its column
-        rows = beside(tuple(parts), site, self._room, side)
+        side, end = self._ends.side(socket), NOBODY
         bars = self._pair(socket, time)
         first = [*bars]
-        first[side] = signs[side] if socket is not None else " "
-        yield self._row(time, {side: (label, news)}, first, rows[0], colour)
+        if socket is not None:
+            news = self._news(socket.identity, state, tcp=False)
+            end, first[side] = (self.lanes.socket(socket), news), signs[side]
+            if len(news) > STATE:
+                parts = [*parts, f"now {news}"]  # a state's long name does not fit its column
+        rows = beside(tuple(parts), site, self._room, side)
+        yield self._rows.row(time, _sided(side, end), first, rows[0], colour)
         for row in rows[1:]:
-            yield self._row(None, {}, bars, row, colour)
+            yield self._rows.row(None, _NOBODY, bars, row, colour)
 
     def _remark(self, time: int, socket: Socket | None, text: str, colour: str) -> Iterator[str]:
         for row in remark(text, self._room, self._ends.side(socket)):
-            yield self._row(None, {}, self._pair(socket, time), row, colour)
+            yield self._rows.row(None, _NOBODY, self._pair(socket, time), row, colour)
 
     # Arrows: from one end to the other
 
@@ -270,14 +266,15 @@ class Ladder:
             text = f"{word} seq {numbers[0]}{ack}{length}"
         else:
             text = short = f"{word} len {packet.length}"
-        ends: dict[int, tuple[str, str]] = {}
-        for number, (socket, name) in enumerate(
-            ((sender, packet.source), (receiver, packet.target))
-        ):
-            label = self.lanes.socket(socket) if socket is not None else f":{name[1]}"
-            who = socket.identity if socket is not None else label
-            news = self._news(who, step.states[number], tcp=True) if step is not None else ""
-            ends[side if number == 0 else 1 - side] = label, news
+        label = self.lanes.socket(sender) if sender is not None else f":{packet.source[1]}"
+        other = self.lanes.socket(receiver) if receiver is not None else f":{packet.target[1]}"
+        ends = _sided(side, (label, ""), (other, ""))
+        if step is not None:
+            here, there = step.states
+            who = sender.identity if sender is not None else label
+            whom = receiver.identity if receiver is not None else other
+            here, there = self._news(who, here, tcp=True), self._news(whom, there, tcp=True)
+            ends = _sided(side, (label, here), (other, there))
         tail, head = behind(packet), named(woken) if woken is not None else ""
         if step is not None and step.ignored:
             head = "ignored"
@@ -292,10 +289,8 @@ class Ladder:
         if receiver is None:
             known = call.socket.remote if call.socket is not None else None
             text += f" to {address(call.address or known)}"
-        ends = {
-            side: (self.lanes.socket(call.socket), ""),
-            1 - side: (self.lanes.socket(receiver) if receiver else "?", ""),
-        }
+        other = self.lanes.socket(receiver) if receiver else "?"
+        ends = _sided(side, (self.lanes.socket(call.socket), ""), (other, ""))
         head = named(woken) if woken is not None else ""
         rows = arrow(text, text, named(call), head, side, self._room, self._glyphs.calls)
         yield from self._between(None, ends, call.socket, receiver, side, rows, call.begin)
@@ -303,7 +298,7 @@ class Ladder:
     def _between(
         self,
         time: int | None,
-        ends: dict[int, tuple[str, str]],
+        ends: tuple[End, End],
         sender: Socket | None,
         receiver: Socket | None,
         side: int,
@@ -313,9 +308,9 @@ class Ladder:
         bars = [self._bars.sign(socket, time or now) for socket in (sender, receiver)]
         if side == RIGHT:
             bars.reverse()
-        yield self._row(time, ends, bars, rows[0], "cyan")
+        yield self._rows.row(time, ends, bars, rows[0], "cyan")
         for row in rows[1:]:
-            yield self._row(None, {}, bars, row, "cyan")
+            yield self._rows.row(None, _NOBODY, bars, row, "cyan")
 
     def _kernel(self, state: KernelState) -> str:
         """A change of state in the kernel's own words."""
@@ -323,9 +318,9 @@ class Ladder:
         label = self.lanes.socket(socket) if socket is not None else f":{state.source[1]}"
         (row,) = beside((f"kernel: {state.before} > {state.after}",), "", self._room, side)
         bars = self._pair(socket, state.time)
-        return self._row(state.time, {side: (label, "")}, bars, row, "magenta")
+        return self._rows.row(state.time, _sided(side, (label, "")), bars, row, "magenta")
 
-    # Rows
+    # Ends
 
     def _pair(self, socket: Socket | None, time: int) -> list[str]:
         """The bars of a socket and its peer, (left, right)."""
@@ -333,38 +328,17 @@ class Ladder:
         bars[self._ends.side(socket)] = self._bars.sign(socket, time)
         return bars
 
-    def _pause(self, span: int) -> str:
-        return self._paint(f"{'...':>{self._time}} {duration(span)} later", "dim")
-
-    def _row(
-        self,
-        time: int | None,
-        ends: dict[int, tuple[str, str]],
-        bars: list[str],
-        middle: str,
-        colour: str,
-    ) -> str:
-        """ends: side -> (label, state)."""
-        seconds = "" if time is None else self._seconds(time)
-        label, state = ends.get(LEFT, _NO_END)
-        label_right, right = ends.get(RIGHT, _NO_END)
-        state, right = state and cut(state, _STATE), right and cut(right, _STATE)
-        if self._paint.coloured:
-            seconds = self._paint(f"{seconds:>{self._time}}", "dim")
-            state, right = self._paint(f"{state:{_STATE}}", "green"), self._paint(right, "green")
-            middle = self._paint(middle, colour)
-        left = f"{seconds:>{self._time}} {state:{_STATE}} {label:>{_LABEL}} {bars[LEFT]}"
-        return f"{left}{middle}{bars[RIGHT]} {label_right:{_LABEL}} {right}".rstrip()
-
-    def _seconds(self, time: int) -> str:
-        return f"{(time - self.zero) / 1_000_000_000:.6f}"
-
     def _news(self, who: str, state: str, *, tcp: bool) -> str:
         """The state, when it is another one than was shown last; '' otherwise."""
         if not state or self._shown.get((who, tcp)) == state:
             return ""
         self._shown[who, tcp] = state
         return plain(state)
+
+
+def _sided(side: int, end: End, other: End = NOBODY) -> tuple[End, End]:
+    """(left, right), `end` at `side`."""
+    return (end, other) if side == LEFT else (other, end)
 
 
 def _same(begun: object, ended: object) -> bool:

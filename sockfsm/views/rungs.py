@@ -68,12 +68,7 @@ def arrow(
         names = [f"by {tail}" if tail else "", f"ends {head}" if head else ""]
         below = " ".join(filter(None, names))
         tail = head = ""
-    text = cut(text, room - 5)
     tail, head = (f" {name} " if name else "" for name in (tail, head))
-    fill = room - len(text) - len(tail) - len(head) - 3
-    before, behind = wire * (fill - fill // 2), wire * (fill // 2)
-    if side == LEFT:
-        row = f"{tail}{before} {text} {behind}>{head}"
-    else:
-        row = f"{head}<{behind} {text} {before}{tail}"
+    line = f" {cut(text, room - 5)} ".center(room - len(tail) - len(head) - 1, wire)
+    row = f"{tail}{line}>{head}" if side == LEFT else f"{head}<{line}{tail}"
     return [row, cut(below, room).center(room)] if below else [row]
