@@ -24,7 +24,8 @@ from sockfsm.wire.capture import Capture
 from sockfsm.wire.dissect import details, dissect
 from sockfsm.wire.handshake import inspect, inspect_file
 from sockfsm.wire.headers import Decoder, options, packets
-from sockfsm.wire.pcapng import CaptureFile, keep
+from sockfsm.wire.pcapng import CaptureFile
+from sockfsm.wire.thin import keep
 
 CASES = (
     wire_cases.normal,
@@ -491,3 +492,14 @@ def test_fuzz_segments(story: list[tuple[bool, str, int, int, int, int]], itself
             assert min(flow.bytes, flow.segments, flow.packets, flow.retransmitted) >= 0
     assert sum(c.sent.packets + c.received.packets for c in report.connections) == len(story)
     assert all(len(line) <= 110 for line in view.lines(report, Paint(False)))
+
+
+def test_the_interfaces_name_stays(tmp_path: Path) -> None:
+    path = tmp_path / "tun.pcapng"
+    packets = b"".join(blocks.packet(0, number, bytes(40), 40) for number in range(4))
+    path.write_bytes(blocks.section("ours") + blocks.interface(101, 0, "tun7") + packets)
+    assert keep(path, lambda frame: frame[0] > 1) == (2, 2)
+    assert keep(path, lambda frame: False) == (0, 2)
+    source = CaptureFile(path)
+    assert list(source) == []
+    assert source.names == {101: "tun7"}

@@ -31,7 +31,7 @@ def pieces(trace: Trace) -> Iterator[bytes]:
         wall = min(max(stamp, 0), _LAST)
         if link not in numbers:
             numbers[link] = len(numbers)
-            yield blocks.interface(link, 0, "lo")
+            yield blocks.interface(link, 0, source.names.get(link, ""))
         # Frames that are neither TCP nor UDP have no comment and are kept all the same.
         if packet is not None and packet.wall == stamp and packet.raw == data:
             yield blocks.packet(numbers[link], wall, data, length, (comment,) if comment else ())

@@ -46,7 +46,7 @@ def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None
     describe(trace, capture=str(summary))
     if not all_packets:
         from sockfsm.wire.headers import Decoder
-        from sockfsm.wire.pcapng import keep
+        from sockfsm.wire.thin import keep
 
         traced = Endpoints(trace.calls())
         decoder = Decoder()

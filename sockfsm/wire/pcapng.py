@@ -1,4 +1,4 @@
-"""Capture files: a streaming reader of pcap and pcapng (gzip too), and `keep`, which thins one out.
+"""Capture files: a streaming reader of pcap and pcapng, gzip too.
 
 The reader takes what can be read and names the rest in `problems`; memory stays bounded whatever
 the file holds. Sources: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
@@ -6,11 +6,10 @@ the file holds. Sources: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
 
 from __future__ import annotations
 
-import os
 import re
 import struct
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
@@ -18,10 +17,11 @@ from typing import BinaryIO, NamedTuple, Protocol
 from sockfsm.errors import TraceError
 from sockfsm.trace.events import Packet
 from sockfsm.wire import blocks
+from sockfsm.wire.window import Unpacked, Window
 
-CHUNK = 1 << 18  # what stays in the processor's cache
 BATCH = 1 << 14  # bytes whose packets are made at once; more keep the garbage collector busy
 LARGEST = 1 << 24  # a longer block or packet is damage, not data
+_LONGEST_NAME = 64
 _NS = 1_000_000_000
 _PCAP = {
     b"\xd4\xc3\xb2\xa1": ("<", 1000),
@@ -63,74 +63,13 @@ class FrameDecoder(Protocol):
         """Of any frame."""
 
 
-class _Unpacked:
-    """A gzip file, read as far as it goes: `gzip` gives nothing of a chunk that is cut."""
-
-    def __init__(self, stream: BinaryIO) -> None:
-        self.stream = stream
-        self.unpacker = zlib.decompressobj(31)
-        self.packed = b""
-
-    def read(self, size: int) -> bytes:
-        """At most `size` bytes; EOFError after the last ones of a file that is cut."""
-        while True:
-            if self.unpacker.eof:
-                self.packed = self.unpacker.unused_data or self.stream.read(CHUNK)
-                if not self.packed:
-                    return b""
-                self.unpacker = zlib.decompressobj(31)
-            self.packed = self.packed or self.stream.read(CHUNK)
-            data = self.unpacker.decompress(self.packed, size)
-            end = not self.packed
-            self.packed = self.unpacker.unconsumed_tail
-            if data:
-                return data
-            if end and not self.unpacker.eof:
-                raise EOFError("the gzip file is cut")
-
-    def __enter__(self) -> _Unpacked:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.stream.close()
-
-
-class _Buffered:
-    """A file as one growing window: `data` from `place` on is what was not used yet."""
-
-    def __init__(self, stream: BinaryIO | _Unpacked) -> None:
-        self.stream = stream
-        self.data = b""
-        self.place = 0
-        self.passed = 0  # bytes of the file before `data`
-
-    def has(self, size: int) -> bool:
-        """Whether `size` bytes lie ahead, reading on where they do not yet."""
-        while len(self.data) - self.place < size:
-            more = self.stream.read(CHUNK)
-            if not more:
-                return False
-            self.passed += self.place
-            self.data = self.data[self.place :] + more
-            self.place = 0
-        return True
-
-    @property
-    def position(self) -> int:
-        return self.passed + self.place
-
-    @property
-    def left(self) -> int:
-        return len(self.data) - self.place
-
-
 class CaptureFile:
     """One capture file. Iterate it for its frames; then `problems` and the rest are complete.
 
     problems: one line for each thing that could not be read. dropped: packets that the capturing
     kernel lost, None where the file does not tell. clock: of a capture of ours. complete: the file
     ends with statistics, as ours do unless the capture was killed. Raises TraceError for a file
-    that is missing or no capture at all.
+    that is missing or no capture at all. names: link type -> the interface's name, where told.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -140,6 +79,7 @@ class CaptureFile:
         self.dropped: int | None = None
         self.clock: Clock | None = None
         self.complete = False
+        self.names: dict[int, str] = {}
         with self._open() as stream:
             magic = self._first(stream)
         if magic != _PCAPNG and magic not in _PCAP:
@@ -148,16 +88,16 @@ class CaptureFile:
         if magic == _PCAPNG:
             self._peek()
 
-    def _open(self) -> BinaryIO | _Unpacked:
+    def _open(self) -> BinaryIO | Unpacked:
         try:
             stream = open(self.path, "rb")  # noqa: SIM115
             packed = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
         except OSError as error:
             raise TraceError(f"{self.path}: {error.strerror}") from None
-        return _Unpacked(stream) if packed else stream
+        return Unpacked(stream) if packed else stream
 
-    def _first(self, stream: BinaryIO | _Unpacked) -> bytes:
+    def _first(self, stream: BinaryIO | Unpacked) -> bytes:
         try:
             return stream.read(4)
         except (OSError, EOFError, zlib.error) as error:
@@ -190,7 +130,7 @@ class CaptureFile:
         self.comments.clear()
         self.dropped, self.complete = None, False
         with self._open() as stream:
-            window = _Buffered(stream)
+            window = Window(stream)
             try:
                 if self._magic == _PCAPNG:
                     yield from self._pcapng(window, decoder)
@@ -201,14 +141,14 @@ class CaptureFile:
             except OverflowError:
                 self.problems.append(f"at byte {window.position}: a nonsense time")
 
-    def _cut(self, window: _Buffered) -> None:
+    def _cut(self, window: Window) -> None:
         if window.left:
             text = f"ends in the middle of a packet at byte {window.position}"
             self.problems.append(f"{text}, {window.left} bytes are left over")
 
     # -- pcap ------------------------------------------------------------------------------
 
-    def _pcap(self, window: _Buffered) -> Iterator[_Batch]:
+    def _pcap(self, window: Window) -> Iterator[_Batch]:
         order, scale = _PCAP[self._magic]
         if not window.has(24):
             self._cut(window)
@@ -237,7 +177,7 @@ class CaptureFile:
 
     # -- pcapng ----------------------------------------------------------------------------
 
-    def _pcapng(self, window: _Buffered, decoder: FrameDecoder | None) -> Iterator[_Batch]:
+    def _pcapng(self, window: Window, decoder: FrameDecoder | None) -> Iterator[_Batch]:
         order = "<"
         interfaces: list[_Interface] = []
         unpack = struct.Struct("<IIIIIII").unpack_from
@@ -298,7 +238,7 @@ class CaptureFile:
         self._cut(window)
 
     @staticmethod
-    def _whole(window: _Buffered, body: bytes, order: str) -> bool:
+    def _whole(window: Window, body: bytes, order: str) -> bool:
         kept: int = struct.unpack_from(order + "I", body, 12)[0]
         return kept + 20 <= len(body)
 
@@ -327,6 +267,10 @@ class CaptureFile:
         elif kind == blocks.INTERFACE and len(body) >= 8:
             if len(interfaces) < 65536:
                 interfaces.append(_described(body, order))
+                for code, value in _options(body[8:], order):
+                    if code == blocks.IF_NAME:
+                        name = value[:_LONGEST_NAME].decode(errors="replace")
+                        self.names.setdefault(interfaces[-1].link, name)
         elif kind == blocks.STATISTICS and len(body) >= 12:
             self.complete = True
             for code, value in _options(body[12:], order):
@@ -364,46 +308,3 @@ def _described(body: bytes, order: str) -> _Interface:
         elif code == blocks.IF_TSOFFSET and len(value) == 8:
             offset = struct.unpack(order + "q", value)[0] * _NS
     return _Interface(link, ticks, offset)
-
-
-def keep(path: Path, wanted: Callable[[Frame], bool]) -> tuple[int, int]:
-    """Rewrite a capture of ours with the wanted frames alone: (kept, left out).
-
-    A file that has no others is left as it is. Else it is replaced at once: whoever reads it sees
-    the old one or the new one. When the disk has no room for the new one, the old one stays, and
-    TraceError says so.
-    """
-    source = CaptureFile(path)
-    if all(map(wanted, source)):
-        return sum(1 for _ in source), 0
-    fresh = path.with_name(path.name + ".part")
-    kept = left = 0
-    try:
-        with open(fresh, "wb") as target:
-            number: dict[int, int] = {}
-            last = first = 0
-            comment = source.comments[0] if source.comments else f"kept of {path.name}"
-            target.write(blocks.section(comment))
-            for frame in source:
-                last = frame[0]
-                first = first or last
-                if not wanted(frame):
-                    left += 1
-                    continue
-                kept += 1
-                wall, link, data, length = frame
-                if link not in number:
-                    number[link] = len(number)
-                    target.write(blocks.interface(link, 65535, "lo"))
-                target.write(blocks.packet(number[link], wall, data, length))
-            if not number:
-                target.write(blocks.interface(1, 65535, "lo"))
-            if source.complete:
-                lost = source.dropped or 0
-                text = f"{lost} packets dropped by the kernel, {left} of other connections left out"
-                target.write(blocks.statistics(0, first, last, kept + left + lost, lost, text))
-        os.replace(fresh, path)
-    except OSError as error:
-        fresh.unlink(missing_ok=True)
-        raise TraceError(f"{path}: cannot be rewritten: {error.strerror}") from None
-    return kept, left
