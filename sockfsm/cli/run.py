@@ -25,7 +25,8 @@ _EXAMPLES = """examples:
   sockfsm run --payload client.py              the packets' payload too, for Wireshark
 
 Capturing needs CAP_NET_RAW: root, or setcap cap_net_raw+ep on the Python. Without it the program
-runs in a network namespace of its own: it sees only its own loopback, no other host or server.
+runs in a network namespace of its own: it sees only its own loopback, no other host or server, and
+nobody outside can connect to it; --no-capture leaves it in the host's network.
 
 The program's exit status, output and signals are its own. Children by fork, multiprocessing and
 subprocess are traced too, each Python among them (not one started with -I or -E). The trace is a

@@ -20,7 +20,8 @@ CLONE_NEWUSER, CLONE_NEWNET = 0x10000000, 0x40000000
 SIOCGIFFLAGS, SIOCSIFFLAGS, IFF_UP = 0x8913, 0x8914, 0x1
 
 MEANING = (
-    "in a network namespace of its own: the program sees only its own loopback, no other network"
+    "in a network namespace of its own: the program sees only its own loopback, and nobody outside "
+    "can connect to it"
 )
 _ELSE = (
     "for the host's network do without packets (--no-capture), run as root (sudo), or give Python "
