@@ -23,6 +23,7 @@ from sockfsm.wire.kernel_states import (
     lives,
     parse,
     read,
+    with_ports,
 )
 
 LINE = (
@@ -228,3 +229,17 @@ os.kill(os.getpid(), signal.SIGKILL)
             os.rmdir(first._name, dir_fd=first._instances)
     finally:
         first.stop(tmp_path / FILE)
+
+
+def test_ports_of_a_life_stand_in_all_its_changes() -> None:
+    named = with_ports(
+        [
+            state(1, 1, "CLOSED", "SYN-SENT", 0, 50),
+            state(2, 2, "LISTEN", "SYN-RECEIVED", 50, 40),
+            state(3, 1, "SYN-SENT", "ESTABLISHED", 40, 50),
+            state(4, 1, "ESTABLISHED", "ESTABLISHED", 40, 50),
+        ]
+    )
+    assert [(s.time, s.source[1], s.target[1]) for s in named] == [
+        *((1, 40, 50), (2, 50, 40), (3, 40, 50))
+    ]

@@ -5,13 +5,15 @@ from __future__ import annotations
 from sockfsm.trace.events import Call, Socket, Wait
 from sockfsm.views.glyphs import Glyphs
 from sockfsm.views.tally import ENDED
+from sockfsm.views.text import Paint
 
 
 class Bars:
     """Told of calls in the order of time; asked for a socket's sign at the same time."""
 
-    def __init__(self, glyphs: Glyphs) -> None:
+    def __init__(self, glyphs: Glyphs, paint: Paint) -> None:
         self._glyphs = glyphs
+        self._wait = paint(glyphs.wait, "yellow")
         self._running: dict[str, dict[tuple[str, int], bool]] = {}
         self._until: dict[str, int] = {}
         self._open: set[str] = set()
@@ -46,7 +48,7 @@ class Bars:
             return " "
         running = self._running.get(socket.identity)
         if running:
-            return self._glyphs.wait if any(running.values()) else self._glyphs.busy
+            return self._wait if any(running.values()) else self._glyphs.busy
         if self._until.get(socket.identity, 0) > time:
             return self._glyphs.busy
         return self._glyphs.bar if socket.identity in self._open else " "

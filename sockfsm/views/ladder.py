@@ -85,7 +85,7 @@ class Ladder:
         self._ends = Ends(self.lanes, self._told)
         self._paint = paint or Paint(False)
         self._glyphs = glyphs
-        self._bars = Bars(glyphs)
+        self._bars = Bars(glyphs, self._paint)
         last = max((p.ended or p.started for p in self.lanes.processes), default=self.zero)
         self._rows = Rows(self._paint, self.zero, last, columns)
         self._room = self._rows.room

@@ -208,12 +208,17 @@ def lives(states: Iterable[KernelState]) -> Iterator[list[KernelState]]:
 
 
 def with_ports(states: Iterable[KernelState]) -> list[KernelState]:
-    """The same by time, with the ends that a socket got later in its first changes too."""
+    """The same by time, with the ends that a socket got later in its first changes too.
+
+    Without what is no change: close() in FIN-WAIT-1 or CLOSING tells that state once more.
+    """
     found: list[KernelState] = []
     for life in lives(states):
         named = next((s for s in life if s.source[1] and s.target[1]), life[-1])
         found += [
-            s if s.source[1] else s._replace(source=named.source, target=named.target) for s in life
+            s if s.source[1] else s._replace(source=named.source, target=named.target)
+            for s in life
+            if s.before != s.after
         ]
     return sorted(found, key=attrgetter("time"))
 
