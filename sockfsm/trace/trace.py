@@ -5,7 +5,6 @@ from __future__ import annotations
 import heapq
 import json
 import os
-import re
 from collections.abc import Iterator
 from operator import attrgetter
 from pathlib import Path
@@ -24,7 +23,6 @@ LOGS = "*.calls"
 PACKETS = "packets.pcapng"
 ABOUT = "trace.json"
 _NEVER = 1 << 64
-_CLOCK_ERROR = re.compile(r"clock error (\d{1,20}) ns")
 
 
 class Trace:
@@ -77,8 +75,8 @@ class Trace:
     @property
     def clock_error(self) -> int:
         """The most, ns, by which the packets' times are wrong; steps of the wall clock included."""
-        found = _CLOCK_ERROR.search(str(self.about.get("capture", "")))
-        return int(found[1]) if found else 0
+        error = self.about.get("clock_error", 0)
+        return error if isinstance(error, int) and error > 0 else 0
 
     def _decoders(self) -> list[tuple[Decoder, Iterator[Call]]]:
         sockets: dict[tuple[str, int], Socket] = {}

@@ -43,7 +43,7 @@ def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None
     Only the packets of traced connections are kept unless `all_packets`.
     """
     summary = capture.stop()
-    describe(trace, capture=str(summary))
+    describe(trace, capture=str(summary), clock_error=summary.clock_error)
     if not all_packets:
         from sockfsm.wire.headers import Decoder
         from sockfsm.wire.thin import keep
