@@ -143,6 +143,18 @@ def test_a_pause_is_told() -> None:
     assert row(shown(story), "2 s later")
 
 
+def test_a_wait_in_which_nothing_came_is_one_row_and_no_pause() -> None:
+    story = Story()
+    story.process()
+    one = story.socket()
+    story.call(1, one, "socket", states=" -> CREATED")
+    story.call(2, one, "recv", "ETIMEDOUT", "CREATED", took=500, waited=True)
+    rows = shown(story)
+    assert place(rows, "0.002000", "recv") == 1
+    assert "ETIMEDOUT, blocked 500 ms" in rows[1]
+    assert [line for line in rows if "later" in line] == []
+
+
 def test_a_kernel_state_stands_at_its_end() -> None:
     story = echo()
     server, client = ("127.0.0.1", 7000), ("127.0.0.1", 50123)

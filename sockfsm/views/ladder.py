@@ -137,7 +137,7 @@ class Ladder:
                 else:
                     yield from self._begin(held)
                 held = None
-            if before and time - before >= _PAUSE:
+            if before and time - before >= _PAUSE and mark.time == time:
                 yield self._rows.pause(f"{duration(time - before)} later")
             before = time
             if phase == BEGIN:
