@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 from transitions.core import MachineError
@@ -228,3 +232,28 @@ def test_what_nobody_can_count_on_does_not_make_a_call_legal(kind: str) -> None:
         assert compiled.refusal(state, call) == errno_name
         assert call not in compiled.legal(state)
         assert not {"create", "accepted", "exit"} & set(compiled.legal(state))
+
+
+def test_a_process_finds_what_an_earlier_one_compiled(tmp_path: Path) -> None:
+    """And a machine that the program may have changed is compiled anew."""
+    code = """
+import sys, sockfsm, socket
+if sys.argv[1:]:
+    sockfsm.machine("tcp").on_enter_CREATED(lambda *_: print("created"))
+with sockfsm.tracing() as trace:
+    socket.socket().close()
+print([call.after for call in trace.calls()], "transitions" in sys.modules)
+"""
+
+    def run(cache: str, *arguments: str) -> str:
+        environment = {**os.environ, "XDG_CACHE_HOME": cache}
+        command = [sys.executable, "-W", "error", "-c", code, *arguments]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
+        return done.stdout
+
+    states = "['CREATED', 'CLOSED']"
+    cache = str(tmp_path / "cache")
+    assert run(cache) == f"{states} True\n"
+    assert run(cache) == f"{states} False\n"
+    assert run(cache, "changed") == f"created\n{states} True\n"
+    assert run("/dev/null") == f"{states} True\n"

@@ -7,6 +7,7 @@ lookup and one assignment. `head` is the finished head word of the log record.
 from __future__ import annotations
 
 import errno
+import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
@@ -180,10 +181,13 @@ def unmodelled() -> Kind:
 def compile_kind(name: str, machine: SocketMachine | None = None, folder: str = "") -> Kind:
     """A kind's rows. machine: a `transitions` machine in place of the shared one.
 
-    folder: a place where the processes of one run share what they have compiled.
+    folder: a place where the processes of one run share what they have compiled; without it, what
+    an earlier process compiled will do, unless the shared machine was asked for and may be changed.
     """
     if name == OTHER:
         return unmodelled()
+    if machine is None and not folder and "sockfsm.model.executed" not in sys.modules:
+        folder = _kept()
     if machine is None and folder:
         from sockfsm.model.stored import stored
 
@@ -191,3 +195,15 @@ def compile_kind(name: str, machine: SocketMachine | None = None, folder: str = 
     from sockfsm.model.compiled import Compiled
 
     return Kind(name, Compiled.of(machine or machine_of(name)))
+
+
+def _kept() -> str:
+    """The folder of what earlier processes compiled, made; '' where nothing can be kept."""
+    from sockfsm.model.kept import kept_in
+
+    try:
+        folder = kept_in()
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return ""
+    return str(folder)
