@@ -12,6 +12,7 @@ from sockfsm.errors import TraceError, UsageError
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
     from sockfsm.trace.kernel_paths import KernelPaths
+    from sockfsm.trace.trace import Trace
     from sockfsm.views.handshake import Cause
 
 _EXAMPLES = """examples:
@@ -53,21 +54,23 @@ def add(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the handshakes. SockfsmError for a source without readable packets."""
     from sockfsm.cli.pager import page
+    from sockfsm.trace.connections import with_calls
+    from sockfsm.trace.trace import Trace
     from sockfsm.views import handshake as view
     from sockfsm.views.handshake_json import json_lines
     from sockfsm.views.text import paint_for, plain
     from sockfsm.wire.handshake import inspect_file
+    from sockfsm.wire.kernel_states import FILE
 
     problems: list[str] = []
-    path = _file(Path(args.source))
+    path, causes = Path(args.source), None
+    trace = Trace.open(args.source) if path.is_dir() else None
+    if trace is not None:
+        path = _packets_of(trace)
     report = inspect_file(path, problems, args.port)
-    if Path(args.source).is_dir():
-        from sockfsm.trace.connections import with_calls
-        from sockfsm.trace.trace import Trace
-
-        report = with_calls(report, Trace.open(args.source).calls())
-    kernel = _kernel(path.with_name("tcp-states.jsonl"), problems)
-    causes = _causes(Path(args.source))
+    if trace is not None:
+        report, causes = with_calls(report, trace.calls()), _causes(trace)
+    kernel = _kernel(path.with_name(FILE), problems)
     if args.json:
         lines = json_lines(report, problems, kernel=kernel, causes=causes)
     else:
@@ -78,15 +81,12 @@ def run(args: argparse.Namespace) -> int:
     return 0
 
 
-def _causes(source: Path) -> dict[Cause, str]:
-    """The calls behind the segments that open and close, when `source` is a trace."""
-    if not source.is_dir():
-        return {}
-    from sockfsm.trace.trace import Trace
+def _causes(trace: Trace) -> dict[Cause, str]:
+    """The calls behind the segments that open and close."""
     from sockfsm.views.phrases import place, spoken
 
     found = {}
-    for packet in Trace.open(str(source)).packets():
+    for packet in trace.packets():
         calls = packet.cause.calls if packet.cause else ()
         if calls and packet.flags not in ("A", "PA"):
             first, last = calls[0], calls[-1]
@@ -107,18 +107,15 @@ def _kernel(path: Path, problems: list[str]) -> KernelPaths | None:
     return KernelPaths(read(path, problems))
 
 
-def _file(source: Path) -> Path:
-    """The capture file of a trace, or the file itself."""
-    if not source.is_dir():
-        return source
-    from sockfsm.trace.trace import PACKETS, Trace
+def _packets_of(trace: Trace) -> Path:
+    """The capture file of a trace."""
+    from sockfsm.trace.trace import PACKETS
 
-    trace = Trace.open(str(source))
     path = trace.path / PACKETS
     if not path.exists():
         why = trace.about.get("capture")
         reason = f" ({why})" if isinstance(why, str) else ""
         if not any(trace.logs):
-            raise TraceError(f"{source}: no trace and no capture file")
-        raise UsageError(f"{source}: the trace has no packets{reason}")
+            raise TraceError(f"{trace.path}: no trace and no capture file")
+        raise UsageError(f"{trace.path}: the trace has no packets{reason}")
     return path

@@ -7,13 +7,19 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
 from sockfsm.run.machines import lend
 from sockfsm.run.signals import Relay
 from sockfsm.run.tidy import tidy
+from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer.packets import begin, begin_states, describe, finish, finish_states
+
+if TYPE_CHECKING:
+    from sockfsm.wire.capture import Capture
+    from sockfsm.wire.kernel_states import KernelStates
 
 _STARTUP = Path(__file__).resolve().parent.parent / "startup"
 
@@ -56,22 +62,29 @@ def supervise(
         )
     except OSError as error:
         relay.restore()
-        if running is not None:
-            finish(running, trace, all_packets=True)
-        if states is not None:
-            finish_states(states, trace, _report)
+        _finish(trace, running, states, all_packets=True)
         raise UsageError(f"{command[0]}: cannot be run: {error.strerror}") from None
     code = relay.wait(child)
     relay.restore()
     tidy(trace)
-    if states is not None:
-        finish_states(states, trace, _report)
-    if running is not None:
-        finish(running, trace, all_packets=all_packets)
+    _finish(trace, running, states, all_packets=all_packets)
     describe(trace, status=code)
     if alone and code > 0:
         _report("the program had no network but its own loopback; for the host's: --no-capture")
     return code
+
+
+def _finish(
+    trace: Trace, running: Capture | None, states: KernelStates | None, *, all_packets: bool
+) -> None:
+    """End what was recorded beside the program; its calls are read once for both."""
+    if running is None and states is None:
+        return
+    traced = Endpoints(trace.calls())
+    if states is not None:
+        finish_states(states, trace, traced, _report)
+    if running is not None:
+        finish(running, trace, None if all_packets else traced)
 
 
 def _alone(trace: Trace, *, asked: bool) -> bool:

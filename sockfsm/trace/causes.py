@@ -220,8 +220,6 @@ class Causes:
 
 
 def _uncounted(call: Call) -> bool:
-    """Whether it may have put other bytes into the stream than `done` says."""
-    if call.method not in _UNCOUNTED:
-        return False
+    """Whether one of _UNCOUNTED may have put other bytes into the stream than `done` says."""
     # A sendall that failed, or timed out, does not tell how far it came.
     return call.method.startswith("ssl.") or (call.outcome != "ok" and call.asked > 0)

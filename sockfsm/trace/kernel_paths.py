@@ -6,7 +6,7 @@ from collections.abc import Iterable
 
 from sockfsm.trace.tcp_path import paths
 from sockfsm.wire.findings import Connection
-from sockfsm.wire.kernel_states import KernelState, lives
+from sockfsm.wire.kernel_states import KernelState, lives, with_ports
 
 End = tuple[str, int]
 SLACK = 1_000_000_000  # connect may have begun, and the last state may come, that much apart (ns)
@@ -17,10 +17,8 @@ class KernelPaths:
 
     def __init__(self, states: Iterable[KernelState]) -> None:
         self._lives: dict[tuple[int, int], list[list[KernelState]]] = {}
-        for life in lives(states):
-            ports = next(((s.source[1], s.target[1]) for s in life if s.source[1]), None)
-            if ports is not None:
-                self._lives.setdefault(ports, []).append(life)
+        for life in lives(with_ports(states)):
+            self._lives.setdefault((life[0].source[1], life[0].target[1]), []).append(life)
 
     def of(self, connection: Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
         """The states that (client, server) went through; empty for an end that was not seen."""

@@ -12,6 +12,7 @@ from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
+from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import packets
 from sockfsm.tracer.session import begin, check, end, report, session, switch
@@ -56,7 +57,7 @@ def uninstall() -> None:
     end()
     if running is not None and trace is not None:
         session.capture = None
-        packets.finish(running, trace)
+        packets.finish(running, trace, Endpoints(trace.calls()))
 
 
 def folder_for(path: str | os.PathLike[str] | None) -> Trace:

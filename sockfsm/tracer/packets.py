@@ -37,18 +37,17 @@ def begin(
         return None
 
 
-def finish(capture: Capture, trace: Trace, *, all_packets: bool = False) -> None:
+def finish(capture: Capture, trace: Trace, traced: Endpoints | None) -> None:
     """End the capture; what the kernel dropped is written into the trace.
 
-    Only the packets of traced connections are kept unless `all_packets`.
+    traced: whose packets are kept; None: all.
     """
     summary = capture.stop()
     describe(trace, capture=str(summary), clock_error=summary.clock_error)
-    if not all_packets:
+    if traced is not None:
         from sockfsm.wire.headers import Decoder
         from sockfsm.wire.thin import keep
 
-        traced = Endpoints(trace.calls())
         decoder = Decoder()
         keep(
             trace.path / PACKETS,
@@ -71,11 +70,11 @@ def begin_states(trace: Trace, report: Callable[[str], None] | None) -> KernelSt
         return None
 
 
-def finish_states(states: KernelStates, trace: Trace, report: Callable[[str], None]) -> None:
+def finish_states(
+    states: KernelStates, trace: Trace, traced: Endpoints, report: Callable[[str], None]
+) -> None:
     """Write what the kernel told of traced sockets into the trace."""
     from sockfsm.wire.kernel_states import FILE, KernelState, KernelStatesError
-
-    traced = Endpoints(trace.calls())
 
     def wanted(life: list[KernelState]) -> bool:
         return any(traced.holds("tcp", *end) for s in life for end in (s.source, s.target))
