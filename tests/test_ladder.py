@@ -268,3 +268,27 @@ def test_packets_alone_make_a_ladder() -> None:
     rows = shown(story)
     assert re.search(r":1 .*UDP len 4.* :2$", rows[0])
     assert "select()" in rows[1]
+
+
+@pytest.mark.parametrize("wildcard", ["0.0.0.0", "::"])
+def test_the_ends_of_a_wildcards_connections_are_known(wildcard: str) -> None:
+    """What such a listener accepts has its name; IPv4 addresses may come mapped into IPv6."""
+    mapped = "::ffff:" if wildcard == "::" else ""
+    story = Story()
+    story.process()
+    here, there = ("127.0.0.1", 40), ("127.0.0.1", 9)
+    one = story.socket(local=(wildcard, 9))
+    two = story.socket(local=here, remote=there)
+    three = story.socket(
+        made_by="accepted", parent=one.identity, local=one.local, remote=(f"{mapped}127.0.0.1", 40)
+    )
+    for at, socket in ((1, one), (2, two), (3, three)):
+        story.call(at, socket, "recv", "EAGAIN", "CONNECTED")
+    for at, flags in ((4, "S"), (5, "PA")):
+        packet = story.packet(at, two, two, flags)
+        story.seen[-1] = packet._replace(source=here, target=there)
+    rows = shown(story)
+    assert re.search(r"#2 │─+ SYN seq 0 ─+>│ #1$", row(rows, " SYN "))
+    assert re.search(r"#2 │─+ PSH-ACK .* ─+>│ #3$", row(rows, "PSH-ACK"))
+    assert re.search(r"#2 ┣ recv", row(rows, "#2", "recv"))
+    assert re.search(r" +│ .* ┫ #3 ", row(rows, "#3", "recv"))

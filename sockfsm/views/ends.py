@@ -7,6 +7,7 @@ name of its own. At the right is who is spoken to: listening and accepted socket
 from __future__ import annotations
 
 from sockfsm.trace.events import Address, Packet, Socket
+from sockfsm.trace.index import end_of
 from sockfsm.trace.summary import Summary
 from sockfsm.views.lanes import Lanes
 from sockfsm.wire.kernel_states import KernelState
@@ -22,7 +23,6 @@ class Ends:
         self._peers = told.peers.of
         self._index = told.index
         self._sides: dict[str, int] = {}
-        self._known: dict[str, Socket | None] = {}
         self._nameless: dict[tuple[tuple[str, int], tuple[str, int]], Socket] = {}
         self._by_ports: dict[tuple[int, int], list[Socket]] = {}
         parents = {socket.parent for socket in lanes.sockets.values()}
@@ -47,10 +47,7 @@ class Ends:
         """The traced socket at the other end, once there was one."""
         if socket is None:
             return None
-        identity = socket.identity
-        if identity not in self._known:
-            self._known[identity] = self._peers.get(identity) or self._lanes.peer(socket)
-        return self._known[identity]
+        return self._peers.get(socket.identity) or self._lanes.peer(socket)
 
     def of_packet(self, packet: Packet) -> tuple[int, Socket | None, Socket | None]:
         """(the sender's side, sender, receiver); None for an end that is not traced."""
@@ -80,6 +77,5 @@ class Ends:
 
 
 def _port(value: Address | None) -> int:
-    if isinstance(value, tuple) and len(value) >= 2 and isinstance(value[1], int):
-        return value[1]
-    return 0
+    end = end_of(value)
+    return end[1] if end is not None else 0

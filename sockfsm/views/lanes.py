@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
 from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
+from sockfsm.trace.index import ANY4, ANY6, End, end_of
 from sockfsm.views.text import cut, plain
 
 if TYPE_CHECKING:
@@ -34,7 +35,9 @@ class Lanes:
         self.processes = [p for p in told.processes if p.log in met] or told.processes
         self._sockets: dict[str, str] = {}
         self._processes: dict[str, str] = {}
-        self._ends: dict[tuple[object, object], Socket] = {}
+        # Kind, own port and far end: the own host is a wildcard's where the listener's was one.
+        self._ends: dict[tuple[str, int, End], Socket] = {}
+        self._bound: dict[tuple[str, End], Socket] = {}
         self._accepted: dict[str, deque[Socket]] = {}
         for process in self.processes:
             self.process(process)
@@ -42,9 +45,17 @@ class Lanes:
             self.socket(socket)
             if socket.made_by == "accepted" and socket.parent is not None:
                 self._accepted.setdefault(socket.parent, deque()).append(socket)
-            local = _endpoint(socket.local)
-            if local is not None:
-                self._ends[local, _endpoint(socket.remote)] = socket
+            local, remote = end_of(socket.local), end_of(socket.remote)
+            if local and remote:
+                self._ends[socket.kind, local[1], remote] = socket
+            elif local:
+                self._bound[socket.kind, local] = socket
+        self._peers: dict[str, Socket] = {}
+        for (kind, _, remote), near in self._ends.items():
+            local = end_of(near.local)
+            far = self._ends.get((kind, remote[1], local)) if local else None
+            if far is not None:
+                self._peers[near.identity], self._peers[far.identity] = far, near
         self.lonely = len(self.processes) <= 1
 
     def socket(self, socket: Socket | None) -> str:
@@ -114,14 +125,14 @@ class Lanes:
     def ports(self, wanted: list[int]) -> frozenset[int]:
         """The ports that `--port` names. UsageError for one that no socket of the trace has."""
         known = {
-            name[1]
+            end[1]
             for socket in self.sockets.values()
             for name in (socket.local, socket.remote)
-            if isinstance(name, tuple) and len(name) > 1
+            if (end := end_of(name)) is not None
         }
         for port in wanted:
             if port not in known:
-                listed = sorted(port for port in known if isinstance(port, int) and port)
+                listed = sorted(port for port in known if port)
                 raise UsageError(
                     f"no socket has port {port} in this trace: it has "
                     + (", ".join(map(str, listed[:20])) or "none")
@@ -148,15 +159,15 @@ class Lanes:
         return frozenset(found)
 
     def peer(self, socket: Socket) -> Socket | None:
-        """The traced socket that has the same two names the other way round."""
-        known = self.sockets.get(socket.identity, socket)
-        local, remote = _endpoint(known.local), _endpoint(known.remote)
-        return self._ends.get((remote, local)) if local and remote else None
+        """The traced socket at the other end of a connection."""
+        return self._peers.get(socket.identity)
 
     def receiver(self, packet: Packet) -> Socket | None:
         """The traced socket that `packet` went to, None when that end is not traced or unknown."""
-        data = self._ends.get((packet.target, packet.source))
-        listening = self._ends.get((packet.target, None))
+        kind, (host, port) = packet.protocol, packet.target
+        data = self._ends.get((kind, port, packet.source))
+        names = ((kind, (held, port)) for held in (host, ANY4, ANY6))
+        listening = next((self._bound[name] for name in names if name in self._bound), None)
         if "S" in packet.flags and "A" not in packet.flags:
             return listening or data
         return data or listening
@@ -168,9 +179,3 @@ def thread_name(thread: Thread) -> str:
         return "main"
     match = _TARGET.match(thread.name)
     return cut(plain(match[1] if match else thread.name), _NAME_COLUMNS) or str(thread.ident)
-
-
-def _endpoint(value: object) -> tuple[object, object] | None:
-    if isinstance(value, tuple) and len(value) >= 2:
-        return value[0], value[1]
-    return None

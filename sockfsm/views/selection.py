@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from sockfsm.errors import UsageError
 from sockfsm.trace.events import Call, Packet, Socket, Wait
+from sockfsm.trace.index import end_of
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import moment
 from sockfsm.views.text import plain
@@ -90,15 +91,13 @@ def _thread(event: Event) -> tuple[int, int] | None:
     return (call.process.pid, call.thread.number) if call is not None else None
 
 
-def _ports(event: Event, lanes: Lanes, receiver: Socket | None) -> set[object]:
+def _ports(event: Event, lanes: Lanes, receiver: Socket | None) -> set[int]:
     """Every port that has to do with the event."""
     if isinstance(event, Packet | KernelState):
         return {event.source[1], event.target[1]}
-    found: set[object] = set()
+    names = [event.address] if isinstance(event, Call) else []
     for socket in (event.socket, receiver):
         known = lanes.sockets.get(socket.identity, socket) if socket is not None else None
-        for name in (known.local, known.remote) if known is not None else ():
-            found |= set(name[1:2]) if isinstance(name, tuple) else set()
-    if isinstance(event, Call) and isinstance(event.address, tuple):
-        found |= set(event.address[1:2])
-    return found
+        if known is not None:
+            names += (known.local, known.remote)
+    return {end[1] for end in map(end_of, names) if end is not None}
