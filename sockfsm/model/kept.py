@@ -8,18 +8,21 @@ from __future__ import annotations
 
 import hashlib
 import os
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 
 
-def kept_in() -> Path:
-    """The folder, which need not exist. OSError when our own rules cannot be read."""
+def kept_in() -> str:
+    """The folder, made; '' where nothing can be kept."""
     home = os.environ.get("XDG_CACHE_HOME") or os.path.expanduser("~/.cache")
-    return Path(home) / "sockfsm" / _digest()
+    try:
+        folder = os.path.join(home, "sockfsm", _digest())
+        os.makedirs(folder, exist_ok=True)
+    except OSError:
+        return ""
+    return folder
 
 
-@cache
 def _digest() -> str:
     """What the machines depend on: our rules, and the library that makes machines of them."""
     library = find_spec("transitions")

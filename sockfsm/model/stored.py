@@ -1,4 +1,4 @@
-"""Compiled machines, stored beside a trace: the processes of one run compile each kind once.
+"""Compiled machines, stored in a folder: the processes that share it compile each kind once.
 
 Compiling takes a tenth of a second and leaves thousands of objects to the garbage collector; a
 program that starts many Pythons should not pay that in each.

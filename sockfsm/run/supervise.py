@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
-from sockfsm.run.machines import lend
+from sockfsm.model.kept import kept_in
 from sockfsm.run.signals import Relay
 from sockfsm.run.tidy import tidy
 from sockfsm.trace.endpoints import Endpoints
@@ -54,7 +54,6 @@ def supervise(
     running = None
     if capture:
         running = begin(trace, _report, payload=payload, interface=interface, fork=True)
-    lend(folder)
     relay = Relay()
     try:
         child = subprocess.Popen(
@@ -112,6 +111,7 @@ def environment(folder: Path, mode: str) -> dict[str, str]:
         "PYTHONPATH": os.pathsep.join(paths),
         "SOCKFSM_TRACE": str(folder),
         "SOCKFSM_MODE": mode,
+        "SOCKFSM_MACHINES": kept_in() or str(folder),
         "SOCKFSM_PATH": os.pathsep.join(sorted(homes)),
     }
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+from sockfsm.model.stored import PREFIX
 from sockfsm.record.layout import SLOT
-from sockfsm.run.machines import keep
 from sockfsm.trace.decode import alive
 from sockfsm.trace.trace import Trace
 
@@ -18,7 +18,8 @@ def tidy(trace: Trace) -> None:
         if path.name not in running:
             cut(path)
     if not running:
-        keep(trace.path)
+        for left in trace.path.glob(f"{PREFIX}*"):
+            left.unlink(missing_ok=True)
 
 
 def cut(path: Path) -> None:

@@ -17,7 +17,8 @@ def _trace() -> None:
     try:
         from sockfsm.tracer.session import begin
 
-        begin(folder, os.environ.get("SOCKFSM_MODE", "observe"), sinks=(), shared=True)
+        mode = os.environ.get("SOCKFSM_MODE", "observe")
+        begin(folder, mode, sinks=(), shared=os.environ.get("SOCKFSM_MACHINES", folder))
     except Exception as error:  # noqa: BLE001 - whatever it is, the program runs, untraced
         line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
         os.write(2, line.encode("utf-8", "backslashreplace"))

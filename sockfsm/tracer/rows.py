@@ -187,7 +187,9 @@ def compile_kind(name: str, machine: SocketMachine | None = None, folder: str = 
     if name == OTHER:
         return unmodelled()
     if machine is None and not folder and "sockfsm.model.executed" not in sys.modules:
-        folder = _kept()
+        from sockfsm.model.kept import kept_in
+
+        folder = kept_in()
     if machine is None and folder:
         from sockfsm.model.stored import stored
 
@@ -195,15 +197,3 @@ def compile_kind(name: str, machine: SocketMachine | None = None, folder: str = 
     from sockfsm.model.compiled import Compiled
 
     return Kind(name, Compiled.of(machine or machine_of(name)))
-
-
-def _kept() -> str:
-    """The folder of what earlier processes compiled, made; '' where nothing can be kept."""
-    from sockfsm.model.kept import kept_in
-
-    try:
-        folder = kept_in()
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return ""
-    return str(folder)

@@ -79,18 +79,18 @@ def start(
     mode: str = "observe",
     machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
-    shared: bool = False,
+    shared: str = "",
 ) -> None:
     """Begin a log in `folder`, which exists.
 
-    shared: the processes of one run trace into it, and leave each other what they have compiled.
+    shared: a folder where the processes of one run leave each other what they have compiled.
     UsageError for an unknown mode or kind, or a folder that cannot be written.
     """
     check(mode)
     for name in machines or ():
         if name not in KINDS:
             raise UsageError(f"no kind {name!r}: choose one of {', '.join(KINDS)}")
-    sockets.reset(machines, folder if shared else "")
+    sockets.reset(machines, shared)
     session.mode, session.pid = mode, os.getpid()
     session.sinks = feed(log, sinks)
     try:
