@@ -3,192 +3,26 @@
 from __future__ import annotations
 
 import socket
-import struct
 from collections.abc import Callable
-from pathlib import Path
+from functools import partial
 
-from sockfsm.conform.bench import (
-    Address,
-    Bench,
-    TcpBench,
-    UdpBench,
-    UnixBench,
-    UnixDatagramBench,
-    outcome_of,
+from sockfsm.conform.bench import TcpBench, UdpBench, UnixBench, UnixDatagramBench, outcome_of
+from sockfsm.conform.circumstances import (
+    Absent,
+    Blocking,
+    Closes,
+    Ends,
+    Foreign,
+    Nowhere,
+    Other,
+    Queue,
+    Resets,
+    Sends,
+    Sendto,
+    Stale,
+    Taken,
+    Timeout,
 )
-
-_LINGER_ZERO = struct.pack("ii", 1, 0)
-_DEADLINE = struct.pack("ll", 0, 1_000)
-"""One millisecond, which the kernel rounds up to a tick: what blocking means when it must end."""
-
-
-class _Accepting(Bench):
-    """A peer that accepts at once, and does something with each new connection."""
-
-    def __init__(self, lane: int = 0) -> None:
-        super().__init__(lane)
-        self.ends: list[socket.socket] = []
-
-    def treat(self, end: socket.socket) -> None:
-        """What the peer does with a new connection."""
-        self.ends.append(end)
-
-    def after(self, sock: socket.socket, call: str) -> None:
-        if call != "connect" or self.peer is None:
-            return
-        while True:
-            try:
-                end, _ = self.peer.accept()
-            except OSError:
-                return
-            self.treat(end)
-
-    def dispose(self, sock: socket.socket) -> None:
-        super().dispose(sock)
-        for end in self.ends:
-            if end.family != socket.AF_UNIX:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-            end.close()
-        self.ends.clear()
-
-
-class _Closes(_Accepting):
-    def treat(self, end: socket.socket) -> None:
-        end.close()
-
-
-class _Ends(_Accepting):
-    def treat(self, end: socket.socket) -> None:
-        end.shutdown(socket.SHUT_WR)
-        super().treat(end)
-
-
-class _Resets(_Accepting):
-    def treat(self, end: socket.socket) -> None:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
-        end.close()
-
-
-class _Sends(_Accepting):
-    """Before each recv() there is something to receive."""
-
-    def before(self, sock: socket.socket, call: str) -> None:
-        if call == "recv":
-            for end in self.ends:
-                outcome_of(lambda end=end: end.send(b"d", socket.MSG_DONTWAIT))  # type: ignore[misc]
-
-
-class _Queue(Bench):
-    """Before each accept() a client waits, where the socket listens."""
-
-    def __init__(self, lane: int = 0) -> None:
-        super().__init__(lane)
-        self.clients: list[socket.socket] = []
-
-    def before(self, sock: socket.socket, call: str) -> None:
-        if call != "accept" or sock.fileno() < 0:
-            return
-        if not sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN):
-            return
-        client = self.make()
-        outcome_of(lambda: client.connect(sock.getsockname()))
-        self.clients.append(client)
-
-    def dispose(self, sock: socket.socket) -> None:
-        super().dispose(sock)
-        for client in self.clients:
-            client.close()
-        self.clients.clear()
-
-
-class _Blocking(Bench):
-    """The socket blocks, until a deadline of a tick ends the wait."""
-
-    def make(self) -> socket.socket:
-        sock = super().make()
-        sock.setblocking(True)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _DEADLINE)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _DEADLINE)
-        return sock
-
-
-class _Timeout(Bench):
-    """The socket has Python's timeout: non-blocking for the kernel, and Python waits."""
-
-    def make(self) -> socket.socket:
-        sock = super().make()
-        sock.settimeout(0.001)
-        return sock
-
-
-class _Taken(Bench):
-    """bind() asks for the peer's own name."""
-
-    def fresh(self) -> Address:
-        return self.target() if self.peer is not None else super().fresh()
-
-    def open(self) -> None:
-        # The peer itself needs a free name: none is there while it is set up.
-        self.close()
-        super().open()
-
-
-class _Foreign(Bench):
-    """bind() asks for an address of the documentation's network (RFC 5737)."""
-
-    def fresh(self) -> Address:
-        return ("192.0.2.1", 0) if self.peer is not None else super().fresh()
-
-
-class _Nowhere(UnixBench):
-    """bind() asks for a path in a folder that does not exist."""
-
-    def fresh(self) -> Address:
-        path = super().fresh()
-        return f"{path}/x" if self.peer is not None else path
-
-
-class _Sendto(Bench):
-    """Every send() is a sendto() to the peer."""
-
-    def send(self, sock: socket.socket) -> object:
-        return sock.sendto(b"x", self.target())
-
-
-class _Absent(UnixBench):
-    """connect() goes to a path that does not exist."""
-
-    def target(self) -> Address:
-        assert self._folder is not None
-        return f"{self._folder.name}/absent"
-
-
-class _Stale(UnixBench):
-    """connect() goes to the path of a socket that was closed."""
-
-    def target(self) -> Address:
-        assert self._folder is not None
-        path = f"{self._folder.name}/stale"
-        if not Path(path).exists():
-            with socket.socket(self.family, self.type) as dead:
-                dead.bind(path)
-        return path
-
-
-class _Other(UnixBench):
-    """connect() goes to the path of a socket of the other type."""
-
-    def set_up(self) -> socket.socket:
-        other = {
-            socket.SOCK_STREAM: socket.SOCK_DGRAM,
-            socket.SOCK_DGRAM: socket.SOCK_STREAM,
-        }[socket.SocketKind(self.type)]
-        peer = socket.socket(self.family, other)
-        peer.bind(self.fresh())
-        if other == socket.SOCK_STREAM:
-            peer.listen(1)
-        peer.setblocking(False)
-        return peer
 
 
 class TcpRefuses(TcpBench):
@@ -200,19 +34,19 @@ class TcpRefuses(TcpBench):
         return peer
 
 
-class TcpCloses(_Closes, TcpBench):
+class TcpCloses(Closes, TcpBench):
     """The peer closes each connection at once."""
 
 
-class TcpEnds(_Ends, TcpBench):
+class TcpEnds(Ends, TcpBench):
     """The peer shuts its writing side at once, and goes on to live."""
 
 
-class TcpResets(_Resets, TcpBench):
+class TcpResets(Resets, TcpBench):
     """The peer resets each connection at once."""
 
 
-class TcpSends(_Sends, TcpBench):
+class TcpSends(Sends, TcpBench):
     """The peer has always sent something."""
 
 
@@ -229,7 +63,7 @@ class TcpSilent(TcpBench):
         peer.listen(0)
         for _ in range(2):
             filler = self.make()
-            outcome_of(lambda filler=filler: filler.connect(peer.getsockname()))  # type: ignore[misc]
+            outcome_of(partial(filler.connect, peer.getsockname()))
             self._fillers.append(filler)
         return peer
 
@@ -278,11 +112,11 @@ class TcpItself(TcpBench):
         return super().deed(sock, call)
 
 
-class TcpQueue(_Queue, TcpBench):
+class TcpQueue(Queue, TcpBench):
     """A client always waits for accept()."""
 
 
-class TcpBlocking(_Blocking, TcpBench):
+class TcpBlocking(Blocking, TcpBench):
     """A blocking socket."""
 
 
@@ -310,19 +144,19 @@ class UdpSends(UdpBench):
         self.peer.sendto(b"d", (host, name[1]))
 
 
-class UdpSendto(_Sendto, UdpBench):
+class UdpSendto(Sendto, UdpBench):
     """Every send() is a sendto()."""
 
 
-class UdpBlocking(_Blocking, UdpBench):
+class UdpBlocking(Blocking, UdpBench):
     """A blocking socket."""
 
 
-class UnixCloses(_Closes, UnixBench):
+class UnixCloses(Closes, UnixBench):
     """The peer closes each connection at once."""
 
 
-class UnixEnds(_Ends, UnixBench):
+class UnixEnds(Ends, UnixBench):
     """The peer shuts its writing side at once, and goes on to live."""
 
 
@@ -335,7 +169,7 @@ class UnixResets(UnixBench):
             self.peer = self.set_up()
 
 
-class UnixSends(_Sends, UnixBench):
+class UnixSends(Sends, UnixBench):
     """The peer has always sent something."""
 
 
@@ -353,7 +187,7 @@ class UnixFull(UnixBench):
         outcome = "ok"
         while outcome == "ok":
             filler = self.make()
-            outcome = outcome_of(lambda filler=filler: filler.connect(peer.getsockname()))  # type: ignore[misc]
+            outcome = outcome_of(partial(filler.connect, peer.getsockname()))
             self._fillers.append(filler)
         return peer
 
@@ -364,27 +198,27 @@ class UnixFull(UnixBench):
         self._fillers.clear()
 
 
-class UnixStale(_Stale, UnixBench):
+class UnixStale(Stale, UnixBench):
     """connect() goes to a stale path."""
 
 
-class UnixAbsent(_Absent, UnixBench):
+class UnixAbsent(Absent, UnixBench):
     """connect() goes to no path."""
 
 
-class UnixOther(_Other, UnixBench):
+class UnixOther(Other, UnixBench):
     """connect() goes to a datagram socket."""
 
 
-class UnixQueue(_Queue, UnixBench):
+class UnixQueue(Queue, UnixBench):
     """A client always waits for accept()."""
 
 
-class UnixSendto(_Sendto, UnixBench):
+class UnixSendto(Sendto, UnixBench):
     """Every send() is a sendto()."""
 
 
-class UnixBlocking(_Blocking, UnixBench):
+class UnixBlocking(Blocking, UnixBench):
     """A blocking socket."""
 
 
@@ -432,81 +266,81 @@ class DatagramFull(UnixDatagramBench):
         """The queue stays full."""
 
 
-class DatagramStale(_Stale, UnixDatagramBench):
+class DatagramStale(Stale, UnixDatagramBench):
     """connect() goes to a stale path."""
 
 
-class DatagramAbsent(_Absent, UnixDatagramBench):
+class DatagramAbsent(Absent, UnixDatagramBench):
     """connect() goes to no path."""
 
 
-class DatagramOther(_Other, UnixDatagramBench):
+class DatagramOther(Other, UnixDatagramBench):
     """connect() goes to a stream listener."""
 
 
-class DatagramSendto(_Sendto, UnixDatagramBench):
+class DatagramSendto(Sendto, UnixDatagramBench):
     """Every send() is a sendto()."""
 
 
-class DatagramBlocking(_Blocking, UnixDatagramBench):
+class DatagramBlocking(Blocking, UnixDatagramBench):
     """A blocking socket."""
 
 
-class TcpTimeout(_Timeout, TcpBench):
+class TcpTimeout(Timeout, TcpBench):
     """A socket with a timeout."""
 
 
-class TcpTimeoutRefused(_Timeout, TcpRefuses):
+class TcpTimeoutRefused(Timeout, TcpRefuses):
     """A socket with a timeout, and nobody listens."""
 
 
-class TcpBlockingRefused(_Blocking, TcpRefuses):
+class TcpBlockingRefused(Blocking, TcpRefuses):
     """A blocking socket, and nobody listens."""
 
 
-class TcpBlockingCloses(_Blocking, TcpCloses):
+class TcpBlockingCloses(Blocking, TcpCloses):
     """A blocking socket, and the peer closes at once."""
 
 
-class UdpTimeout(_Timeout, UdpBench):
+class UdpTimeout(Timeout, UdpBench):
     """A socket with a timeout."""
 
 
-class UnixTimeout(_Timeout, UnixBench):
+class UnixTimeout(Timeout, UnixBench):
     """A socket with a timeout."""
 
 
-class DatagramTimeout(_Timeout, UnixDatagramBench):
+class DatagramTimeout(Timeout, UnixDatagramBench):
     """A socket with a timeout."""
 
 
-class TcpTaken(_Taken, TcpBench):
+class TcpTaken(Taken, TcpBench):
     """bind() to a name that is taken."""
 
 
-class TcpForeign(_Foreign, TcpBench):
+class TcpForeign(Foreign, TcpBench):
     """bind() to another machine's address."""
 
 
-class UdpTaken(_Taken, UdpBench):
+class UdpTaken(Taken, UdpBench):
     """bind() to a name that is taken."""
 
 
-class UdpForeign(_Foreign, UdpBench):
+class UdpForeign(Foreign, UdpBench):
     """bind() to another machine's address."""
 
 
-class UnixTaken(_Taken, UnixBench):
+class UnixTaken(Taken, UnixBench):
     """bind() to a path that exists."""
 
 
-class UnixNowhere(_Nowhere, UnixBench):
+class UnixNowhere(Nowhere, UnixBench):
     """bind() in a folder that does not exist."""
 
 
-class DatagramTaken(_Taken, UnixDatagramBench):
+class DatagramTaken(Taken, UnixDatagramBench):
     """bind() to a path that exists."""
 
 
-class DatagramNowhere(_Nowhere, UnixDatagramBench):
+class DatagramNowhere(Nowhere, UnixDatagramBench):
     """bind() in a folder that does not exist."""
