@@ -1,9 +1,9 @@
 """The capturing process: fills a pcapng file from a ring, in an interpreter of its own.
 
-So it shares no lock with the traced program. `sockfsm.wire.capture` starts it, and makes the socket
-with its ring (which takes the kernel milliseconds) while this interpreter comes up: it is inherited
-as descriptor 3, and as 4 a UDP socket for probes where they can be. Nothing heavy is imported,
-`posix` stands for `os`.
+So it shares no lock with the traced program. `sockfsm.wire.capture` starts it (`sockfsm run` forks it
+from the supervisor), and makes the socket with its ring (which takes the kernel milliseconds) while
+this process comes up: it is inherited as descriptor 3, and as 4 a UDP socket for probes where they
+can be. Nothing heavy is imported, `posix` stands for `os`.
 
 Two pipes lead to the starter. A line on standard input says how large the ring is; anything more,
 the pipe's end, or the starter's death ends the capture. Standard output has one line `ready ...` or
