@@ -1,7 +1,7 @@
 # make demo    real servers and clients, traced, captured and drawn
 # make test    everything that CI checks: ruff, mypy, pytest
 # make bench   speed, as ratios against baselines of the same run
-# make traces, make diagrams    regenerate the committed traces, pictures and pages
+# make traces, make diagrams, make machines    regenerate the committed traces, pictures and pages, and the compiled machines
 # Each target does all the set-up that it needs: a virtual environment here, Debian packages when root.
 
 PYTHON ?= python3
@@ -15,7 +15,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # The tests capture packets. Who is not root may do that in a user and network namespace of his own.
 ALONE := $(shell [ "$$(id -u)" = 0 ] || echo "unshare --user --map-current-user --keep-caps --net sh -c 'ip link set lo up && exec \"\$$@\"' alone")
 
-.PHONY: demo test lint bench diagrams traces conform clean packages
+.PHONY: demo test lint bench diagrams machines traces conform clean packages
 
 demo: $(READY)
 	rm -rf demo-output
@@ -36,6 +36,9 @@ diagrams: $(READY)
 	$(BIN)/python -m sockfsm.diagrams
 	$(BIN)/python -m sockfsm.pages
 	$(BIN)/python traces/record.py --pictures
+
+machines: $(READY)
+	$(BIN)/python -m sockfsm.model
 
 traces: $(READY) packages
 	$(BIN)/python traces/record.py

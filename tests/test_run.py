@@ -228,30 +228,16 @@ def test_what_is_blocked_can_be_asked_while_it_runs(tmp_path):
     assert "program.py:9" in shown.stdout
 
 
-def test_a_program_finds_the_machines_that_an_earlier_one_compiled(tmp_path: Path) -> None:
+def test_nothing_is_left_beside_the_trace(tmp_path: Path) -> None:
+    """Nor read from there: the machines come with the package."""
     program = tmp_path / "program.py"
     program.write_text("import socket; socket.socket().close()")
-    environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path / "cache")}
-    made = []
-    for name in ("first", "second"):
-        command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", name, program]
-        subprocess.run(command, cwd=tmp_path, env=environment, check=True, timeout=60)
-        assert not list((tmp_path / name).glob(".*"))
-        (kept,) = (tmp_path / "cache" / "sockfsm").glob("*/.machine-*.json")
-        made.append((kept.stat().st_ino, kept.stat().st_mtime_ns))
-    assert made[0] == made[1]
-    kept.write_text("damaged")
-    subprocess.run([*command[:-2], "third", program], cwd=tmp_path, env=environment, check=True)
-    assert [c.after for c in Trace.open(tmp_path / "third").calls()] == ["CREATED", "CLOSED"]
-    assert kept.read_text().startswith("{")
-
-
-def test_a_home_where_nothing_can_be_kept_hinders_nobody(tmp_path: Path) -> None:
-    program = tmp_path / "program.py"
-    program.write_text("import socket; socket.socket().close()")
-    environment = {**os.environ, "XDG_CACHE_HOME": "/dev/null"}
+    home = tmp_path / "home"
+    home.mkdir()
+    environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
     command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace", program]
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert done.stderr == b""
     assert [c.after for c in Trace.open(tmp_path / "trace").calls()] == ["CREATED", "CLOSED"]
     assert not list((tmp_path / "trace").glob(".*"))
+    assert not list(home.iterdir())

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
-from sockfsm.model.kept import kept_in
 from sockfsm.run.signals import Relay
 from sockfsm.run.tidy import tidy
 from sockfsm.trace.endpoints import Endpoints
@@ -101,18 +100,12 @@ def _alone(trace: Trace, *, asked: bool) -> bool:
 
 def environment(folder: Path, mode: str) -> dict[str, str]:
     """The program's environment: every Python that it starts runs our `sitecustomize`."""
-    homes = {str(_STARTUP.parent.parent)}
-    for name in ("transitions", "six"):
-        module = sys.modules.get(name) or __import__(name)
-        homes.add(str(Path(module.__file__ or "").resolve().parent.parent))
     paths = [str(_STARTUP), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "SOCKFSM_TRACE": str(folder),
         "SOCKFSM_MODE": mode,
-        "SOCKFSM_MACHINES": kept_in() or str(folder),
-        "SOCKFSM_PATH": os.pathsep.join(sorted(homes)),
     }
 
 

@@ -5,21 +5,17 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from sockfsm.model.stored import PREFIX
 from sockfsm.record.layout import SLOT
 from sockfsm.trace.decode import alive
 from sockfsm.trace.trace import Trace
 
 
 def tidy(trace: Trace) -> None:
-    """Cut the unused ends off the logs of processes that have ended; take away what they shared."""
+    """Cut the unused ends off the logs of processes that have ended."""
     running = {process.log for process in trace.heads if alive(process)}
     for path in trace.logs:
         if path.name not in running:
             cut(path)
-    if not running:
-        for left in trace.path.glob(f"{PREFIX}*"):
-            left.unlink(missing_ok=True)
 
 
 def cut(path: Path) -> None:

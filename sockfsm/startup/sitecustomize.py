@@ -11,14 +11,13 @@ def _trace() -> None:
     folder = os.environ.get("SOCKFSM_TRACE")
     if folder is None:
         return
-    homes = os.environ.get("SOCKFSM_PATH", "").split(os.pathsep)
     before = list(sys.path)
-    sys.path += [home for home in homes if home and home not in sys.path]
+    sys.path.append(os.path.dirname(os.path.dirname(here)))
     try:
         from sockfsm.tracer.session import begin
 
         mode = os.environ.get("SOCKFSM_MODE", "observe")
-        begin(folder, mode, sinks=(), shared=os.environ.get("SOCKFSM_MACHINES", folder))
+        begin(folder, mode, sinks=())
     except Exception as error:  # noqa: BLE001 - whatever it is, the program runs, untraced
         line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
         os.write(2, line.encode("utf-8", "backslashreplace"))

@@ -178,22 +178,17 @@ def unmodelled() -> Kind:
     return Kind(OTHER, None)
 
 
-def compile_kind(name: str, machine: SocketMachine | None = None, folder: str = "") -> Kind:
+def compile_kind(name: str, machine: SocketMachine | None = None) -> Kind:
     """A kind's rows. machine: a `transitions` machine in place of the shared one.
 
-    folder: a place where the processes of one run share what they have compiled; without it, what
-    an earlier process compiled will do, unless the shared machine was asked for and may be changed.
+    The shared machine is compiled anew where the program has asked for it, and so may have changed it.
     """
     if name == OTHER:
         return unmodelled()
-    if machine is None and not folder and "sockfsm.model.executed" not in sys.modules:
-        from sockfsm.model.kept import kept_in
+    if machine is None and "sockfsm.model.executed" not in sys.modules:
+        from sockfsm.model.shipped import shipped
 
-        folder = kept_in()
-    if machine is None and folder:
-        from sockfsm.model.stored import stored
-
-        return Kind(name, stored(folder, name))
+        return Kind(name, shipped(name))
     from sockfsm.model.compiled import Compiled
 
     return Kind(name, Compiled.of(machine or machine_of(name)))

@@ -79,18 +79,16 @@ def start(
     mode: str = "observe",
     machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
-    shared: str = "",
 ) -> None:
     """Begin a log in `folder`, which exists.
 
-    shared: a folder where the processes of one run leave each other what they have compiled.
     UsageError for an unknown mode or kind, or a folder that cannot be written.
     """
     check(mode)
     for name in machines or ():
         if name not in KINDS:
             raise UsageError(f"no kind {name!r}: choose one of {', '.join(KINDS)}")
-    sockets.reset(machines, shared)
+    sockets.reset(machines)
     session.mode, session.pid = mode, os.getpid()
     session.sinks = feed(log, sinks)
     try:

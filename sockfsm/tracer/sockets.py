@@ -46,7 +46,6 @@ _kind_of: dict[tuple[int, int, int], tuple[Kind, int, int]] = {}
 _graves: dict[int, _Grave] = {}
 _numbers = itertools.count(1)
 _machines: dict[str, SocketMachine] = {}
-_shared = ""
 
 _BIRTHS = {_stdlib.socketpair.__code__: "socketpair", _stdlib.fromfd.__code__: "fromfd"}
 
@@ -58,14 +57,13 @@ class _Grave(ref[_stdlib.socket]):
     key: int
 
 
-def reset(machines: Mapping[str, SocketMachine] | None = None, shared: str = "") -> None:
+def reset(machines: Mapping[str, SocketMachine] | None = None) -> None:
     """Drop all models and number anew: a new session adopts what is still open.
 
-    machines: kind -> a `transitions` machine to use in place of the shared one. shared: a folder
-    where the processes of one run leave each other what they have compiled.
+    machines: kind -> a `transitions` machine to use in place of the shared one.
     """
-    global _numbers, _machines, _shared
-    _numbers, _machines, _shared = itertools.count(1), dict(machines or {}), shared
+    global _numbers, _machines
+    _numbers, _machines = itertools.count(1), dict(machines or {})
     for table in (records, unclaimed, paths, kinds, _kind_of, _graves):
         table.clear()
 
@@ -86,7 +84,7 @@ def kind(family: int, type_: int, proto: int) -> tuple[Kind, int, int]:
         name = kind_of(family, type_, proto)
         found = kinds.get(name)
         if found is None:
-            found = kinds[name] = compile_kind(name, _machines.get(name), _shared)
+            found = kinds[name] = compile_kind(name, _machines.get(name))
             note_kind(found)
         asked = family & 0xFF | (type_ & 0xF) << 8 | found.number << 16
         known = _kind_of[key] = found, asked, (proto & 0xFFFF) << 32
