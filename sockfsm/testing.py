@@ -8,7 +8,6 @@ with illegal("listen", state="CONNECTED", errno=errno.EINVAL):
 
 from __future__ import annotations
 
-import errno as _errno
 import os
 import socket as _stdlib
 from contextlib import AbstractContextManager
@@ -195,8 +194,12 @@ def _known(word: str) -> str:
 
 def _name_of(number: int | str | None) -> str | None:
     """`EINVAL` for errno.EINVAL. UsageError for what is no errno."""
-    name = _errno.errorcode.get(number) if isinstance(number, int) else number
-    if number is not None and not hasattr(_errno, name or "-"):
+    from sockfsm.model.errnos import errno_name, known_errno
+
+    if number is None:
+        return None
+    name = known_errno(errno_name(number) if isinstance(number, int) else number)
+    if not name:
         raise UsageError(f"no errno {number!r}: use one of the module errno")
     return name
 

@@ -7,7 +7,6 @@ TIME_WAIT behind; peers are renewed before their queues fill. Loopback and a pri
 from __future__ import annotations
 
 import ctypes
-import errno
 import os
 import socket
 import tempfile
@@ -15,6 +14,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 from sockfsm.errors import UsageError
+from sockfsm.model.errnos import errno_name
 
 _LINGER_ZERO = b"\1\0\0\0\0\0\0\0"
 _AF_UNSPEC = bytes(16)
@@ -41,11 +41,11 @@ def outcome_of(call: Callable[[], object]) -> str:
         result = call()
     except TimeoutError as error:
         # Python's own timeout has no errno: the kernel had said EAGAIN before the wait.
-        return "EAGAIN" if error.errno is None else errno.errorcode[error.errno]
+        return "EAGAIN" if error.errno is None else errno_name(error.errno)
     except OSError as error:
         if error.errno is None:
             return str(error)
-        return errno.errorcode.get(error.errno, str(error.errno)).replace("ENOTSUP", "EOPNOTSUPP")
+        return errno_name(error.errno)
     return "eof" if result == b"" else "ok"
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from errno import errorcode
 from pathlib import Path
 from typing import Any
 
+from sockfsm.model.errnos import errno_name
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.layout import (
     ADDRESS,
@@ -172,7 +172,7 @@ class Decoder:
                 self._accepted[thread] = socket, None
         code = head >> OUTCOME & 7
         error = head >> ERRNO & 0xFFFF
-        outcome = errorcode.get(error, str(error)) if code == ERROR else OUTCOMES[code]
+        outcome = errno_name(error) if code == ERROR else OUTCOMES[code]
         self._open.pop(thread, None)
         before, after = self._states(socket, head, number)
         predicted = ""

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from errno import EAGAIN, EINPROGRESS, errorcode
+from errno import EAGAIN, EINPROGRESS
 from struct import error as StructError  # noqa: N812
 from types import FrameType
 
+from sockfsm.model.errnos import errno_name
 from sockfsm.record.layout import CALL, ERRNO, METHODS, OUTCOME, TIMEOUT, WAITED
 from sockfsm.tracer.recorder import STRIDE, amount, log, me, site_of, sites
 from sockfsm.tracer.rows import Tracked, step
@@ -121,4 +122,4 @@ def outcome_of(error: BaseException, word: str) -> tuple[str, bool]:
         return kind, False
     if type(error).__module__ == "ssl" or error.errno is None:
         return "raised", False
-    return errorcode.get(error.errno, "raised"), False
+    return errno_name(error.errno), False

@@ -6,11 +6,11 @@ lookup and one assignment. `head` is the finished head word of the log record.
 
 from __future__ import annotations
 
-import errno
 import sys
 from functools import cache
 from typing import TYPE_CHECKING
 
+from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, OTHER, machine_of
 from sockfsm.record.layout import (
     AFTER,
@@ -166,7 +166,7 @@ def judged(row: Row, method: int) -> int:
 def head(before: Row, after: Row, method: int, outcome: str) -> int:
     """The head word of a record, see `record.layout`."""
     code = _CODES.get(outcome, ERROR)
-    number = getattr(errno, outcome, 0) if code == ERROR else 0
+    number = errno_number(outcome) if code == ERROR else 0
     return (
         method | before.index << BEFORE | after.index << AFTER | number << ERRNO | code << OUTCOME
     )

@@ -1,0 +1,34 @@
+"""The names of errnos. Linux gives some numbers two names; everywhere here they have one.
+
+`errno.errorcode` keeps whichever name its table lists last: 95 is ENOTSUP there, while the manual
+pages and the machines say EOPNOTSUPP.
+"""
+
+from __future__ import annotations
+
+import errno
+
+_PREFERRED = ("EAGAIN", "EDEADLK", "EOPNOTSUPP")
+_NAMES = {
+    **errno.errorcode,
+    **{getattr(errno, name): name for name in _PREFERRED if hasattr(errno, name)},
+}
+
+
+def errno_name(number: int) -> str:
+    """`EOPNOTSUPP` for 95; the number itself as text when the system has no name for it."""
+    return _NAMES.get(number) or str(number)
+
+
+def known_errno(name: str) -> str:
+    """The one name of the errno that `name` stands for, '' when the system has no such errno."""
+    number = getattr(errno, name, None)
+    return _NAMES.get(number, "") if isinstance(number, int) else ""
+
+
+def errno_number(name: str) -> int:
+    """The number of an errno by its name, or by the text that `errno_name` makes of a nameless one."""
+    number = getattr(errno, name, None)
+    if isinstance(number, int):
+        return number
+    return int(name) if name.isdecimal() else 0
