@@ -69,7 +69,7 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
             self._patched = True
         if self._socket is not None:
             known = sockets.records.get(id(self._socket)) or sockets.adopt(self._socket)
-            self._number = known.number
+            self._number = known.model.number
         self._since = monotonic_ns()
         return self
 

@@ -83,8 +83,9 @@ class Compiled:
     def trigger(self, state: str, call: str, outcome: str, variant: str = "") -> str:
         """The trigger's name: with the variant where the outcome leads elsewhere in it."""
         usual = f"{call}_{outcome}"
-        special = f"{usual}_{variant}"
-        return special if special in self.moves[state] else usual
+        moves = self.moves[state]
+        words = reversed(variant.split())
+        return next((s for word in words if (s := f"{usual}_{word}") in moves), usual)
 
     def varies(self, state: str, call: str, outcome: str) -> bool:
         """Whether where the outcome leads depends on the variant."""

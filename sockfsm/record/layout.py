@@ -101,6 +101,7 @@ METHODS: tuple[tuple[str, str], ...] = (
     ("ssl.unwrap", "send"),
     ("Connection.send", "send"),
     ("Connection.recv", "recv"),
+    ("released", "close"),
 )
 """Number -> (what the program called, its word in the machine); written into every log."""
 

@@ -124,6 +124,10 @@ class Log:
         monotonic, wall = clock_pair()
         self.note({"clock": wall - monotonic})
 
+    def lose(self) -> None:
+        """A call that cannot be written down: there was no memory, or no room on the stack."""
+        self.problem = self.problem or "calls were lost for want of memory or stack"
+
     def fail(self, problem: str) -> None:
         """Stop writing and say so once: a broken log never breaks the traced program."""
         self.problem = problem

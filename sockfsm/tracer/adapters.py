@@ -11,11 +11,12 @@ from types import ModuleType
 from typing import Any
 
 from sockfsm.record.layout import METHODS, NUMBER
-from sockfsm.tracer.finish import failed, finished
-from sockfsm.tracer.recorder import begin_wait, clock, end_wait, inside
+from sockfsm.tracer.buffers import integer, octets
+from sockfsm.tracer.likeness import like
+from sockfsm.tracer.ongoing import Ongoing
+from sockfsm.tracer.places import inside
 from sockfsm.tracer.rows import Tracked
-from sockfsm.tracer.sockets import blocks, ready, released, tracked_by, unclaimed
-from sockfsm.tracer.transfer import buffer_size
+from sockfsm.tracer.sockets import ready, released, tracked_by, unclaimed
 
 Method = Callable[..., Any]
 
@@ -31,32 +32,24 @@ def _traced(
         tracked = applies(self)
         if tracked is None:
             return original(self, *args, **kwargs)
-        frame, waited = _getframe(1), False
         size = _size(args[0]) if args else 0
-        begin = clock()
-        if blocks(tracked) and not _pending(self) and not _goes(self, event):
-            waited = True
-            begin_wait(tracked, method, size, frame)
+        call = Ongoing(tracked, method, _getframe(1), size)
+        if tracked.mode != "nonblocking" and not _pending(self) and not _goes(self, event):
+            call.waits()
         try:
             result = original(self, *args, **kwargs)
         except BaseException as error:
-            failed(tracked, method, error, begin, clock(), size, waited, frame)
+            call.failed(error)
             raise
-        finally:
-            if waited:
-                end_wait()
         done = _moved(result) if receives or result is not None else size
-        outcome = "eof" if receives and size and not done else "ok"
-        finished(tracked, method, outcome, begin, clock(), size, done, waited, frame)
+        call.ok(done, outcome="eof" if receives and size and not done else "ok")
         return result
 
-    call.__name__, call.__qualname__ = original.__name__, original.__qualname__
-    call.__doc__ = original.__doc__
-    return call
+    return like(call, original)
 
 
 def _size(value: Any) -> int:
-    return max(value, 0) if isinstance(value, int) else buffer_size(value)
+    return max(integer(value), octets(value), 0)
 
 
 def _moved(result: Any) -> int:
@@ -103,9 +96,11 @@ def _handled(connection: Any) -> Tracked | None:
     descriptor = connection._handle
     tracked = _handles.get(descriptor)
     if descriptor in unclaimed:
-        tracked, row = unclaimed.pop(descriptor)
-        tracked.row = row
-        _handles[descriptor] = tracked
+        model, row = unclaimed.pop(descriptor)
+        model.row = row
+        model.descriptors += 1
+        tracked = _handles[descriptor] = Tracked(model)
+        tracked.mode = "blocking"
     return tracked
 
 
@@ -115,11 +110,12 @@ def _connection(module: ModuleType) -> list[tuple[type, str, Method]]:
     close = cls._close
 
     def real_close(self: Any, *args: Any) -> None:
-        tracked, begin = _handled(self), clock()
+        tracked = _handled(self)
         _handles.pop(self._handle, None)
+        call = Ongoing(tracked, NUMBER["close"], None) if tracked is not None else None
         close(self, *args)
-        if tracked is not None:
-            released(tracked, NUMBER["close"], begin, clock())
+        if tracked is not None and call is not None:
+            released(tracked, call)
 
     return [
         (cls, "_send", _traced(cls._send, "Connection.send", _handled, POLLOUT)),

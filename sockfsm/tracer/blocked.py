@@ -7,7 +7,9 @@ import os
 from sockfsm.record.layout import METHODS
 from sockfsm.trace.events import Process, Site, Socket, Thread, Wait
 from sockfsm.tracer import recorder
-from sockfsm.tracer.rows import Tracked
+from sockfsm.tracer.ongoing import waiting
+from sockfsm.tracer.places import places
+from sockfsm.tracer.rows import Model
 from sockfsm.tracer.sockets import objects
 
 
@@ -19,25 +21,27 @@ def blocked() -> list[Wait]:
             since,
             None,
             Thread(number, *recorder.threads.get(number, (0, ""))),
-            _socket(tracked, process),
+            _socket(model, process),
             METHODS[method][0],
-            Site(*recorder.places[site]) if site in recorder.places else None,
+            Site(*place) if (place := places.get(site)) else None,
         )
-        for number, (tracked, method, since, site) in list(recorder.waiting.items())
+        for number in list(waiting)
+        if (wait := waiting.get(number)) is not None
+        for model, method, since, site in (wait,)
     ]
     return sorted(waits, key=lambda wait: wait.begin)
 
 
-def _socket(tracked: Tracked | None, process: Process) -> Socket | None:
+def _socket(model: Model | None, process: Process) -> Socket | None:
     """The socket as a trace would show it; None for a call without one, such as getaddrinfo."""
-    sock = next(objects(tracked), None) if tracked is not None else None
-    if tracked is None or sock is None:
+    sock = next(objects(model), None) if model is not None else None
+    if model is None or sock is None:
         return None
     return Socket(
-        f"{process.pid}.{tracked.number}",
-        tracked.number,
+        f"{process.pid}.{model.number}",
+        model.number,
         process,
-        tracked.row.kind.name,
+        model.row.kind.name,
         sock.family,
         sock.type,
         sock.proto,

@@ -1,357 +1,416 @@
-"""The other methods of a socket, traced: naming, connecting, messages, shutting down, closing."""
+"""The other methods of a socket, traced: naming, connecting, options, shutting down, closing.
+
+Each gives the original the very arguments that the program gave, and looks at them only afterwards or
+by their exact types: what the program's classes do is the program's business, once.
+"""
 
 from __future__ import annotations
 
 import _socket
 import os
-import resource
 import socket as _stdlib
 from collections.abc import Callable
 from errno import EAGAIN
+from resource import RUSAGE_THREAD, getrusage
 from select import POLLIN
 from sys import _getframe
+from types import FrameType
 from typing import Any
 
+from sockfsm.model.variants import VARIANTS
+from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.adapters import adapt
-from sockfsm.tracer.finish import failed, finished, outcome_of, put
+from sockfsm.tracer.addresses import packed
+from sockfsm.tracer.buffers import UNKNOWN, integer
+from sockfsm.tracer.likeness import like
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
-from sockfsm.tracer.recorder import begin_wait, clock, end_wait, log, me, packed, site_of
-from sockfsm.tracer.rows import Tracked, step
+from sockfsm.tracer.ongoing import Ongoing, outcome_of
+from sockfsm.tracer.places import site_of
+from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.rows import Model, step
 from sockfsm.tracer.sockets import (
+    UNBORN,
     adjust,
-    blocks,
     born,
     claim,
+    described,
+    gives_away,
+    holders,
+    is_socket,
     kind,
     note_names,
+    note_path,
     number,
-    numbers_of,
-    objects,
-    part,
-    paths,
-    ready,
+    records,
+    register,
     released,
     tracked_by,
     unclaimed,
+    will_wait,
 )
-from sockfsm.tracer.transfer import Socket, filler, receiver, sender
+from sockfsm.tracer.transfer import filler, receiver, sender
 
 Method = Callable[..., Any]
+Socket = _stdlib.socket
+_Socket = _stdlib.socket
 _base = _socket.socket
-_plain: dict[str, Any] = {
-    name: _stdlib.socket.__dict__.get(name) or getattr(_base, name)
-    for name in (
-        "__init__",
-        "_real_close",
-        "bind",
-        "close",
-        "connect",
-        "connect_ex",
-        "detach",
-        "dup",
-        "getsockopt",
-        "listen",
-        "setblocking",
-        "settimeout",
-        "shutdown",
-    )
-}
 _getsockname = _base.getsockname
 _fileno = _base.fileno
-_THREAD = getattr(resource, "RUSAGE_THREAD", resource.RUSAGE_SELF)
-ACCEPT = NUMBER["accept"]
-ACCEPTED = NUMBER["accepted"]
-CLOSE = NUMBER["close"]
-_plain_close = _plain["close"]
-_plain_real_close = _plain["_real_close"]
-_plain_init = _plain["__init__"]
-_plain_accept: Any = _base._accept  # type: ignore[attr-defined]
-_timeout = _base.gettimeout
+_fsencode = os.fsencode
+_ABSTRACT = "abstract"
+_AUTO = "auto" if "auto" in VARIANTS else _ABSTRACT
+_NO_DESCRIPTOR = 0xFFFFFFFF
+_SOL_SOCKET, _SO_ERROR, _SO_RCVLOWAT = _stdlib.SOL_SOCKET, _stdlib.SO_ERROR, _stdlib.SO_RCVLOWAT
 SHUTDOWN = {
     int(_stdlib.SHUT_RD): NUMBER["shutdown(SHUT_RD)"],
     int(_stdlib.SHUT_WR): NUMBER["shutdown(SHUT_WR)"],
     int(_stdlib.SHUT_RDWR): NUMBER["shutdown(SHUT_RDWR)"],
 }
+ACCEPT, ACCEPTED, CLOSE = NUMBER["accept"], NUMBER["accepted"], NUMBER["close"]
+
+
+def _original(name: str) -> Any:
+    return _Socket.__dict__.get(name) or getattr(_base, name)
+
+
+_plain: dict[str, Any] = {
+    name: _original(name)
+    for name in (
+        *("__init__", "_real_close", "accept", "bind", "close", "connect", "connect_ex", "detach"),
+        *("dup", "getsockopt", "listen", "setblocking", "setsockopt", "settimeout", "shutdown"),
+    )
+}
+_plain_init, _plain_accept = _plain["__init__"], _plain["accept"]
+_plain_close, _plain_real_close = _plain["close"], _plain["_real_close"]
+ACCEPTING = [_plain_accept.__code__]
+"""The code that makes the data socket of an accept()."""
 
 
 def init(
-    self: Socket, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
+    self: Socket, family: Any = -1, type: Any = -1, proto: Any = -1, fileno: Any = None
 ) -> None:
-    begin, frame = clock(), _getframe(1)
+    begin, frame = Clocks.monotonic(), _getframe(1)
     try:
         _plain_init(self, family, type, proto, fileno)
     except OSError as error:
         if fileno is None:
-            _stillborn(error, family, type, proto, begin, frame)
+            _stillborn(error, (family, type, proto), begin, frame)
         raise
-    end = clock()
+    end = Clocks.monotonic()
     if fileno is None:
-        if unclaimed:
-            unclaimed.pop(_fileno(self), None)
+        unclaimed.pop(_fileno(self), None)
         born(self, NUMBER["socket"], begin, end, frame)
+        return
+    # ssl and multiprocessing may have been imported since tracing began.
+    adapt()
+    if _in_accept(frame):
+        # Its record follows that of the accept().
+        register(self, Model(UNBORN, described(self)[0].initial))
     else:
-        # ssl and multiprocessing may have been imported since tracing began.
-        adapt()
         claim(self, begin, end, frame)
 
 
-def _stillborn(error: OSError, family: int, type_: int, proto: int, begin: int, frame: Any) -> None:
+def _in_accept(frame: FrameType | None) -> bool:
+    """Whether the standard library's accept() makes this object, of whatever class."""
+    while frame is not None and frame.f_code.co_name == "__init__":
+        frame = frame.f_back
+    return frame is not None and any(frame.f_code is code for code in ACCEPTING)
+
+
+def _stillborn(error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType) -> None:
     """The kernel gave no socket: log the refusal under a model that never gets an object."""
-    family, type_, proto = (
-        max(int(family), 0) or _stdlib.AF_INET,
-        max(int(type_), 0) or _stdlib.SOCK_STREAM,
-        max(int(proto), 0),
+    family, type_, proto = map(integer, numbers)
+    found, asked, _ = kind(
+        family if family > 0 else int(_stdlib.AF_INET),
+        type_ if type_ > 0 else int(_stdlib.SOCK_STREAM),
+        max(proto, 0),
     )
-    found, asked, _ = kind(family, type_, proto)
-    tracked = Tracked(number(), found.initial)
-    bits = step(tracked, NUMBER["socket"], outcome_of(error, "create")[0])
-    site = site_of(frame)
-    log.write(begin, clock(), bits, tracked.number, site, me.number, asked, 0xFFFFFFFF)
+    bits, _ = step(found.initial, NUMBER["socket"], outcome_of(error, "create")[0], "")
+    end, site = Clocks.monotonic(), site_of(frame)
+    log.write(begin, end, bits, number(), site, me.number, asked, _NO_DESCRIPTOR)
 
 
-def bind(self: Socket, address: Any, /) -> None:
-    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
-    method = NUMBER["bind"]
+def bind(self: Socket, *args: Any, **named: Any) -> Any:
+    plain = _plain["bind"]
+    if not is_socket(self):
+        return plain(self, *args, **named)
+    address = args[0] if args else None
+    call = Ongoing(tracked_by(self), NUMBER["bind"], _getframe(1))
     try:
-        _plain["bind"](self, address)
+        plain(self, *args, **named)
     except BaseException as error:
-        failed(tracked, method, error, begin, clock(), 0, False, frame, packed(address))
+        call.failed(error, packed(address))
         raise
-    end = clock()
+    model = call.tracked.model
     if me.missing is not None:
-        _missing_before(tracked, address)
+        _missing_before(model, address)
     me.resolved = False
-    if isinstance(address, tuple):
+    if type(address) is tuple:
         # The kernel's answer: the port it chose for 0, the number of a host name.
-        name = packed(address, _getsockname(self))
+        name = packed(address, _name_of(self))
+        call.ok(address=name)
+        if not name[1]:
+            note_names(self, model)
     elif _abstract(address):
-        form, _, done = packed(address)
-        bits = step(tracked, method, "ok", "abstract") | form
-        log.write(begin, end, bits, tracked.number, site_of(frame), me.number, 0, done)
-        return
+        call.ok(address=packed(address), words=_ABSTRACT if address else _AUTO)
     else:
-        name = packed(address)
-        paths[_path(address)] = tracked
-    finished(tracked, method, "ok", begin, end, 0, 0, False, frame, name)
-    if isinstance(address, tuple) and not name[1]:
-        note_names(self, tracked)
+        path = _path(address)
+        if path is not None:
+            note_path(path, model)
+        call.ok(address=packed(address))
+    return None
+
+
+def _name_of(sock: Socket) -> Any:
+    try:
+        return _getsockname(sock)
+    except OSError:
+        return None  # closed by another thread meanwhile
 
 
 def _abstract(address: Any) -> bool:
     """Whether a UNIX name is in the kernel alone: it begins with a zero, or the kernel chose it."""
-    return isinstance(address, (str, bytes)) and address[:1] in ("", b"", "\0", b"\0")
+    kind_ = type(address)
+    return (kind_ is str or kind_ is bytes) and address[:1] in ("", b"", "\0", b"\0")
 
 
-def _path(address: Any) -> Any:
-    return os.fsencode(address) if isinstance(address, str) else bytes(address)
+def _path(address: Any) -> bytes | None:
+    """A UNIX path as the file system has it."""
+    kind_ = type(address)
+    if kind_ is str:
+        return _fsencode(address)
+    return bytes(address) if kind_ is bytes or kind_ is bytearray else None
 
 
-def _missing_before(tracked: Tracked, address: Any) -> None:
+def _missing_before(model: Model, address: Any) -> None:
     """An unlink that found nothing, just before this bind to the same path, was the removal of a
     stale name: log it now that this is known."""
     missing, me.missing = me.missing, None
-    if missing is None or isinstance(address, tuple) or os.fsencode(missing[0]) != _path(address):
+    if missing is None or type(address) is tuple or _fsencode(missing[0]) != _path(address):
         return
-    row = tracked.row.kind.initial
-    bits = step(Tracked(tracked.number, row), NUMBER["unlink"], "ENOENT")
+    bits, _ = step(model.row.kind.initial, NUMBER["unlink"], "ENOENT", "")
     form, _, done = packed(missing[0])
     log.write(missing[1], missing[2], bits | form, 0, missing[3], me.number, 0, done)
 
 
-def listen(self: Socket, backlog: Any = None, /) -> None:
-    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
-    method, asked = NUMBER["listen"], backlog if isinstance(backlog, int) else 0
-    unbound = tracked.row.state == "CREATED"
+def listen(self: Socket, *args: Any, **named: Any) -> Any:
+    plain = _plain["listen"]
+    if not is_socket(self):
+        return plain(self, *args, **named)
+    backlog = integer(args[0]) if args else 0
+    call = Ongoing(tracked_by(self), NUMBER["listen"], _getframe(1), backlog)
+    unbound = call.row.state == "CREATED"
     try:
-        _plain["listen"](self, *(() if backlog is None else (backlog,)))
+        plain(self, *args, **named)
     except BaseException as error:
-        failed(tracked, method, error, begin, clock(), max(asked, 0), False, frame)
+        call.failed(error)
         raise
-    finished(tracked, method, "ok", begin, clock(), max(asked, 0), 0, False, frame)
+    call.ok()
     if unbound:
-        note_names(self, tracked)
+        note_names(self, call.tracked.model)
+    return None
 
 
-def accept(self: Socket) -> tuple[Socket, Any]:
-    """`socket.accept`, whole: the data socket is registered as it is made."""
-    tracked, frame, waited = tracked_by(self), _getframe(1), False
-    begin = clock()
-    if blocks(tracked) and not ready(self, POLLIN):
-        waited = True
-        begin_wait(tracked, ACCEPT, 0, frame)
+def accept(self: Socket) -> Any:
+    if not is_socket(self):
+        return _plain_accept(self)
+    frame = _getframe(1)
+    call = Ongoing(tracked_by(self), ACCEPT, frame)
+    if will_wait(call, self, POLLIN):
+        call.waits()
     try:
-        descriptor, address = _plain_accept(self)
+        result = getattr(type(self), "accept_plainly", _plain_accept)(self)
     except BaseException as error:
-        failed(tracked, ACCEPT, error, begin, clock(), 0, waited, frame)
+        call.failed(error)
         raise
-    finally:
-        if waited:
-            end_wait()
-    end = clock()
-    finished(tracked, ACCEPT, "ok", begin, end, 0, 0, waited, frame, packed(address or None))
-    maker = getattr(self, "data_class", _stdlib.socket)
-    family, type_, proto = numbers_of(self)
-    data = maker.__new__(maker)
-    _plain_init(data, family, type_, proto, descriptor)
-    born(data, ACCEPTED, end, end, frame)
-    # As in the standard library: a timeout of the listening socket is not inherited.
-    if _stdlib.getdefaulttimeout() is None and _timeout(self):
-        data.setblocking(True)
-    return data, address
+    end = Clocks.monotonic()
+    data, address = result
+    call.ok(address=packed(address or None))
+    tracked = records.get(id(data))
+    if tracked is not None and tracked.model.number == UNBORN:
+        tracked.model.lowat = call.tracked.model.lowat
+        adjust(data, tracked)
+        _accepted(data, tracked.model, end, frame)
+    return result
+
+
+def _accepted(data: Socket, model: Model, end: int, frame: FrameType) -> None:
+    """The record of a data socket's birth."""
+    model.number = number()
+    found, asked, done = described(data)
+    bits, model.row = step(found.initial, ACCEPTED, "ok", "", model)
+    log.write(end, end, bits, model.number, site_of(frame), me.number, asked, done)
 
 
 def connector(name: str) -> Method:
     """The traced `connect` or `connect_ex`."""
-    method, original = NUMBER[name], _plain[name]
+    method, plain = NUMBER[name], _plain[name]
 
-    def connect(self: Socket, address: Any, /) -> Any:
-        tracked, frame = tracked_by(self), _getframe(1)
-        may_wait = blocks(tracked)
-        if may_wait:
-            sleeps = resource.getrusage(_THREAD).ru_nvcsw
-            begin_wait(tracked, method, 0, frame)
-        begin = clock()
-        try:
-            result = original(self, address)
-        except BaseException as error:
-            end = clock()
-            waited = may_wait and resource.getrusage(_THREAD).ru_nvcsw > sleeps
-            name = _ends(self, tracked, address, error)
-            failed(tracked, method, error, begin, end, 0, waited, frame, name)
-            raise
-        finally:
-            if may_wait:
-                end_wait()
-        end = clock()
+    def connect(self: Socket, *args: Any, **named: Any) -> Any:
+        if not is_socket(self):
+            return plain(self, *args, **named)
+        address = args[0] if args else None
+        call = Ongoing(tracked_by(self), method, _getframe(1))
+        may_wait = call.tracked.mode != "nonblocking" and not call.row.refusal(method)
         # Nothing tells in advance whether connect will wait: the kernel counts a thread's sleeps.
-        waited = may_wait and resource.getrusage(_THREAD).ru_nvcsw > sleeps
-        refusal = OSError(result, "") if result else None
-        if refusal is not None and tracked.first_try < 0 and result == EAGAIN:
+        sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if may_wait else 0
+        if may_wait:
+            call.waits()
+            call.begin = Clocks.monotonic()
+        try:
+            result = plain(self, *args, **named)
+        except BaseException as error:
+            if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
+                call.went_on()
+            call.failed(error, _ends(self, call, address, error))
+            raise
+        if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
+            call.went_on()
+        refusal: OSError | None = OSError(result, "") if result else None
+        if result == EAGAIN and call.tracked.mode == "timeout":
             refusal = TimeoutError()
-        name = _ends(self, tracked, address, refusal)
+        ends = _ends(self, call, address, refusal)
         if refusal is not None:
-            failed(tracked, method, refusal, begin, end, 0, waited, frame, name)
+            call.failed(refusal, ends)
             return result
         me.resolved = False
-        finished(tracked, method, "ok", begin, end, 0, 0, waited, frame, name)
-        if isinstance(address, tuple) and not name[1]:
-            note_names(self, tracked)
+        call.ok(address=ends)
+        if type(address) is tuple and not ends[1]:
+            note_names(self, call.tracked.model)
         return result
 
     return connect
 
 
 def _ends(
-    sock: Socket, tracked: Tracked, address: Any, error: BaseException | None
+    sock: Socket, call: Ongoing, address: Any, error: BaseException | None
 ) -> tuple[int, int, int]:
     """Both ends of a connection: the kernel has given a local name unless it refused."""
-    if not isinstance(address, tuple) or (error and not isinstance(error, BlockingIOError)):
+    if type(address) is not tuple or (error and not isinstance(error, BlockingIOError)):
         return packed(address)
-    local = _getsockname(sock)
     if error is not None and len(address) != 2:
-        note_names(sock, tracked)
-    return packed(address, local if len(address) == 2 else None)
+        note_names(sock, call.tracked.model)
+    return packed(address, _name_of(sock) if len(address) == 2 else None)
 
 
-def shutdown(self: Socket, how: int, /) -> None:
-    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
+def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
+    plain = _plain["shutdown"]
+    how = integer(args[0]) if len(args) == 1 else UNKNOWN
+    if how not in SHUTDOWN or not is_socket(self):
+        return plain(self, *args, **named)
+    call = Ongoing(tracked_by(self), SHUTDOWN[how], _getframe(1), how)
     try:
-        method = SHUTDOWN[int(how)]
-    except (KeyError, TypeError, ValueError):
-        return _plain["shutdown"](self, how)  # type: ignore[no-any-return]
-    try:
-        _plain["shutdown"](self, how)
+        plain(self, *args, **named)
     except BaseException as error:
-        failed(tracked, method, error, begin, clock(), int(how), False, frame)
+        call.failed(error)
         raise
-    return finished(tracked, method, "ok", begin, clock(), int(how), 0, False, frame)
+    return call.ok()
 
 
-def getsockopt(self: Socket, level: int, option: int, *size: int) -> Any:
+def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     """Only SO_ERROR is a call of the machine: it takes the pending error away."""
-    if level != _stdlib.SOL_SOCKET or option != _stdlib.SO_ERROR or size:
-        return _plain["getsockopt"](self, level, option, *size)
-    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
-    method = NUMBER["getsockopt(SO_ERROR)"]
+    plain = _plain["getsockopt"]
+    if len(args) != 2 or not _asks(args, _SO_ERROR) or not is_socket(self):
+        return plain(self, *args, **named)
+    call = Ongoing(tracked_by(self), NUMBER["getsockopt(SO_ERROR)"], _getframe(1))
     try:
-        value = _plain["getsockopt"](self, level, option)
+        value = plain(self, *args, **named)
     except BaseException as error:
-        failed(tracked, method, error, begin, clock(), 0, False, frame)
+        call.failed(error)
         raise
     if value:
-        failed(tracked, method, OSError(value, ""), begin, clock(), 0, False, frame)
+        call.failed(OSError(value, ""))
     else:
-        finished(tracked, method, "ok", begin, clock(), 0, 0, False, frame)
+        call.ok()
     return value
+
+
+def setsockopt(self: Socket, *args: Any, **named: Any) -> Any:
+    """SO_RCVLOWAT lets a blocking call wait for more than trying without waiting would take."""
+    result = _plain["setsockopt"](self, *args, **named)
+    if len(args) > 2 and _asks(args, _SO_RCVLOWAT):
+        tracked = tracked_by(self)
+        tracked.model.lowat = True
+        adjust(self, tracked)
+    return result
+
+
+def _asks(args: tuple[Any, ...], option: int) -> bool:
+    return integer(args[0]) == _SOL_SOCKET and integer(args[1]) == option
 
 
 def close(self: Socket) -> None:
     """The logical close; with `makefile` objects open nothing is closed yet."""
-    if self._io_refs > 0 and not self._closed:  # type: ignore[attr-defined]
-        tracked, now = tracked_by(self), clock()
-        finished(tracked, CLOSE, "deferred", now, now, 0, 0, False, _getframe(1))
-        _plain_close(self)
-    elif type(self)._real_close is real_close:  # type: ignore[attr-defined]
-        self._closed = True  # type: ignore[attr-defined]
-        _end(self, _getframe(1))
-    else:
-        _plain_close(self)
+    if is_socket(self) and self._io_refs > 0 and not self._closed:  # type: ignore[attr-defined]
+        Ongoing(tracked_by(self), CLOSE, _getframe(1)).ok(outcome="deferred")
+    _plain_close(self)
 
 
-def real_close(self: Socket, *args: Any) -> None:
+def real_close(self: Socket, *args: Any, **named: Any) -> Any:
     """The real close: the descriptor goes back to the kernel."""
-    _end(self, _getframe(1), *args)
-
-
-def _end(self: Socket, frame: Any, *args: Any) -> None:
-    tracked = tracked_by(self)
+    if not is_socket(self):
+        return _plain_real_close(self, *args, **named)
     again = _fileno(self) < 0
-    begin = clock()
+    tracked = tracked_by(self)
+    call = Ongoing(tracked, CLOSE, _getframe(1))
     try:
-        _plain_real_close(self, *args)
+        _plain_real_close(self, *args, **named)
     except BaseException as error:
-        failed(tracked, CLOSE, error, begin, clock(), 0, False, frame)
+        call.failed(error)
         raise
-    end = clock()
-    if again:
-        put(tracked, CLOSE, begin, end, frame)
+    if again or not tracked.open:
+        call.ok()
     else:
-        released(tracked, CLOSE, begin, end, frame)
+        released(tracked, call)
+    return None
 
 
-def detach(self: Socket) -> int:
-    tracked, frame, begin = tracked_by(self), _getframe(1), clock()
+def detach(self: Socket) -> Any:
+    if not is_socket(self):
+        return _plain["detach"](self)
     adapt()
-    row = tracked.row
-    descriptor: int = _plain["detach"](self)
-    if descriptor >= 0 and any(_fileno(other) == descriptor for other in objects(tracked)):
+    tracked = tracked_by(self)
+    gives_away(self, tracked)
+    call = Ongoing(tracked, NUMBER["detach"], _getframe(1))
+    descriptor = _plain["detach"](self)
+    if descriptor < 0 or not tracked.open:
+        call.ok()
+        return descriptor
+    model, row = tracked.model, call.row
+    tracked.open = False
+    twin = holders.get(descriptor)
+    if twin is not None and twin is not tracked and twin.model is model and twin.open:
         # ssl makes its own object on the same descriptor: that one goes on with the model.
-        part(self)
-        finished(tracked, NUMBER["detach"], "deferred", begin, clock(), 0, 0, False, frame)
-    elif descriptor >= 0:
-        finished(tracked, NUMBER["detach"], "ok", begin, clock(), 0, 0, False, frame)
-        unclaimed[descriptor] = tracked, row
+        call.ok(outcome="deferred")
+        return descriptor
+    model.descriptors -= 1
+    if model.descriptors > 0:
+        call.ok(outcome="deferred")
+    else:
+        call.ok()
+    unclaimed[descriptor] = model, row
     return descriptor
 
 
-def dup(self: Socket) -> Socket:
-    tracked = tracked_by(self)
-    me.expected = tracked
+def dup(self: Socket) -> Any:
+    if not is_socket(self):
+        return _plain["dup"](self)
+    me.expected = tracked_by(self).model
     try:
-        twin: Socket = _plain["dup"](self)
+        return _plain["dup"](self)
     finally:
         me.expected = None
-    return twin
 
 
 def moded(name: str) -> Method:
     """`settimeout` or `setblocking`, followed."""
-    original = _plain[name]
+    plain = _plain[name]
 
-    def change(self: Socket, value: Any, /) -> None:
-        original(self, value)
+    def change(self: Socket, *args: Any, **named: Any) -> Any:
+        result = plain(self, *args, **named)
         adjust(self, tracked_by(self))
+        return result
 
     return change
 
@@ -376,6 +435,7 @@ METHODS_TRACED: dict[str, Method] = {
     "recvmsg_into": message_receiver("recvmsg_into"),
     "shutdown": shutdown,
     "getsockopt": getsockopt,
+    "setsockopt": setsockopt,
     "close": close,
     "_real_close": real_close,
     "detach": detach,
@@ -386,7 +446,4 @@ METHODS_TRACED: dict[str, Method] = {
 """Attribute of `socket.socket` -> what stands in its place while it is traced."""
 
 for _name, _method in METHODS_TRACED.items():
-    _original = _stdlib.socket.__dict__.get(_name) or getattr(_base, _name)
-    _method.__name__ = _original.__name__
-    _method.__qualname__ = _original.__qualname__
-    _method.__doc__ = _original.__doc__
+    like(_method, _original(_name))

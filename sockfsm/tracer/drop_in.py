@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 from sockfsm.tracer import session as _session
 from sockfsm.tracer.block import folder_for
-from sockfsm.tracer.sockets import tracked_by
+from sockfsm.tracer.calls import ACCEPTING
+from sockfsm.tracer.sockets import numbers_of, tracked_by
 
 if TYPE_CHECKING:
     from sockfsm.trace.events import Call
@@ -41,7 +42,17 @@ class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
     @property
     def history(self) -> tuple[Call, ...]:
         """The calls on this socket so far."""
-        return _session.history(tracked_by(self).number)
+        return _session.history(tracked_by(self).model.number)
+
+
+def _accept(self: socket) -> tuple[socket, Any]:
+    """`socket.accept`, with data sockets of this class."""
+    descriptor, address = self._accept()  # type: ignore[attr-defined]
+    data = socket(*numbers_of(self), fileno=descriptor)
+    # As in the standard library: a timeout of the listening socket is not inherited.
+    if _stdlib.getdefaulttimeout() is None and self.gettimeout():
+        data.setblocking(True)
+    return data, address
 
 
 def state(sock: _stdlib.socket) -> str:
@@ -49,7 +60,7 @@ def state(sock: _stdlib.socket) -> str:
     return tracked_by(sock).row.state
 
 
-# What `accept` makes.
-socket.data_class = socket  # type: ignore[attr-defined]
+socket.accept_plainly = _accept  # type: ignore[attr-defined]
+ACCEPTING.append(_accept.__code__)
 _session.session.drop_in = socket
 _session.dress("observe")

@@ -2,23 +2,33 @@
 
 from __future__ import annotations
 
-import errno
 import os
+import socket as _stdlib
 from collections.abc import Callable
 from functools import cache
+from importlib import import_module
 from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
+from sockfsm.model.errnos import errno_number
+from sockfsm.model.kinds import KINDS, flat_of
+from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
+from sockfsm.tracer.buffers import integer
 from sockfsm.tracer.calls import SHUTDOWN
-from sockfsm.tracer.recorder import clock, log, me, site_of
-from sockfsm.tracer.rows import Tracked, head
-from sockfsm.tracer.sockets import tracked_by
+from sockfsm.tracer.flags import flags_of
+from sockfsm.tracer.likeness import like
+from sockfsm.tracer.places import site_of
+from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.rows import Row, head
+from sockfsm.tracer.sockets import is_socket, tracked_by
+from sockfsm.tracer.witness import shows
 
 if TYPE_CHECKING:
     from sockfsm.trace.events import Call
 
 Method = Callable[..., Any]
+_FASTOPEN = int(getattr(_stdlib, "MSG_FASTOPEN", 0))
 
 _GUARDED = {
     name: NUMBER[name]
@@ -66,17 +76,16 @@ def _class_for(number: int) -> type[IllegalCall]:
     return type("IllegalCall", (IllegalCall, native), {"__module__": __name__})
 
 
-def illegal(tracked: Tracked, method: int, refusal: str, history: tuple[Call, ...]) -> IllegalCall:
+def illegal(row: Row, method: int, refusal: str, history: tuple[Call, ...]) -> IllegalCall:
     """The exception for `method` on this socket, with the words that teach."""
     from sockfsm.model.teach import meant
 
-    row = tracked.row
     call = METHODS[method][1]
     compiled = row.kind.compiled
     assert compiled is not None
     legal = compiled.legal(row.state)
     rule = row.rule(method)
-    number = getattr(errno, refusal)
+    number = errno_number(refusal)
     why = rule.why if rule is not None else "this stricter machine has no such transition."
     lines = [
         f"{METHODS[method][0]}() is illegal in state {row.state} ({row.kind.name}): "
@@ -100,29 +109,53 @@ def _line(call: Call) -> str:
 
 
 def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]]) -> Method:
-    """`method`, asked for only when the machine takes the call."""
+    """`method`, which runs only if the machine allows it.
 
-    def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        tracked = tracked_by(self)
-        number = SHUTDOWN.get(args[0], 0) if name == "shutdown" and args else _GUARDED.get(name, 0)
-        refusal = tracked.row.refusal(number) if number else ""
-        if refusal:
-            row, now = tracked.row, clock()
-            site = site_of(_getframe(1))
-            bits = head(row, row, number, refusal) | ENFORCED
-            log.write(now, now, bits, tracked.number, site, me.number, 0, 0)
-            raise illegal(tracked, number, refusal, history(tracked.number))
-        return method(self, *args, **kwargs)
+    What the kernel takes is never stopped: where it does not itself show why it would refuse, it is
+    asked, and its refusal is explained in the same words.
+    """
 
-    call.__name__, call.__qualname__ = method.__name__, method.__qualname__
-    call.__doc__ = method.__doc__
-    return call
+    def call(self: Any, *args: Any, **named: Any) -> Any:
+        tracked = tracked_by(self) if is_socket(self) else None
+        number = SHUTDOWN.get(integer(args[0]), 0) if args and name == "shutdown" else _of(name)
+        row = tracked.row if tracked is not None else None
+        refusal = row.refusal(number) if row is not None and number else ""
+        if tracked is None or row is None or not refusal:
+            return method(self, *args, **named)
+        if flags_of(number, args, named) & _FASTOPEN or not _certain(self, row, number, refusal):
+            try:
+                return method(self, *args, **named)
+            except OSError as error:
+                if error.errno != errno_number(refusal):
+                    raise
+            raise illegal(row, number, refusal, history(tracked.model.number))
+        now, site = Clocks.monotonic(), site_of(_getframe(1))
+        bits = head(row, row, number, refusal) | ENFORCED
+        log.write(now, now, bits, tracked.model.number, site, me.number, 0, 0)
+        if name == "connect_ex":
+            return errno_number(refusal)  # it tells errors by its result
+        raise illegal(row, number, refusal, history(tracked.model.number))
+
+    return like(call, method)
+
+
+def _of(name: str) -> int:
+    return _GUARDED.get(name, 0)
+
+
+def _certain(sock: Any, row: Row, number: int, refusal: str) -> bool:
+    """Whether the call would be refused: by the user's own stricter machine, or as the kernel shows."""
+    return refusal == "EPERM" or shows(sock, row.state, number, refusal)
 
 
 def enforced(
     methods: dict[str, Method], history: Callable[[int], tuple[Call, ...]]
 ) -> dict[str, Method]:
     """The traced methods, those that can be refused behind a guard."""
+    # What explains a refusal, loaded now: later it may be out of reach.
+    import_module("sockfsm.model.teach")
+    for kind in KINDS:
+        flat_of(kind)
     return {
         name: guarded(name, method, history) if name in _GUARDED or name == "shutdown" else method
         for name, method in methods.items()

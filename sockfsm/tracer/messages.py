@@ -10,13 +10,17 @@ from sys import _getframe
 from typing import Any
 
 from sockfsm.record.layout import NUMBER
-from sockfsm.tracer.finish import failed, finished
-from sockfsm.tracer.recorder import begin_wait, clock, end_wait, packed
-from sockfsm.tracer.sockets import blocks, ready, tracked_by
-from sockfsm.tracer.transfer import Socket, buffer_size, ends
+from sockfsm.tracer.addresses import noted
+from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
+from sockfsm.tracer.flags import flags_of, waits_by, words_of
+from sockfsm.tracer.likeness import like
+from sockfsm.tracer.ongoing import Ongoing
+from sockfsm.tracer.sockets import is_socket, is_stream, tracked_by, will_wait
 
 Method = Callable[..., Any]
+Socket = _stdlib.socket
 _base = _socket.socket
+_NOWHERE = (0, 0, 0)
 _sendfile: Any = _stdlib.socket._sendfile_use_sendfile  # type: ignore[attr-defined]
 
 
@@ -24,98 +28,89 @@ def message_sender(name: str) -> Method:
     """The traced `sendto` or `sendmsg`."""
     method, original = NUMBER[name], getattr(_base, name)
 
-    def send(self: Socket, *args: Any) -> Any:
-        tracked, frame, waited = tracked_by(self), _getframe(1), False
+    def send(self: Socket, *args: Any, **named: Any) -> Any:
+        if not is_socket(self):
+            return original(self, *args, **named)
         size, address = _outgoing(name, args)
-        begin = clock()
-        if blocks(tracked) and not ready(self, POLLOUT):
-            waited = True
-            begin_wait(tracked, method, size, frame)
+        call = Ongoing(tracked_by(self), method, _getframe(1), size)
+        flags = flags_of(method, args)
+        words = words_of(flags, size, address)
+        if waits_by(flags) and will_wait(call, self, POLLOUT):
+            call.waits()
         try:
-            done = original(self, *args)
+            done = original(self, *args, **named)
         except BaseException as error:
-            end = clock()
-            failed(tracked, method, error, begin, end, size, waited, frame, _noted(address))
+            call.failed(error, noted(address), words)
             raise
-        finally:
-            if waited:
-                end_wait()
-        finished(tracked, method, "ok", begin, clock(), size, done, waited, frame, _noted(address))
+        call.ok(done, noted(address), words=words)
         return done
 
-    return send
+    return like(send, original)
 
 
 def _outgoing(name: str, args: tuple[Any, ...]) -> tuple[int, Any]:
-    """(bytes, address) of the arguments of sendto or sendmsg; nonsense is the call's own to refuse."""
+    """(bytes, address) of the arguments of sendto or sendmsg."""
+    if not args:
+        return UNKNOWN, None
     if name == "sendto":
-        return buffer_size(args[0]) if args else 0, args[-1] if len(args) > 1 else None
-    buffers = args[0] if args and isinstance(args[0], (list, tuple)) else ()
-    return sum(map(buffer_size, buffers)), args[3] if len(args) > 3 else None
-
-
-def _noted(address: Any) -> tuple[int, int, int]:
-    """A datagram's address always as a note: `done` has its length."""
-    if not address:
-        return 0, 0, 0
-    return packed((address,) if isinstance(address, tuple) else address)
+        return octets(args[0]), args[-1] if len(args) > 1 else None
+    return all_octets(args[0]), args[3] if len(args) > 3 else None
 
 
 def message_receiver(name: str) -> Method:
     """The traced `recvfrom`, `recvfrom_into`, `recvmsg` or `recvmsg_into`."""
     method, original = NUMBER[name], getattr(_base, name)
 
-    def receive(self: Socket, *args: Any, **kwargs: Any) -> Any:
-        tracked, frame, waited = tracked_by(self), _getframe(1), False
-        size = _incoming(args[0] if args else kwargs.get("buffer"), args[1:2])
-        begin = clock()
-        if blocks(tracked) and not ready(self, POLLIN):
-            waited = True
-            begin_wait(tracked, method, size, frame)
+    def receive(self: Socket, *args: Any, **named: Any) -> Any:
+        if not is_socket(self):
+            return original(self, *args, **named)
+        size = _incoming(args[0] if args else named.get("buffer"), args[1:2])
+        call = Ongoing(tracked_by(self), method, _getframe(1), size)
+        flags = flags_of(method, args, named)
+        words = words_of(flags, size)
+        if waits_by(flags) and will_wait(call, self, POLLIN):
+            call.waits()
         try:
-            result = original(self, *args, **kwargs)
+            result = original(self, *args, **named)
         except BaseException as error:
-            failed(tracked, method, error, begin, clock(), size, waited, frame)
+            call.failed(error, words=words)
             raise
-        finally:
-            if waited:
-                end_wait()
-        end = clock()
-        done = result[0] if isinstance(result[0], int) else len(result[0])
-        outcome = "ok" if done or not size or not ends(self) else "eof"
-        address = result[-1] or None
-        finished(tracked, method, outcome, begin, end, size, done, waited, frame, _noted(address))
+        first = result[0]
+        done = first if type(first) is int else len(first)
+        outcome = "ok" if done or not size or not is_stream(self) else "eof"
+        call.ok(done, noted(result[-1]), outcome, words)
         return result
 
-    return receive
+    return like(receive, original)
 
 
 def _incoming(first: Any, second: tuple[Any, ...]) -> int:
     """Room for how many bytes: the first argument is a size, a buffer or a list of buffers."""
-    if isinstance(first, int):
-        return max(first, 0)
-    if isinstance(first, (list, tuple)):
-        return sum(map(buffer_size, first))
-    if second and isinstance(second[0], int) and second[0] > 0:
-        return second[0]
-    return buffer_size(first)
+    if (size := integer(first)) != UNKNOWN:
+        return size
+    if type(first) is list or type(first) is tuple:
+        return all_octets(first)
+    if second and (wanted := integer(second[0])) > 0:
+        return wanted
+    return octets(first)
 
 
-def sendfile(self: Socket, file: Any, offset: int = 0, count: int | None = None) -> int:
+def sendfile(self: Socket, file: Any, offset: Any = 0, count: Any = None) -> Any:
     """`socket._sendfile_use_sendfile`; where it gives up, `send` is used and traced."""
-    tracked, frame, waited = tracked_by(self), _getframe(1), False
-    method, begin = NUMBER["sendfile"], clock()
-    if blocks(tracked) and not ready(self, POLLOUT):
-        waited = True
-        begin_wait(tracked, method, count or 0, frame)
+    call = Ongoing(tracked_by(self), NUMBER["sendfile"], _getframe(1), integer(count))
+    if will_wait(call, self, POLLOUT):
+        call.waits()
     try:
-        done: int = _sendfile(self, file, offset, count)
+        done = _sendfile(self, file, offset, count)
     except BaseException as error:
-        if type(error).__name__ != "_GiveupOnSendfile":
-            failed(tracked, method, error, begin, clock(), count or 0, waited, frame)
+        if type(error).__name__ == "_GiveupOnSendfile":
+            call.went_on()  # no call of the program's: there is no record of it
+        else:
+            call.failed(error)
         raise
-    finally:
-        if waited:
-            end_wait()
-    finished(tracked, method, "ok", begin, clock(), count or done, done, waited, frame)
+    call.asked = max(call.asked, 0) or done
+    call.ok(done)
     return done
+
+
+like(sendfile, _sendfile)

@@ -6,26 +6,34 @@ import os
 import socket as _stdlib
 import stat
 from sys import _getframe
+from types import FrameType
 from typing import Any
 
+from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
-from sockfsm.tracer.finish import outcome_of
-from sockfsm.tracer.recorder import clock, log, me, packed, site_of, waiting
-from sockfsm.tracer.rows import Tracked, head, step, unmodelled
+from sockfsm.tracer.addresses import packed
+from sockfsm.tracer.likeness import like
+from sockfsm.tracer.ongoing import outcome_of, waiting
+from sockfsm.tracer.places import site_of
+from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.rows import head, step, unmodelled
 from sockfsm.tracer.sockets import paths
 
 _getaddrinfo = _stdlib.getaddrinfo
 _unlink = os.unlink
 _remove = os.remove
 _lstat = os.lstat
+_fsencode, _fsdecode = os.fsencode, os.fsdecode
+_is_a_socket = stat.S_ISSOCK
 
 
 def getaddrinfo(
-    host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
+    host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
 ) -> Any:
     method, row = NUMBER["getaddrinfo"], unmodelled().initial
-    begin, site = clock(), site_of(_getframe(1))
-    waiting[me.number] = None, method, begin, site
+    begin, site, thread = Clocks.monotonic(), site_of(_getframe(1)), me.number
+    held = waiting.get(thread)
+    waiting[thread] = None, method, begin, site
     outcome, count = "raised", 0
     try:
         results = _getaddrinfo(host, port, family, type, proto, flags)
@@ -35,32 +43,43 @@ def getaddrinfo(
         outcome = outcome_of(error, "resolve")[0]
         raise
     finally:
-        end = clock()
-        waiting.pop(me.number, None)
-        form, _, place = packed((str(host), str(port), "resolve"))
-        log.write(
-            begin, end, head(row, row, method, outcome) | form, 0, site, me.number, 0, place | count
-        )
+        end = Clocks.monotonic()
+        if held is None:
+            waiting.pop(thread, None)
+        else:
+            waiting[thread] = held
+        form, _, place = packed((_text(host), _text(port), "resolve"))
+        bits = head(row, row, method, outcome) | form
+        log.write(begin, end, bits, 0, site, thread, 0, place | count)
     return results
 
 
-def unlink(path: Any, *, dir_fd: int | None = None) -> None:
-    _removed(_unlink, path, dir_fd)
+def _text(value: Any) -> Any:
+    """A host or a port as the trace shows it: as it was given, a number as text."""
+    if type(value) is bytes:
+        return value.decode("latin-1")
+    return str(value) if type(value) is int or value is None else value
 
 
-def remove(path: Any, *, dir_fd: int | None = None) -> None:
-    _removed(_remove, path, dir_fd)
+def unlink(*args: Any, **named: Any) -> None:
+    return _removed(_unlink, args, named)
 
 
-def _removed(original: Any, path: Any, dir_fd: int | None) -> None:
-    """Remove `path`; logged when it is a socket's."""
-    begin, frame = clock(), _getframe(2)
-    ours = dir_fd is None and _is_socket(path)
+def remove(*args: Any, **named: Any) -> None:
+    return _removed(_remove, args, named)
+
+
+def _removed(original: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+    """Remove a path; logged when it is a socket's."""
+    path, begin = _plain_path(args, named), Clocks.monotonic()
+    if path is None:
+        original(*args, **named)
+        return
+    frame, ours = _getframe(2), _is_socket(path)
     try:
-        original(path, dir_fd=dir_fd)
+        original(*args, **named)
     except FileNotFoundError:
-        if dir_fd is None:
-            me.missing = os.fsdecode(path), begin, clock(), site_of(frame)
+        me.missing = path, begin, Clocks.monotonic(), site_of(frame)
         raise
     except OSError as error:
         if ours:
@@ -70,28 +89,55 @@ def _removed(original: Any, path: Any, dir_fd: int | None) -> None:
         _log(path, "ok", begin, frame)
 
 
-def _is_socket(path: Any) -> bool:
+def _plain_path(args: tuple[Any, ...], named: dict[str, Any]) -> str | None:
+    """The path that is to be removed; None where only the program's own code could tell it."""
+    if named.get("dir_fd") is not None or len(args) > 1:
+        return None
+    path = args[0] if args else named.get("path")
+    if type(path).__module__.partition(".")[0] == "pathlib":
+        path = str(path)
+    return _fsdecode(path) if type(path) is str or type(path) is bytes else None
+
+
+def _is_socket(path: str) -> bool:
     try:
-        return stat.S_ISSOCK(_lstat(path).st_mode)
-    except (OSError, TypeError, ValueError):
+        return _is_a_socket(_lstat(path).st_mode)
+    except (OSError, ValueError):
         return False  # absent, or no path at all: the call itself says so
 
 
-def _log(path: Any, outcome: str, begin: int, frame: Any) -> None:
-    end, method = clock(), NUMBER["unlink"]
-    owner: Tracked | None = paths.pop(os.fsencode(path), None) if outcome == "ok" else None
+def _log(path: str, outcome: str, begin: int, frame: FrameType) -> None:
+    end, method, owner = Clocks.monotonic(), NUMBER["unlink"], None
+    if outcome == "ok":
+        owner = paths.pop(_fsencode(path), None)
     if owner is not None:
-        bits, number = step(owner, method, outcome), owner.number
+        row, number = owner.row, owner.number
+        bits, owner.row = step(row, method, outcome, "", owner)
     else:
-        row = unmodelled().initial
-        bits, number = head(row, row, method, outcome), 0
-    form, _, place = packed(os.fsdecode(path))
+        row, number = unmodelled().initial, 0
+        bits = head(row, row, method, outcome)
+    form, _, place = packed(path)
     log.write(begin, end, bits | form, number, site_of(frame), me.number, 0, place)
 
 
 FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (
-    (_stdlib, "getaddrinfo", getaddrinfo),
-    (os, "unlink", unlink),
-    (os, "remove", remove),
+    (_stdlib, "getaddrinfo", like(getaddrinfo, _getaddrinfo)),
+    (os, "unlink", like(unlink, _unlink)),
+    (os, "remove", like(remove, _remove)),
 )
 """(module, attribute, what stands in its place while a process is traced)."""
+
+_SETS = (os.supports_dir_fd, os.supports_follow_symlinks, os.supports_fd, os.supports_effective_ids)
+
+
+def claim_support(original: Any, function: Any) -> None:
+    """Let `function` have what `os` says that `original` can: shutil looks there."""
+    for known in _SETS:
+        if original in known:
+            known.add(function)
+
+
+def drop_support(function: Any) -> None:
+    """Take it back."""
+    for known in _SETS:
+        known.discard(function)

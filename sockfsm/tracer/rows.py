@@ -30,13 +30,17 @@ from sockfsm.record.layout import (
 )
 
 if TYPE_CHECKING:
+    from socket import socket
+    from weakref import ref
+
     from sockfsm.model.compiled import Compiled
     from sockfsm.model.executed import SocketMachine
     from sockfsm.model.rules import Rule
 
 Entry = tuple[int, "Row"]
-Key = int | tuple[int, str]
+Key = int | tuple[int, str, str]
 UNMODELLED = "-"
+GONE = frozenset({"CLOSED", "CLOSED_PATH_LEFT", "DETACHED", "EXITED"})
 _CODES = {
     "ok": OK,
     "eof": EOF,
@@ -54,15 +58,20 @@ def _word(method: int) -> str:
 
 
 class Row(dict[Key, Entry]):
-    """One state of one kind. Key: a method's number for `ok`, else (number, outcome)."""
+    """One state of one kind.
 
-    __slots__ = ("begun", "index", "kind", "state")
+    Key: (a method's number, outcome, variant), or the number alone for an `ok` that is the same in all
+    variants. gone: the descriptor is closed or given away.
+    """
+
+    __slots__ = ("begun", "gone", "index", "kind", "state")
 
     def __init__(self, kind: Kind, state: str, index: int) -> None:
         super().__init__()
         self.kind = kind
         self.state = state
         self.index = index
+        self.gone = state in GONE
         self.begun: dict[int, int] = {}
 
     def refusal(self, method: int) -> str:
@@ -87,34 +96,32 @@ class Kind:
         self.states = compiled.states if compiled else (UNMODELLED,)
         self.rows = {state: Row(self, state, i) for i, state in enumerate(self.states)}
         self.initial = self.rows[compiled.initial if compiled else UNMODELLED]
+        self.closed = self.rows.get("CLOSED", self.initial)
 
     def row(self, *states: str) -> Row:
         """The row of the first of `states` that this kind has."""
         return next((self.rows[s] for s in states if s in self.rows), self.initial)
 
 
-class Tracked:
-    """The model beside one socket: what `transitions` calls the model object, and its log identity.
+class Model:
+    """The model of one kernel socket: what `transitions` calls the model object, and its log identity.
 
-    first_try: MSG_DONTWAIT where the socket blocks, so that a call that has to wait is told from
-    one that has not; 0 where it never waits, -1 where it has a timeout. descriptors: how many
-    `dup`s share it.
+    descriptors: how many `dup`s share the socket. cookie: the kernel's number for it, 0 until it was
+    asked for, -1 where the kernel does not say. waiters: the threads that are blocked in a call on it.
+    closing: its last descriptor was closed while a thread was, and so the kernel still holds it.
+    lowat: SO_RCVLOWAT was set, so that trying without waiting would take less than a blocking call.
     """
 
-    __slots__ = ("descriptors", "first_try", "number", "row")
+    __slots__ = ("closing", "cookie", "descriptors", "lowat", "number", "row", "waiters")
 
     def __init__(self, number: int, row: Row) -> None:
         self.number = number
         self.row = row
-        self.first_try = 0
-        self.descriptors = 1
-
-    @property
-    def mode(self) -> str:
-        """How its calls wait: `blocking`, `timeout` or `nonblocking`."""
-        if self.first_try < 0:
-            return "timeout"
-        return "blocking" if self.first_try else "nonblocking"
+        self.descriptors = 0
+        self.cookie = 0
+        self.waiters: set[int] | None = None
+        self.closing = False
+        self.lowat = False
 
     @property
     def state(self) -> str:
@@ -126,36 +133,85 @@ class Tracked:
         self.row = self.row.kind.rows[name]
 
 
-def step(tracked: Tracked, method: int, outcome: str, variant: str = "") -> int:
-    """Move `tracked` by one outcome of `method` and give the head word of its record.
+class Tracked:
+    """One socket object of the program. The objects that `dup` made share a model.
 
-    variant: see `model.variants.VARIANTS`; without it the blocking mode.
+    first_try: MSG_DONTWAIT where the object blocks, so that a call that has to wait is told from one
+    that has not; 0 where it never waits, -1 where it has a timeout or must not be tried so. open:
+    whether it holds a descriptor.
     """
-    variant = variant or tracked.mode
-    row = tracked.row
-    key: Key = method if outcome == "ok" else (method, outcome)
+
+    __slots__ = ("first_try", "grave", "mode", "model", "open")
+
+    def __init__(self, model: Model) -> None:
+        self.model = model
+        self.first_try = 0
+        self.mode = "nonblocking"
+        """How its calls wait: `blocking`, `timeout` or `nonblocking`."""
+        self.open = True
+        self.grave: ref[socket] | None = None
+
+    def sock(self) -> socket | None:
+        """The socket object, while it lives."""
+        return self.grave() if self.grave is not None else None
+
+    @property
+    def row(self) -> Row:
+        """Where a call on this object begins. What it closed is closed, though a twin lives on."""
+        row = self.model.row
+        return row if self.open or row.gone else row.kind.closed
+
+
+def step(
+    row: Row, method: int, outcome: str, variant: str, model: Model | None = None
+) -> tuple[int, Row]:
+    """The head word of a record, and the row after it, for one outcome of `method` in `row`.
+
+    variant: words of `model.variants.VARIANTS`, the blocking mode first. model: on which callbacks and
+    conditions of a machine of the user's are run.
+    """
+    key = (method, outcome, variant)
     entry = row.get(key)
-    if entry is None:
-        compiled, word = row.kind.compiled, METHODS[method][1]
-        trigger = compiled.trigger(row.state, word, outcome, variant) if compiled else ""
-        if outcome in ("raised", "deferred") or compiled is None:
-            entry = row[key] = head(row, row, method, outcome), row
-        elif compiled.observed(row.state, trigger):
-            # Never kept in the row: callbacks and conditions have to run each time.
-            explained = compiled.run(tracked, trigger)
-            marks = 0 if explained else UNEXPLAINED
-            return head(row, tracked.row, method, outcome) | marks | judged(row, method)
-        else:
-            target = compiled.step(row.state, word, outcome, variant)
-            if target is None:
-                entry = head(row, row, method, outcome) | UNEXPLAINED | judged(row, method), row
-            else:
-                after = row.kind.rows[target]
-                entry = head(row, after, method, outcome) | judged(row, method), after
-            if not compiled.varies(row.state, word, outcome):
-                row[key] = entry
-    tracked.row = entry[1]
-    return entry[0]
+    if entry is not None:
+        return entry
+    compiled, word = row.kind.compiled, METHODS[method][1]
+    if compiled is None or outcome in ("raised", "deferred"):
+        entry = row[key] = head(row, row, method, outcome), row
+        return entry
+    trigger = compiled.trigger(row.state, word, outcome, variant)
+    # What is observed is never kept in the row: callbacks and conditions have to run each time.
+    observed = compiled.observed(row.state, trigger)
+    if model is not None and observed:
+        marks = 0 if compiled.run(model, trigger) else UNEXPLAINED
+        return head(row, model.row, method, outcome) | marks | judged(row, method), model.row
+    target = compiled.step(row.state, word, outcome, variant)
+    marks = judged(row, method) | (UNEXPLAINED if target is None else 0)
+    after = row if target is None else row.kind.rows[target]
+    entry = head(row, after, method, outcome) | marks, after
+    if observed:
+        return entry
+    row[key] = entry
+    if outcome == "ok" and not compiled.varies(row.state, word, outcome):
+        row[method] = entry
+    return entry
+
+
+def advance(tracked: Tracked, row: Row, method: int, outcome: str, words: str = "") -> int:
+    """Judge one outcome of a call that began in `row`, move the model, and give the head word.
+
+    words: what is known of the call beside the blocking mode, see `model.variants.VARIANTS`.
+    """
+    model = tracked.model
+    variant = f"{tracked.mode} {words}" if words else tracked.mode
+    now = model.row
+    # Another call may have moved the socket while this one ran, and this one have ended after that.
+    overlapped = now is not row and not now.gone and not row.gone
+    if overlapped and not step(now, method, outcome, variant)[0] & UNEXPLAINED:
+        row = now
+    bits, after = step(row, method, outcome, variant, model if model.row is row else None)
+    if after is not row and model.row is row:
+        model.row = after
+    return bits
 
 
 def judged(row: Row, method: int) -> int:

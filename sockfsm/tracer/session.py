@@ -10,16 +10,17 @@ import os
 import socket as _stdlib
 import sys
 from collections.abc import Iterable, Mapping
-from time import monotonic_ns
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS
+from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.record.writer import clock_pair
-from sockfsm.tracer import adapters, outside, recorder, sockets
+from sockfsm.tracer import adapters, addresses, outside, places, recorder, sockets
 from sockfsm.tracer.calls import METHODS_TRACED
 from sockfsm.tracer.enforce import enforced
+from sockfsm.tracer.ongoing import waiting
 from sockfsm.tracer.recorder import log
 from sockfsm.tracer.rows import step
 from sockfsm.tracer.sinks import Sink, feed
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
     from sockfsm.trace.trace import Trace
     from sockfsm.wire.capture import Capture
 
+# The program may put a class of its own in its place.
+_Socket = _stdlib.socket
 MODES = ("observe", "enforce")
 
 
@@ -42,7 +45,7 @@ class _Session:
         self.installed = False
         self.capture: Capture | None = None
         self.sinks: list[Sink] = []
-        self.originals: list[tuple[Any, str, Any]] = []
+        self.originals: list[tuple[Any, str, Any, Any]] = []
         self.pid = 0
         self.drop_in: type | None = None
         self._trace: Trace | None = None
@@ -96,6 +99,7 @@ def start(
     except OSError as error:
         raise UsageError(f"{folder}: cannot write a trace there: {error.strerror}") from None
     session.folder = folder
+    sockets.prepare()
 
 
 def check(mode: str) -> None:
@@ -124,8 +128,8 @@ def end() -> None:
 
 def _open(folder: str, inherit: tuple[str, int]) -> None:
     """Begin this process's log in `folder`."""
-    recorder.sites.clear()
-    recorder.addresses.clear()
+    places.forget()
+    addresses.forget()
     pid = os.getpid()
     number = 0
     while os.path.exists(name := os.path.join(folder, f"{pid}-{number}.calls")):
@@ -145,15 +149,16 @@ def _open(folder: str, inherit: tuple[str, int]) -> None:
             "methods": METHODS,
         }
     )
-    for thread, (ident, known) in recorder.threads.items():
+    for thread in list(recorder.threads):
+        ident, known = recorder.threads.get(thread, (0, ""))
         log.note({"thread": thread, "ident": ident, "name": known})
-    for found in sockets.kinds.values():
-        sockets.note_kind(found)
+    for name in list(sockets.kinds):
+        sockets.note_kind(sockets.kinds[name])
 
 
 def stop() -> None:
     """End the log. Sockets that are still open stay so, untraced."""
-    log.note({"ended": monotonic_ns()})
+    log.note({"ended": Clocks.monotonic()})
     log.listen(None)
     log.close()
     session.trace = None
@@ -167,7 +172,7 @@ def _child() -> None:
         return
     folder = session.folder
     parent, born = os.path.basename(log.path), sockets.number()
-    recorder.waiting.clear()
+    waiting.clear()
     recorder.threads.clear()
     session.capture = None
     if session._trace is not None and session._trace.keep is not None:
@@ -191,11 +196,14 @@ def _exit() -> None:
     """The program ends: what is still open is closed by the kernel."""
     if not session.folder or session.pid != os.getpid():
         return
-    now = recorder.clock()
-    for tracked in set(sockets.records.values()):
-        if tracked.row.state not in ("CLOSED", "CLOSED_PATH_LEFT", "DETACHED"):
-            bits = step(tracked, NUMBER["exit"], "ok")
-            log.write(now, now, bits, tracked.number, 0, recorder.me.number, 0, 0)
+    now = Clocks.monotonic()
+    for key in list(sockets.records):
+        tracked = sockets.records.get(key)
+        if tracked is None or tracked.model.row.gone:
+            continue
+        model = tracked.model
+        bits, model.row = step(model.row, NUMBER["exit"], "ok", "", model)
+        log.write(now, now, bits, model.number, 0, recorder.me.number, 0, 0)
     end()
 
 
@@ -208,10 +216,11 @@ def patch() -> None:
     if session.mode == "enforce":
         methods = enforced(METHODS_TRACED, history)
     for name, method in methods.items():
-        session.originals.append((_stdlib.socket, name, _stdlib.socket.__dict__.get(name)))
-        setattr(_stdlib.socket, name, method)
+        session.originals.append((_Socket, name, _Socket.__dict__.get(name), method))
+        setattr(_Socket, name, method)
     for module, name, function in outside.FUNCTIONS:
-        session.originals.append((module, name, getattr(module, name)))
+        session.originals.append((module, name, getattr(module, name), function))
+        outside.claim_support(getattr(module, name), function)
         setattr(module, name, function)
     adapters.adapt()
 
@@ -219,11 +228,15 @@ def patch() -> None:
 def unpatch() -> None:
     """Give everybody their own methods back."""
     adapters.restore()
-    for owner, name, original in reversed(session.originals):
+    for owner, name, original, ours in reversed(session.originals):
+        if vars(owner).get(name) is not ours:
+            continue  # somebody has put another one there since, and will take it away
         if original is None:
             delattr(owner, name)
         else:
             setattr(owner, name, original)
+    for _, _, function in outside.FUNCTIONS:
+        outside.drop_support(function)
     session.originals.clear()
 
 

@@ -1,6 +1,8 @@
 """The traced sockets of this process: their birth, their identity across `detach` and `dup`, their end.
 
-A socket is found by `id`, never held: a weak reference tells when it is gone.
+A socket is found by `id`, never held: a weak reference tells when it is gone. Any of this can be
+interrupted by the garbage collector, a signal handler or another thread that does the same, so no
+table is walked and each step on one is a single operation.
 """
 
 from __future__ import annotations
@@ -15,11 +17,14 @@ from types import FrameType
 from typing import TYPE_CHECKING
 from weakref import ref
 
-from sockfsm.model.kinds import KINDS, kind_of
+from sockfsm.model.kinds import KINDS, OTHER, kind_of
+from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, MOST, NUMBER
-from sockfsm.tracer.finish import finished, put
-from sockfsm.tracer.recorder import clock, log, me, site_of
-from sockfsm.tracer.rows import Kind, Row, Tracked, compile_kind, head
+from sockfsm.tracer.addresses import shown
+from sockfsm.tracer.ongoing import Ongoing, waiting
+from sockfsm.tracer.places import site_of
+from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step
 
 _family = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
@@ -29,21 +34,34 @@ _fileno = _socket.socket.fileno
 _getsockopt = _socket.socket.getsockopt
 _getsockname = _socket.socket.getsockname
 _getpeername = _socket.socket.getpeername
+_poll = select.poll
+_mro = type.__dict__["__mro__"].__get__
+_id = id
 _DONTWAIT = int(getattr(_stdlib, "MSG_DONTWAIT", 0))
 _COOKIE = 57  # SO_COOKIE, socket(7) does not know it: a number that the kernel never uses twice
+_RCVLOWAT = _stdlib.SO_RCVLOWAT
+_STREAM = int(_stdlib.SOCK_STREAM)
 
 if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
 
 records: dict[int, Tracked] = {}
-"""id(socket object) -> its model. Two objects share one after `dup`."""
-unclaimed: dict[int, tuple[Tracked, Row]] = {}
-"""descriptor -> (model, its row) of one that `detach` took from its socket object."""
-paths: dict[object, Tracked] = {}
-"""UNIX path -> who bound it last."""
+"""id(socket object) -> what is known of it"""
+holders: dict[int, Tracked] = {}
+"""descriptor -> the socket object that was last seen with it"""
+unclaimed: dict[int, tuple[Model, Row]] = {}
+"""descriptor -> (model, its row) of one that `detach` took from its socket object"""
+paths: dict[object, Model] = {}
+"""UNIX path -> who bound it last"""
 kinds: dict[str, Kind] = {}
+_MOST_PATHS = 10_000
+UNBORN = 0
+"""The number of a data socket that accept() has not returned yet."""
 _kind_of: dict[tuple[int, int, int], tuple[Kind, int, int]] = {}
-_graves: dict[int, _Grave] = {}
+_cookies: dict[int, Model] = {}
+"""the kernel's number for a socket -> its model, of those whose number was asked for"""
+_unasked: dict[int, Tracked] = {}
+"""id(socket object) -> the same, of those whose number was not asked for yet"""
 _numbers = itertools.count(1)
 _machines: dict[str, SocketMachine] = {}
 
@@ -64,8 +82,22 @@ def reset(machines: Mapping[str, SocketMachine] | None = None) -> None:
     """
     global _numbers, _machines
     _numbers, _machines = itertools.count(1), dict(machines or {})
-    for table in (records, unclaimed, paths, kinds, _kind_of, _graves):
+    for table in (records, holders, unclaimed, paths, kinds, _kind_of, _cookies, _unasked, waiting):
         table.clear()
+
+
+def prepare() -> None:
+    """Compile every kind now: later the program may have taken away what that needs."""
+    for name in (*KINDS, OTHER):
+        _kind(name)
+
+
+def _kind(name: str) -> Kind:
+    found = kinds.get(name)
+    if found is None:
+        found = kinds[name] = compile_kind(name, _machines.get(name))
+        note_kind(found)
+    return found
 
 
 def number() -> int:
@@ -74,20 +106,15 @@ def number() -> int:
 
 
 def kind(family: int, type_: int, proto: int) -> tuple[Kind, int, int]:
-    """The kind of a socket, its rows compiled and its states noted when first met.
-
-    With it, `asked` of a birth's record, and `done` without the descriptor.
-    """
+    """The kind of a socket; with it, `asked` of a birth's record, and `done` without the descriptor."""
     key = family, type_, proto
     known = _kind_of.get(key)
     if known is None:
-        name = kind_of(family, type_, proto)
-        found = kinds.get(name)
-        if found is None:
-            found = kinds[name] = compile_kind(name, _machines.get(name))
-            note_kind(found)
+        found = _kind(kind_of(family, type_, proto))
         asked = family & 0xFF | (type_ & 0xF) << 8 | found.number << 16
-        known = _kind_of[key] = found, asked, (proto & 0xFFFF) << 32
+        known = found, asked, (proto & 0xFFFF) << 32
+        if len(_kind_of) < 1000:
+            _kind_of[key] = known
     return known
 
 
@@ -96,15 +123,30 @@ def note_kind(found: Kind) -> None:
     log.note({"kind": found.number, "name": found.name, "states": found.states})
 
 
+def is_socket(value: object) -> bool:
+    """Whether a traced method can be about this object; its class is asked, not the object."""
+    return _socket.socket in _mro(type(value))
+
+
 def adjust(sock: _stdlib.socket, tracked: Tracked) -> None:
-    """Follow the socket's blocking mode."""
+    """Follow the socket object's blocking mode."""
     timeout = _timeout(sock)
-    tracked.first_try = _DONTWAIT if timeout is None else -1 if timeout else 0
+    if timeout is None:
+        tracked.mode = "blocking"
+        tracked.first_try = -1 if tracked.model.lowat else _DONTWAIT
+    else:
+        tracked.mode = "timeout" if timeout else "nonblocking"
+        tracked.first_try = -1 if timeout else 0
 
 
 def numbers_of(sock: _stdlib.socket) -> tuple[int, int, int]:
     """(family, type, protocol) as plain integers, which `socket.family` is not."""
     return _family(sock), _type(sock), _proto(sock)
+
+
+def is_stream(sock: _stdlib.socket) -> bool:
+    """Whether its bytes have no borders, so that receiving nothing means the end."""
+    return bool(_type(sock) & 0xF == _STREAM)
 
 
 def described(sock: _stdlib.socket) -> tuple[Kind, int, int]:
@@ -113,41 +155,54 @@ def described(sock: _stdlib.socket) -> tuple[Kind, int, int]:
     return found, asked, done | _fileno(sock) & MOST
 
 
-def register(sock: _stdlib.socket, tracked: Tracked) -> None:
-    """Let `tracked` stand for this socket object until the object is gone."""
-    key = id(sock)
-    records[key] = tracked
-    grave = _graves[key] = _Grave(sock, _collected)
-    grave.key = key
+def register(sock: _stdlib.socket, model: Model) -> Tracked:
+    """Let `model` stand for this socket object until the object is gone."""
+    key, descriptor = _id(sock), _fileno(sock)
+    tracked = Tracked(model)
+    # Before it can be found: from then on another thread may use it.
     adjust(sock, tracked)
-
-
-def part(sock: _stdlib.socket) -> None:
-    """`sock` holds its descriptor no more; another object that shares the model does."""
-    records.pop(id(sock), None)
-    _graves.pop(id(sock), None)
+    grave = tracked.grave = _Grave(sock, _collected)
+    grave.key = key
+    if descriptor >= 0:
+        before = holders.get(descriptor)
+        if before is None or before.model is not model or not before.open:
+            model.descriptors += 1
+        holders[descriptor] = tracked
+        if model.cookie == 0:
+            _unasked[key] = tracked
+    else:
+        tracked.open = False
+    records[key] = tracked
+    return tracked
 
 
 def _collected(grave: ref[_stdlib.socket]) -> None:
     assert isinstance(grave, _Grave)
-    if _graves.get(grave.key) is not grave:
+    tracked = records.get(grave.key)
+    if tracked is None or tracked.grave is not grave:
         return
-    del _graves[grave.key]
-    tracked = records.pop(grave.key)
-    if tracked.row.state not in ("CLOSED", "CLOSED_PATH_LEFT", "DETACHED", "EXITED"):
-        now = clock()
-        released(tracked, NUMBER["collected"], now, now)
+    del records[grave.key]
+    _unasked.pop(grave.key, None)
+    if tracked.open and tracked.model.number != UNBORN:
+        # Python closes the descriptor of a socket object that nobody holds any more.
+        released(tracked, Ongoing(tracked, NUMBER["collected"], None))
 
 
-def released(
-    tracked: Tracked, method: int, begin: int, end: int, frame: FrameType | None = None
-) -> None:
-    """One descriptor of the socket is closed; the last one closes the socket."""
-    tracked.descriptors -= 1
-    if tracked.descriptors <= 0:
-        put(tracked, method, begin, end, frame)
+def released(tracked: Tracked, call: Ongoing) -> None:
+    """The socket object closed its descriptor; the last one that is closed closes the socket."""
+    model = tracked.model
+    tracked.open = False
+    model.descriptors -= 1
+    if model.descriptors > 0:
+        call.ok(outcome="deferred")
+    elif model.waiters:
+        # The kernel holds the socket until the last call that is blocked on it has ended.
+        model.closing = True
+        call.ok(outcome="deferred")
     else:
-        finished(tracked, method, "deferred", begin, end, 0, 0, False, frame)
+        call.ok()
+    if model.descriptors <= 0:
+        _cookies.pop(model.cookie, None)
 
 
 def born(
@@ -158,47 +213,46 @@ def born(
     row = found.initial
     if me.resolved and METHODS[method][1] == "create":
         row = found.row("RESOLVED")
-    tracked = Tracked(number(), row)
-    put(tracked, method, begin, end, frame, asked, done)
-    register(sock, tracked)
+    model = Model(number(), row)
+    tracked = register(sock, model)
+    bits, model.row = step(row, method, "ok", "", model)
+    log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
     return tracked
 
 
 def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -> None:
     """A socket object was made for a descriptor that exists: find out whose it is."""
     if me.expected is not None:
-        _share(sock, me.expected, "dup", begin, end, frame)
+        _share(sock, me.expected, NUMBER["dup"], begin, end, frame)
         return
-    found = unclaimed.pop(_fileno(sock), None)
-    if found is None:
-        name = _BIRTHS.get(frame.f_code, "adopt") if frame else "adopt"
-        if name == "socketpair" and described(sock)[0].name in KINDS:
-            born(sock, NUMBER[name], begin, end, frame)
-        else:
-            adopt(sock, NUMBER[name], begin, end, frame)
+    descriptor = _fileno(sock)
+    detached = unclaimed.pop(descriptor, None)
+    if detached is not None and detached[0].cookie == _cookie(sock):
+        model, row = detached
+        before = model.row
+        if before.gone:
+            model.row = row
+        register(sock, model)
+        bits = head(before, model.row, NUMBER["adopt"], "ok")
+        _, asked, done = described(sock)
+        log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
         return
-    tracked, row = found
-    before, tracked.row = tracked.row, row
-    _, asked, done = described(sock)
-    bits = head(before, row, NUMBER["adopt"], "ok")
-    log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
-    register(sock, tracked)
+    name = _BIRTHS.get(frame.f_code, "adopt") if frame else "adopt"
+    if name == "socketpair" and described(sock)[0].name in KINDS:
+        born(sock, NUMBER[name], begin, end, frame)
+    else:
+        adopt(sock, NUMBER[name], begin, end, frame)
 
 
 def _share(
-    sock: _stdlib.socket,
-    tracked: Tracked,
-    name: str,
-    begin: int,
-    end: int,
-    frame: FrameType | None,
-) -> None:
-    if all(_fileno(other) != _fileno(sock) for other in objects(tracked)):
-        tracked.descriptors += 1
-    bits = head(tracked.row, tracked.row, NUMBER[name], "ok")
+    sock: _stdlib.socket, model: Model, method: int, begin: int, end: int, frame: FrameType | None
+) -> Tracked:
+    """Another socket object on a socket that is known."""
+    tracked = register(sock, model)
+    bits = head(model.row, model.row, method, "ok")
     _, asked, done = described(sock)
-    log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
-    register(sock, tracked)
+    log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
+    return tracked
 
 
 def adopt(
@@ -209,18 +263,22 @@ def adopt(
     frame: FrameType | None = None,
 ) -> Tracked:
     """A socket that was made out of our sight. Its state is read off by calls that change nothing."""
-    begin, end = begin or clock(), end or clock()
+    begin, end = begin or Clocks.monotonic(), end or Clocks.monotonic()
     frame = frame or sys._getframe(2)
-    twin = _twin(sock)
+    cookie = _cookie(sock)
+    twin = _known(cookie, _fileno(sock))
     if twin is not None:
-        _share(sock, twin, METHODS[method][0], begin, end, frame)
-        return twin
+        return _share(sock, twin, method, begin, end, frame)
     found, asked, done = described(sock)
-    tracked = Tracked(number(), found.row(*_situation(sock)))
-    bits = head(found.initial, tracked.row, method, "ok")
-    register(sock, tracked)
-    log.write(begin, end, bits, tracked.number, site_of(frame), me.number, asked, done)
-    note_names(sock, tracked)
+    model = Model(number(), found.row(*situation(sock)))
+    model.cookie = cookie
+    model.lowat = (_ask(_getsockopt, sock, _stdlib.SOL_SOCKET, _RCVLOWAT) or 1) != 1
+    tracked = register(sock, model)
+    if cookie > 0:
+        _cookies[cookie] = model
+    bits = head(found.initial, model.row, method, "ok")
+    log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
+    note_names(sock, model)
     return tracked
 
 
@@ -231,21 +289,49 @@ def _ask(question: Callable[..., object], *arguments: object) -> object:
         return None  # the refusal is the answer: not connected, not open
 
 
-def _twin(sock: _stdlib.socket) -> Tracked | None:
-    """The model of another socket object on the same kernel socket."""
+def _cookie(sock: _stdlib.socket) -> int:
+    """The kernel's own number of a socket, -1 where it does not say."""
     cookie = _ask(_getsockopt, sock, _stdlib.SOL_SOCKET, _COOKIE, 8)
-    if cookie is None:
+    return int.from_bytes(cookie, sys.byteorder) if isinstance(cookie, bytes) else -1
+
+
+def _known(cookie: int, descriptor: int) -> Model | None:
+    """The model of a kernel socket that another object holds as well."""
+    if cookie <= 0:
         return None
-    for key, grave in list(_graves.items()):
-        other = grave()
-        if other is None or other is sock or key not in records:
-            continue
-        if _ask(_getsockopt, other, _stdlib.SOL_SOCKET, _COOKIE, 8) == cookie:
-            return records[key]
-    return None
+    holder = holders.get(descriptor)
+    # Most often the other object has the same descriptor. Each of the others is asked once in its life.
+    if holder is not None and _asked(holder) == cookie:
+        return holder.model
+    while cookie not in _cookies:
+        try:
+            _asked(_unasked.popitem()[1])
+        except KeyError:
+            return None
+    return _cookies[cookie]
 
 
-def _situation(sock: _stdlib.socket) -> tuple[str, ...]:
+def _asked(tracked: Tracked) -> int:
+    """The cookie of a socket object's socket, 0 when the object has none any more."""
+    sock, model = tracked.sock(), tracked.model
+    if sock is None or not tracked.open:
+        return 0
+    # Not what was found before: the descriptor may be another socket's by now.
+    cookie = _cookie(sock)
+    if not model.cookie:
+        model.cookie = cookie
+        if cookie > 0:
+            _cookies[cookie] = model
+    return cookie if cookie == model.cookie else 0
+
+
+def gives_away(sock: _stdlib.socket, tracked: Tracked) -> None:
+    """Before `detach`: ask what tells the socket from another one that gets the same descriptor."""
+    if not tracked.model.cookie:
+        tracked.model.cookie = _cookie(sock)
+
+
+def situation(sock: _stdlib.socket) -> tuple[str, ...]:
     """The likely states of an unknown socket, best first."""
     if _fileno(sock) < 0:
         return ("CLOSED",)
@@ -258,35 +344,49 @@ def _situation(sock: _stdlib.socket) -> tuple[str, ...]:
     return ("BOUND", "CREATED") if bound else ("CREATED",)
 
 
-def objects(tracked: Tracked) -> Iterator[_stdlib.socket]:
+def objects(model: Model) -> Iterator[_stdlib.socket]:
     """The living socket objects of a model."""
-    for key, grave in list(_graves.items()):
-        if records.get(key) is tracked and (sock := grave()) is not None:
+    for key in list(records):
+        tracked = records.get(key)
+        if tracked is not None and tracked.model is model and (sock := tracked.sock()) is not None:
             yield sock
 
 
-def note_names(sock: _stdlib.socket, tracked: Tracked) -> None:
+def note_path(path: object, model: Model) -> None:
+    """Remember who made a UNIX path."""
+    if len(paths) >= _MOST_PATHS:
+        paths.clear()
+    paths[path] = model
+
+
+def note_names(sock: _stdlib.socket, model: Model) -> None:
     """Write down both names of a socket."""
     local, remote = _ask(_getsockname, sock), _ask(_getpeername, sock)
-    log.note({"socket": tracked.number, "local": local or None, "remote": remote or None})
+    log.note({"socket": model.number, "local": shown(local), "remote": shown(remote)})
 
 
 def ready(sock: _stdlib.socket, event: int) -> bool:
     """Whether a call that needs `event` (POLLIN, POLLOUT) would go on at once."""
-    poll = select.poll()
+    poll = _poll()
     try:
         poll.register(_fileno(sock), event)
+        return bool(poll.poll(0))
     except (ValueError, OSError):
         return True  # closed: the call itself says so
-    return bool(poll.poll(0))
 
 
 def tracked_by(sock: _stdlib.socket) -> Tracked:
-    """The model of a socket, adopted if need be."""
-    tracked = records.get(id(sock))
+    """What is known of a socket object, adopted if need be."""
+    tracked = records.get(_id(sock))
     return adopt(sock) if tracked is None else tracked
 
 
-def blocks(tracked: Tracked) -> bool:
-    """Whether its calls wait, for ever or until a timeout."""
-    return tracked.first_try != 0
+def will_wait(call: Ongoing, sock: _stdlib.socket, event: int) -> bool:
+    """Whether a call is about to block: it needs `event`, and the kernel does not refuse it at once."""
+    tracked = call.tracked
+    if tracked.mode == "nonblocking" or (
+        # With a timeout Python waits before it asks.
+        tracked.mode == "blocking" and call.row.refusal(call.method)
+    ):
+        return False
+    return not ready(sock, event)

@@ -1,9 +1,10 @@
 """send, sendall, recv and recv_into: the calls where every nanosecond counts.
 
 Each tries first with MSG_DONTWAIT where the socket blocks. What cannot be had at once is a wait, and
-only then the blocking call is made. The straight path does nothing else than the log needs: one
-lookup of the socket, of its next row and of the caller's place, two clocks and one packed record.
-Its end is written out in each of them: calling a function for it would cost a tenth of the whole.
+only then the blocking call is made. The fast path takes plain arguments that succeed at once and leave
+the state as it is; it does nothing else than the log needs: one lookup of the socket, of its row and of
+the caller's place, two clocks and one packed record. It is written out in each of them: calling a
+function for it would cost a tenth of the whole. Everything else goes through `Ongoing`.
 """
 
 from __future__ import annotations
@@ -11,304 +12,297 @@ from __future__ import annotations
 import _socket
 import socket as _stdlib
 from collections.abc import Callable
+from resource import RUSAGE_THREAD, getrusage
 from select import POLLIN, POLLOUT
 from struct import error as StructError  # noqa: N812
 from sys import _getframe
+from types import FrameType
 from typing import Any
 
-from sockfsm.record.layout import CALL, MOST, NUMBER, WAITED
-from sockfsm.tracer.finish import failed, finished
-from sockfsm.tracer.recorder import (
-    STRIDE,
-    begin_wait,
-    clock,
-    end_wait,
-    log,
-    me,
-    site_of,
-    sites,
-    waiting,
-)
-from sockfsm.tracer.rows import Tracked, step
-from sockfsm.tracer.sockets import adopt, ready, records
+from sockfsm.record.clocks import Clocks
+from sockfsm.record.layout import CALL, NUMBER
+from sockfsm.tracer.buffers import UNKNOWN, integer, octets
+from sockfsm.tracer.flags import flags_of, waits_by, words_of
+from sockfsm.tracer.likeness import like
+from sockfsm.tracer.ongoing import Ongoing
+from sockfsm.tracer.places import STRIDE, sites
+from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.sockets import is_socket, is_stream, records, tracked_by, will_wait
 
 Socket = _stdlib.socket
-Sender = Callable[..., Any]
-_send = _socket.socket.send
-_pack = CALL.pack_into
+Method = Callable[..., Any]
+_NONE: Any = object()
 
 
-def sender(name: str) -> Sender:
+def given(first: Any, second: Any, rest: tuple[Any, ...]) -> tuple[Any, ...]:
+    """The positional arguments as the program gave them."""
+    if first is _NONE:
+        return ()
+    return (first, *rest) if second is _NONE else (first, second, *rest)
+
+
+def sender(name: str) -> Method:
     """The traced `send` or `sendall`."""
     method = NUMBER[name]
-    original = getattr(_socket.socket, name)
+    original, once = getattr(_socket.socket, name), _socket.socket.send
     whole = name == "sendall"
+    now, pack, octet, array, key_of = Clocks.monotonic, CALL.pack_into, bytes, bytearray, id
 
-    def send(self: Socket, data: Any, flags: int = 0, /) -> Any:
+    def send(
+        self: Socket, data: Any = _NONE, flags: Any = _NONE, /, *rest: Any, **named: Any
+    ) -> Any:
         try:
-            tracked = records[id(self)]
+            tracked = records[key_of(self)]
         except KeyError:
-            tracked = adopt(self)
-        if flags or tracked.first_try <= 0:
-            return plain_send(self, tracked, data, flags)
+            tracked = None
+        kind = type(data)
+        if (
+            tracked is None
+            or tracked.first_try <= 0
+            or flags is not _NONE
+            or named
+            or (kind is not octet and kind is not array)
+        ):
+            return slowly(self, given(data, flags, rest), named, _getframe(1))
+        model = tracked.model
+        row, size = model.row, len(data)
+        begin = now()
         try:
-            size = len(data)
-        except TypeError:
-            return plain_send(self, tracked, data, flags)
-        begin = clock()
-        try:
-            done = _send(self, data, tracked.first_try)
+            done = once(self, data, tracked.first_try)
         except BlockingIOError:
             done = -1
         except BaseException as error:
-            failed(tracked, method, error, begin, clock(), size, False, _getframe(1))
+            Ongoing(tracked, method, _getframe(1), size, begin, row).failed(error)
             raise
-        if done != size:
-            return rest(self, tracked, data, begin, done)
-        end = clock()
+        if done == size:
+            end = now()
+            frame = _getframe(1)
+            try:
+                head, after = row[method]
+                site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
+                if site and after is row and model.row is row:
+                    memory, slots = log.window
+                    number, thread = model.number, me.number
+                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
+                    return None if whole else done
+            except (KeyError, StopIteration, StructError):
+                pass  # not ready for the fast path: written below
+        call = Ongoing(tracked, method, _getframe(1), size, begin, row)
+        if done == size:
+            call.ok(done)
+            return None if whole else done
+        return go_on(self, call, data, done)
+
+    def slowly(self: Socket, args: tuple[Any, ...], named: Any, frame: FrameType) -> Any:
+        """Other arguments, another blocking mode, or a socket that nobody has met."""
+        if not is_socket(self):
+            return original(self, *args, **named)
+        tracked, size = tracked_by(self), octets(args[0]) if args else UNKNOWN
+        call = Ongoing(tracked, method, frame, size)
+        flags = flags_of(method, args, named)
+        words = words_of(flags, size)
+        if len(args) == 1 and not named and size >= 0 and tracked.first_try > 0:
+            try:
+                done = once(self, args[0], tracked.first_try)
+            except BlockingIOError:
+                done = -1
+            except BaseException as error:
+                call.failed(error)
+                raise
+            if done == size:
+                call.ok(done)
+                return None if whole else done
+            return go_on(self, call, args[0], done)
+        if waits_by(flags) and will_wait(call, self, POLLOUT):
+            call.waits()
+        # What does not fit at once is waited for inside the call: the kernel counts a thread's sleeps.
+        counts = whole and tracked.mode != "nonblocking" and not call.waited
+        sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if counts else 0
         try:
-            head, tracked.row = tracked.row[method]
-        except KeyError:
-            head = step(tracked, method, "ok")
-        frame = _getframe(1)
-        try:
-            site = sites[id(frame.f_code) + frame.f_lasti * STRIDE] or site_of(frame)
-        except KeyError:
-            site = site_of(frame)
-        memory, slots = log.window
-        number, thread = tracked.number, me.number
-        try:
-            _pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-        except (StopIteration, StructError):
-            log.write(begin, end, head, number, site, thread, min(size, MOST), done)
+            result = original(self, *args, **named)
+        except BaseException as error:
+            call.failed(error, words=words)
+            raise
+        if counts and getrusage(RUSAGE_THREAD).ru_nvcsw > sleeps:
+            call.waits()
+        call.ok(size if whole else result, words=words)
+        return result
+
+    def go_on(self: Socket, call: Ongoing, data: Any, done: int) -> Any:
+        """Nothing or only a part went out at once: send the rest as a blocking call does."""
+        call.waits()
+        done = max(done, 0)
+        with memoryview(data) as view, view.cast("B") as rest:
+            try:
+                done += original(self, rest[done:]) or 0
+            except OSError as raised:
+                # A blocking send that is cut short after a part tells of the part.
+                if whole or not done:
+                    call.failed(raised)
+                    raise
+            except BaseException as raised:
+                call.failed(raised)
+                raise
+            size = rest.nbytes
+        call.ok(size if whole else done)
         return None if whole else done
 
-    def plain_send(self: Socket, tracked: Tracked, data: Any, flags: int) -> Any:
-        """Unusual flags, a timeout, a socket that never blocks, or data without a length."""
-        frame, size, waited = _getframe(2), buffer_size(data), False
-        begin = clock()
-        if tracked.first_try < 0 and not ready(self, POLLOUT):
-            waited = True
-            begin_wait(tracked, method, size, frame)
-        try:
-            done = original(self, data, flags)
-        except BaseException as error:
-            failed(tracked, method, error, begin, clock(), size, waited, frame)
-            raise
-        finally:
-            if waited:
-                end_wait()
-        moved = size if whole else done
-        finished(tracked, method, "ok", begin, clock(), size, moved, waited, frame)
-        return done
-
-    def rest(self: Socket, tracked: Tracked, data: Any, begin: int, done: int) -> Any:
-        """Nothing or only a part went out at once: send the rest as a blocking call does."""
-        frame = _getframe(2)
-        with memoryview(data) as view, view.cast("B") as octets:
-            size = len(octets)
-            if done == size:
-                finished(tracked, method, "ok", begin, clock(), size, size, False, frame)
-                return None if whole else size
-            begin_wait(tracked, method, size, frame)
-            done = max(done, 0)
-            try:
-                more = original(self, octets[done:])
-            except BaseException as error:
-                # A blocking send that is cut short after a part tells of the part.
-                if whole or not done or not isinstance(error, OSError):
-                    failed(tracked, method, error, begin, clock(), size, True, frame)
-                    raise
-                more = 0
-            finally:
-                end_wait()
-        moved = size if whole else done + more
-        finished(tracked, method, "ok", begin, clock(), size, moved, True, frame)
-        return None if whole else moved
-
-    return send
+    return like(send, original)
 
 
-def buffer_size(data: Any) -> int:
-    """Bytes in a buffer; 0 for what is none, the call itself will say so."""
-    try:
-        with memoryview(data) as view:
-            return view.nbytes
-    except TypeError:
-        return 0
-
-
-def receiver() -> Callable[..., Any]:
+def receiver() -> Method:
     """The traced `recv`."""
     method = NUMBER["recv"]
     original = _socket.socket.recv
+    now, pack, whole, key_of = Clocks.monotonic, CALL.pack_into, int, id
 
-    def recv(self: Socket, size: int, flags: int = 0, /) -> Any:
+    def recv(
+        self: Socket, size: Any = _NONE, flags: Any = _NONE, /, *rest: Any, **named: Any
+    ) -> Any:
         try:
-            tracked = records[id(self)]
+            tracked = records[key_of(self)]
         except KeyError:
-            tracked = adopt(self)
-        if flags or tracked.first_try < 0:
-            return plain_receive(self, tracked, method, original, size, (size, flags))
-        begin = clock()
+            tracked = None
+        if (
+            tracked is None
+            or tracked.first_try < 0
+            or flags is not _NONE
+            or named
+            or type(size) is not whole
+            or size <= 0
+        ):
+            args = given(size, flags, rest)
+            return receive(self, method, original, args, named, _getframe(1), integer(size))
+        model = tracked.model
+        row = model.row
+        begin = now()
         try:
             data = original(self, size, tracked.first_try)
         except BlockingIOError as error:
             if not tracked.first_try:
-                failed(tracked, method, error, begin, clock(), size, False, _getframe(1))
+                Ongoing(tracked, method, _getframe(1), size, begin, row).failed(error)
                 raise
             data = None
         except BaseException as error:
-            asked = size if isinstance(size, int) else 0
-            failed(tracked, method, error, begin, clock(), asked, False, _getframe(1))
+            Ongoing(tracked, method, _getframe(1), size, begin, row).failed(error)
             raise
+        if data:
+            end = now()
+            frame = _getframe(1)
+            try:
+                head, after = row[method]
+                site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
+                if site and after is row and model.row is row:
+                    memory, slots = log.window
+                    number, thread, done = model.number, me.number, len(data)
+                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
+                    return data
+            except (KeyError, StopIteration, StructError):
+                pass  # not ready for the fast path: written below
+        call = Ongoing(tracked, method, _getframe(1), size, begin, row)
         if data is None:
-            return wait(self, tracked, method, original, begin, size, (size,))
-        done = len(data)
-        end = clock()
-        try:
-            if done:
-                head, tracked.row = tracked.row[method]
-            else:
-                head = step(tracked, method, "eof" if size and ends(self) else "ok")
-        except KeyError:
-            head = step(tracked, method, "ok")
-        frame = _getframe(1)
-        try:
-            site = sites[id(frame.f_code) + frame.f_lasti * STRIDE] or site_of(frame)
-        except KeyError:
-            site = site_of(frame)
-        memory, slots = log.window
-        number, thread = tracked.number, me.number
-        try:
-            _pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-        except (StopIteration, StructError):
-            log.write(begin, end, head, number, site, thread, min(size, MOST), done)
+            return wait(self, call, original, (size,))
+        received(self, call, len(data))
         return data
 
-    return recv
+    return like(recv, original)
 
 
-def filler() -> Callable[..., Any]:
+def filler() -> Method:
     """The traced `recv_into`; `makefile` reads by it."""
     method = NUMBER["recv_into"]
     original = _socket.socket.recv_into
+    now, pack, view, array, key_of = Clocks.monotonic, CALL.pack_into, memoryview, bytearray, id
 
-    def recv_into(self: Socket, buffer: Any, nbytes: int = 0, flags: int = 0) -> Any:
+    def recv_into(self: Socket, *args: Any, **named: Any) -> Any:
         try:
-            tracked = records[id(self)]
+            tracked = records[key_of(self)]
         except KeyError:
-            tracked = adopt(self)
-        if flags or tracked.first_try <= 0:
-            size = nbytes or buffer_size(buffer)
-            return plain_receive(self, tracked, method, original, size, (buffer, nbytes, flags))
-        begin = clock()
+            tracked = None
+        size = 0
+        if len(args) == 1 and not named:
+            (buffer,) = args
+            kind = type(buffer)
+            if kind is array:
+                size = len(buffer)
+            elif kind is view:
+                size = octets(buffer)
+        if tracked is None or tracked.first_try <= 0 or size <= 0:
+            size = octets(args[0]) if args else UNKNOWN
+            if len(args) > 1 and (wanted := integer(args[1])) > 0:
+                size = wanted
+            return receive(self, method, original, args, named, _getframe(1), size)
+        model = tracked.model
+        row = model.row
+        begin = now()
         try:
-            done = original(self, buffer, nbytes, tracked.first_try)
+            done = original(self, buffer, 0, tracked.first_try)
         except BlockingIOError:
             done = -1
         except BaseException as error:
-            failed(tracked, method, error, begin, clock(), 0, False, _getframe(1))
+            Ongoing(tracked, method, _getframe(1), size, begin, row).failed(error)
             raise
-        end = clock()
-        size = nbytes or buffer_size(buffer)
+        if done > 0:
+            end = now()
+            frame = _getframe(1)
+            try:
+                head, after = row[method]
+                site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
+                if site and after is row and model.row is row:
+                    memory, slots = log.window
+                    number, thread = model.number, me.number
+                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
+                    return done
+            except (KeyError, StopIteration, StructError):
+                pass  # not ready for the fast path: written below
+        call = Ongoing(tracked, method, _getframe(1), size, begin, row)
         if done < 0:
-            return wait(self, tracked, method, original, begin, size, (buffer, nbytes))
-        try:
-            if done:
-                head, tracked.row = tracked.row[method]
-            else:
-                head = step(tracked, method, "eof" if size and ends(self) else "ok")
-        except KeyError:
-            head = step(tracked, method, "ok")
-        frame = _getframe(1)
-        try:
-            site = sites[id(frame.f_code) + frame.f_lasti * STRIDE] or site_of(frame)
-        except KeyError:
-            site = site_of(frame)
-        memory, slots = log.window
-        number, thread = tracked.number, me.number
-        try:
-            _pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-        except (StopIteration, StructError):
-            log.write(begin, end, head, number, site, thread, min(size, MOST), done)
+            return wait(self, call, original, args)
+        received(self, call, done)
         return done
 
-    return recv_into
+    return like(recv_into, original)
 
 
-def wait(
+def receive(
     self: Socket,
-    tracked: Tracked,
     method: int,
-    original: Callable[..., Any],
-    begin: int,
+    original: Method,
+    args: tuple[Any, ...],
+    named: dict[str, Any],
+    frame: FrameType,
     size: int,
-    arguments: tuple[Any, ...],
 ) -> Any:
-    """Nothing had come at the first try: receive as a blocking call does.
-
-    Between waking up and returning lies what delays the program's answer: it is kept short.
-    """
-    frame = _getframe(2)
-    site = begin_wait(tracked, method, size, frame)
-    number, thread = tracked.number, me.number
+    """Receive with other arguments or in another mode: poll(2) is asked whether it has to wait."""
+    if not is_socket(self):
+        return original(self, *args, **named)
+    call = Ongoing(tracked_by(self), method, frame, size)
+    flags = flags_of(method, args, named)
+    words = words_of(flags, size)
+    if size and waits_by(flags) and will_wait(call, self, POLLIN):
+        call.waits()
     try:
-        result = original(self, *arguments)
+        result = original(self, *args, **named)
     except BaseException as error:
-        end_wait()
-        failed(tracked, method, error, begin, clock(), size, True, frame)
+        call.failed(error, words=words)
         raise
-    end = clock()
-    waiting.pop(thread, None)
-    done = result if isinstance(result, int) else len(result)
-    try:
-        if done:
-            head, tracked.row = tracked.row[method]
-        else:
-            head = step(tracked, method, "eof" if size and ends(self) else "ok")
-    except KeyError:
-        head = step(tracked, method, "ok")
-    memory, slots = log.window
-    try:
-        _pack(memory, next(slots), begin, end, head | WAITED, number, site, thread, size, done)
-    except (StopIteration, StructError):
-        log.write(begin, end, head | WAITED, number, site, thread, min(size, MOST), done)
+    received(self, call, result if type(result) is int else len(result), words)
     return result
 
 
-_type = _socket.socket.type.__get__
-_STREAM = int(_stdlib.SOCK_STREAM)
-
-
-def ends(sock: Socket) -> bool:
-    """Whether receiving nothing means the end: on streams; a datagram may be empty."""
-    return bool(_type(sock) & 0xF == _STREAM)
-
-
-def plain_receive(
-    self: Socket,
-    tracked: Tracked,
-    method: int,
-    original: Callable[..., Any],
-    size: int,
-    arguments: tuple[Any, ...],
-) -> Any:
-    """Unusual flags, or a timeout: whether it has to wait is asked with poll(2)."""
-    frame, waited = _getframe(2), False
-    begin = clock()
-    if tracked.first_try and not ready(self, POLLIN):
-        waited = True
-        begin_wait(tracked, method, size, frame)
+def wait(self: Socket, call: Ongoing, original: Method, args: tuple[Any, ...]) -> Any:
+    """Nothing had come at the first try: receive as a blocking call does."""
+    call.waits()
     try:
-        result = original(self, *arguments)
+        result = original(self, *args)
     except BaseException as error:
-        failed(tracked, method, error, begin, clock(), size, waited, frame)
+        call.failed(error)
         raise
-    finally:
-        if waited:
-            end_wait()
-    done = result if isinstance(result, int) else len(result)
-    outcome = "ok" if done or not size or not ends(self) else "eof"
-    finished(tracked, method, outcome, begin, clock(), size, done, waited, frame)
+    received(self, call, result if type(result) is int else len(result))
     return result
+
+
+def received(self: Socket, call: Ongoing, done: int, words: str = "") -> None:
+    """A receiving call gave `done` bytes. None, where some were asked for, are the end of a stream."""
+    end = not done and call.asked != 0 and is_stream(self)
+    call.ok(done, outcome="eof" if end else "ok", words=words)

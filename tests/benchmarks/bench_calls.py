@@ -25,7 +25,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import sockfsm
-from sockfsm.tracer.rows import Tracked, compile_kind, step
+from sockfsm.tracer.rows import Model, compile_kind, step
 
 CALLS = 4_000
 Methods = dict[str, Callable[..., Any]]
@@ -76,7 +76,7 @@ def naive() -> Methods:
     logger.setLevel(logging.INFO)
     logger.propagate = False
     logger.addHandler(logging.StreamHandler(open(os.devnull, "w")))  # noqa: SIM115
-    model = Tracked(0, compile_kind("unix-stream").rows["CONNECTED"])
+    model = Model(0, compile_kind("unix-stream").rows["CONNECTED"])
 
     def traced_send(self: Any, data: bytes, flags: int = 0) -> int:
         done = send(self, data, flags)
@@ -155,10 +155,10 @@ def added(rounds: int) -> None:
 def transition(rounds: int) -> None:
     """A transition by the compiled rows, against the trigger of `transitions`."""
     kind, machine = compile_kind("tcp"), sockfsm.machine("tcp")
-    model = Tracked(0, kind.rows["CONNECTED"])
+    model = Model(0, kind.rows["CONNECTED"])
     trigger = machine.events["send_ok"].trigger
     for _ in range(2):
-        step(model, 12, "ok")
+        step(kind.rows["CONNECTED"], 12, "ok", "")
     ours, theirs = [], []
     for _ in range(rounds):
         begin = time.perf_counter_ns()
@@ -215,11 +215,11 @@ def size() -> None:
     shutil.rmtree(folder)
     with traced():
         initial = compile_kind("other").initial
-        models: list[Tracked | None] = [None] * 1000
+        models: list[Model | None] = [None] * 1000
         tracemalloc.start()
         before = tracemalloc.get_traced_memory()[0]
         for number in range(len(models)):
-            models[number] = Tracked(number + 1000, initial)
+            models[number] = Model(number + 1000, initial)
         used = (tracemalloc.get_traced_memory()[0] - before) / len(models)
         tracemalloc.stop()
     print(f"model: {used:.0f} bytes a socket")

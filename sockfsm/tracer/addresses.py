@@ -1,0 +1,105 @@
+"""Addresses in the log. They are the program's objects: nothing of theirs is called to look at them."""
+
+from __future__ import annotations
+
+import itertools
+
+from sockfsm.record.layout import ADDRESS, INET, MOST, NOTED, inet
+from sockfsm.tracer.recorder import log
+
+Form = str | bytes | int | bool | None | tuple["Form", ...]
+
+_KEPT = 20_000
+_LONGEST = 512  # no address is longer: a host name has 255 bytes, a UNIX path 108
+_ITEMS = 8
+_HUGE = 1 << 63
+_NOTHING = (0, 0, 0)
+_type_name = type.__dict__["__name__"].__get__
+
+_numbers: dict[Form, int] = {}
+_next = itertools.count(1)
+
+
+def forget() -> None:
+    """Note every address anew when it is next met."""
+    _numbers.clear()
+
+
+def form_of(value: object, depth: int = 3) -> Form:
+    """`value` as plain data. An object of a class of the program's own is shown by the class's name."""
+    kind = type(value)
+    if value is None or kind is bool:
+        return value  # type: ignore[return-value]
+    if kind is str:
+        return value[:_LONGEST]  # type: ignore[index,no-any-return]
+    if kind is bytes or kind is bytearray:
+        return bytes(value[:_LONGEST])  # type: ignore[index]
+    if kind is int and -_HUGE < value < _HUGE:  # type: ignore[operator]
+        return value  # type: ignore[return-value]
+    if kind is tuple and depth:
+        return tuple(form_of(item, depth - 1) for item in value[:_ITEMS])  # type: ignore[index]
+    return f"<{_type_name(kind)}>"
+
+
+def packed(address: object, local: object = None) -> tuple[int, int, int]:
+    """An address for a record: (head bits, asked, done)."""
+    if address is None:
+        return _NOTHING
+    peer = _inet(address)
+    if peer >= 0:
+        if local is None:
+            return INET << ADDRESS, 0, peer
+        mine = _inet(local)
+        if mine >= 0:
+            return INET << ADDRESS, mine & MOST, peer | mine >> 32 << 48
+    form = form_of(address)
+    if type(local) is tuple:
+        form = form, form_of(local)
+    return NOTED << ADDRESS, 0, _number(form) << 32
+
+
+def noted(address: object) -> tuple[int, int, int]:
+    """A datagram's address, always as a note: `done` of its record has the datagram's length."""
+    if not address:
+        return _NOTHING
+    return packed((address,) if type(address) is tuple else address)
+
+
+def shown(address: object) -> object:
+    """An address as a note has it, None for an empty one."""
+    return _text(form_of(address)) if address else None
+
+
+def _inet(address: object) -> int:
+    """An IPv4 name in 48 bits, -1 for anything else."""
+    if type(address) is not tuple or len(address) != 2:
+        return -1
+    host, port = address
+    if type(host) is not str or type(port) is not int or not 0 <= port <= 0xFFFF:
+        return -1
+    try:
+        return inet(host, port)
+    except (OSError, ValueError):
+        return -1  # a host name, or what cannot be one
+
+
+def _number(form: Form) -> int:
+    number = _numbers.get(form)
+    if number is None:
+        if len(_numbers) >= _KEPT:
+            _numbers.clear()
+        number = _numbers[form] = next(_next) & MOST
+        if type(form) is bytes:
+            log.note({"abstract": number, "is": form.decode("latin-1")})
+        else:
+            log.note({"address": number, "is": _text(form)})
+    return number
+
+
+def _text(form: Form) -> object:
+    """The form as JSON has it."""
+    if type(form) is bytes:
+        return form.decode("utf-8", "backslashreplace")
+    if type(form) is tuple:
+        return [_text(item) for item in form]
+    return form
