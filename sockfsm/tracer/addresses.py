@@ -60,14 +60,15 @@ def packed(address: object, local: object = None) -> tuple[int, int, int]:
 
 def noted(address: object) -> tuple[int, int, int]:
     """A datagram's address, always as a note: `done` of its record has the datagram's length."""
-    if not address:
+    form = form_of(address)
+    if not form:
         return _NOTHING
-    return packed((address,) if type(address) is tuple else address)
+    return NOTED << ADDRESS, 0, _number((form,) if type(form) is tuple else form) << 32
 
 
 def shown(address: object) -> object:
     """An address as a note has it, None for an empty one."""
-    return _text(form_of(address)) if address else None
+    return _text(form_of(address)) or None
 
 
 def _inet(address: object) -> int:
