@@ -8,6 +8,7 @@ import sys
 def _trace() -> None:
     here = os.path.dirname(os.path.abspath(__file__))
     sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+    sys.path_importer_cache.pop(here, None)
     folder = os.environ.get("SOCKFSM_TRACE")
     if folder is None:
         return
@@ -26,14 +27,17 @@ def _trace() -> None:
 
 
 def _next() -> None:
+    """Make way for the user's own; where there is none, be as if there had been none at all."""
     ours = sys.modules.pop("sitecustomize", None)
     try:
         import sitecustomize  # noqa: F401 - the user's own
     except ImportError as error:
-        if error.name != "sitecustomize":
-            raise
         if ours is not None:
             sys.modules["sitecustomize"] = ours
+        if error.name != "sitecustomize":
+            raise
+        # `site` takes this for an answer, and a later import finds nothing either.
+        raise ImportError("No module named 'sitecustomize'", name="sitecustomize") from None
 
 
 _trace()

@@ -6,7 +6,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from select import POLLIN, POLLOUT
-from sys import _getframe
 from types import ModuleType
 from typing import Any
 
@@ -14,7 +13,7 @@ from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.likeness import like
 from sockfsm.tracer.ongoing import Ongoing
-from sockfsm.tracer.places import inside
+from sockfsm.tracer.places import caller, inside
 from sockfsm.tracer.rows import Tracked
 from sockfsm.tracer.sockets import ready, released, tracked_by, unclaimed
 
@@ -33,7 +32,7 @@ def _traced(
         if tracked is None:
             return original(self, *args, **kwargs)
         size = _size(args[0]) if args else 0
-        call = Ongoing(tracked, method, _getframe(1), size)
+        call = Ongoing(tracked, method, caller(), size)
         if tracked.mode != "nonblocking" and not _pending(self) and not _goes(self, event):
             call.waits()
         try:

@@ -13,7 +13,6 @@ from collections.abc import Callable
 from errno import EAGAIN
 from resource import RUSAGE_THREAD, getrusage
 from select import POLLIN
-from sys import _getframe
 from types import FrameType
 from typing import Any
 
@@ -26,7 +25,7 @@ from sockfsm.tracer.buffers import UNKNOWN, integer
 from sockfsm.tracer.likeness import like
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
 from sockfsm.tracer.ongoing import Ongoing, outcome_of
-from sockfsm.tracer.places import site_of
+from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, step
 from sockfsm.tracer.sockets import (
@@ -90,7 +89,7 @@ ACCEPTING = [_plain_accept.__code__]
 def init(
     self: Socket, family: Any = -1, type: Any = -1, proto: Any = -1, fileno: Any = None
 ) -> None:
-    begin, frame = Clocks.monotonic(), _getframe(1)
+    begin, frame = Clocks.monotonic(), caller()
     try:
         _plain_init(self, family, type, proto, fileno)
     except OSError as error:
@@ -118,7 +117,9 @@ def _in_accept(frame: FrameType | None) -> bool:
     return frame is not None and any(frame.f_code is code for code in ACCEPTING)
 
 
-def _stillborn(error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType) -> None:
+def _stillborn(
+    error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType | None
+) -> None:
     """The kernel gave no socket: log the refusal under a model that never gets an object."""
     family, type_, proto = map(integer, numbers)
     found, asked, _ = kind(
@@ -136,7 +137,7 @@ def bind(self: Socket, *args: Any, **named: Any) -> Any:
     if not is_socket(self):
         return plain(self, *args, **named)
     address = args[0] if args else None
-    call = Ongoing(tracked_by(self), NUMBER["bind"], _getframe(1))
+    call = Ongoing(tracked_by(self), NUMBER["bind"], caller())
     try:
         plain(self, *args, **named)
     except BaseException as error:
@@ -199,7 +200,7 @@ def listen(self: Socket, *args: Any, **named: Any) -> Any:
     if not is_socket(self):
         return plain(self, *args, **named)
     backlog = integer(args[0]) if args else 0
-    call = Ongoing(tracked_by(self), NUMBER["listen"], _getframe(1), backlog)
+    call = Ongoing(tracked_by(self), NUMBER["listen"], caller(), backlog)
     unbound = call.row.state == "CREATED"
     try:
         plain(self, *args, **named)
@@ -215,7 +216,7 @@ def listen(self: Socket, *args: Any, **named: Any) -> Any:
 def accept(self: Socket) -> Any:
     if not is_socket(self):
         return _plain_accept(self)
-    frame = _getframe(1)
+    frame = caller()
     call = Ongoing(tracked_by(self), ACCEPT, frame)
     if will_wait(call, self, POLLIN):
         call.waits()
@@ -235,7 +236,7 @@ def accept(self: Socket) -> Any:
     return result
 
 
-def _accepted(data: Socket, model: Model, end: int, frame: FrameType) -> None:
+def _accepted(data: Socket, model: Model, end: int, frame: FrameType | None) -> None:
     """The record of a data socket's birth."""
     model.number = number()
     found, asked, done = described(data)
@@ -251,7 +252,7 @@ def connector(name: str) -> Method:
         if not is_socket(self):
             return plain(self, *args, **named)
         address = args[0] if args else None
-        call = Ongoing(tracked_by(self), method, _getframe(1))
+        call = Ongoing(tracked_by(self), method, caller())
         may_wait = call.tracked.mode != "nonblocking" and not call.row.refusal(method)
         # Nothing tells in advance whether connect will wait: the kernel counts a thread's sleeps.
         sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if may_wait else 0
@@ -299,7 +300,7 @@ def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
     how = integer(args[0]) if len(args) == 1 else UNKNOWN
     if how not in SHUTDOWN or not is_socket(self):
         return plain(self, *args, **named)
-    call = Ongoing(tracked_by(self), SHUTDOWN[how], _getframe(1), how)
+    call = Ongoing(tracked_by(self), SHUTDOWN[how], caller(), how)
     try:
         plain(self, *args, **named)
     except BaseException as error:
@@ -313,7 +314,7 @@ def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     plain = _plain["getsockopt"]
     if len(args) != 2 or not _asks(args, _SO_ERROR) or not is_socket(self):
         return plain(self, *args, **named)
-    call = Ongoing(tracked_by(self), NUMBER["getsockopt(SO_ERROR)"], _getframe(1))
+    call = Ongoing(tracked_by(self), NUMBER["getsockopt(SO_ERROR)"], caller())
     try:
         value = plain(self, *args, **named)
     except BaseException as error:
@@ -343,7 +344,7 @@ def _asks(args: tuple[Any, ...], option: int) -> bool:
 def close(self: Socket) -> None:
     """The logical close; with `makefile` objects open nothing is closed yet."""
     if is_socket(self) and self._io_refs > 0 and not self._closed:  # type: ignore[attr-defined]
-        Ongoing(tracked_by(self), CLOSE, _getframe(1)).ok(outcome="deferred")
+        Ongoing(tracked_by(self), CLOSE, caller()).ok(outcome="deferred")
     _plain_close(self)
 
 
@@ -353,7 +354,7 @@ def real_close(self: Socket, *args: Any, **named: Any) -> Any:
         return _plain_real_close(self, *args, **named)
     again = _fileno(self) < 0
     tracked = tracked_by(self)
-    call = Ongoing(tracked, CLOSE, _getframe(1))
+    call = Ongoing(tracked, CLOSE, caller())
     try:
         _plain_real_close(self, *args, **named)
     except BaseException as error:
@@ -372,7 +373,7 @@ def detach(self: Socket) -> Any:
     adapt()
     tracked = tracked_by(self)
     gives_away(self, tracked)
-    call = Ongoing(tracked, NUMBER["detach"], _getframe(1))
+    call = Ongoing(tracked, NUMBER["detach"], caller())
     descriptor = _plain["detach"](self)
     if descriptor < 0 or not tracked.open:
         call.ok()

@@ -7,7 +7,6 @@ import socket as _stdlib
 from collections.abc import Callable
 from functools import cache
 from importlib import import_module
-from sys import _getframe
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.model.errnos import errno_number
@@ -18,7 +17,7 @@ from sockfsm.tracer.buffers import integer
 from sockfsm.tracer.calls import SHUTDOWN
 from sockfsm.tracer.flags import flags_of
 from sockfsm.tracer.likeness import like
-from sockfsm.tracer.places import site_of
+from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Row, head
 from sockfsm.tracer.sockets import is_socket, tracked_by
@@ -129,7 +128,7 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
                 if error.errno != errno_number(refusal):
                     raise
             raise illegal(row, number, refusal, history(tracked.model.number))
-        now, site = Clocks.monotonic(), site_of(_getframe(1))
+        now, site = Clocks.monotonic(), site_of(caller())
         bits = head(row, row, number, refusal) | ENFORCED
         log.write(now, now, bits, tracked.model.number, site, me.number, 0, 0)
         if name == "connect_ex":

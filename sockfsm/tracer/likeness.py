@@ -8,11 +8,12 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def like(function: F, original: Any) -> F:
-    """`function`, with the names and the text of `original`."""
+def like(function: F, original: Any, module: str = "socket") -> F:
+    """`function`, with the names and the text of `original`, which `module` has."""
     function.__name__ = original.__name__
     function.__qualname__ = original.__qualname__
     function.__doc__ = original.__doc__
-    # A method of a C class has no module of its own; its class is reached through this one.
-    function.__module__ = getattr(original, "__module__", None) or "socket"
+    # By these two pickle finds it again.
+    function.__module__ = module
+    function.__annotations__ = {}
     return function

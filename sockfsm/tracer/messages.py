@@ -6,7 +6,6 @@ import _socket
 import socket as _stdlib
 from collections.abc import Callable
 from select import POLLIN, POLLOUT
-from sys import _getframe
 from typing import Any
 
 from sockfsm.record.layout import NUMBER
@@ -15,6 +14,7 @@ from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.likeness import like
 from sockfsm.tracer.ongoing import Ongoing
+from sockfsm.tracer.places import caller
 from sockfsm.tracer.sockets import is_socket, is_stream, tracked_by, will_wait
 
 Method = Callable[..., Any]
@@ -32,7 +32,7 @@ def message_sender(name: str) -> Method:
         if not is_socket(self):
             return original(self, *args, **named)
         size, address = _outgoing(name, args)
-        call = Ongoing(tracked_by(self), method, _getframe(1), size)
+        call = Ongoing(tracked_by(self), method, caller(), size)
         flags = flags_of(method, args)
         words = words_of(flags, size, address)
         if waits_by(flags) and will_wait(call, self, POLLOUT):
@@ -65,7 +65,7 @@ def message_receiver(name: str) -> Method:
         if not is_socket(self):
             return original(self, *args, **named)
         size = _incoming(args[0] if args else named.get("buffer"), args[1:2])
-        call = Ongoing(tracked_by(self), method, _getframe(1), size)
+        call = Ongoing(tracked_by(self), method, caller(), size)
         flags = flags_of(method, args, named)
         words = words_of(flags, size)
         if waits_by(flags) and will_wait(call, self, POLLIN):
@@ -97,7 +97,7 @@ def _incoming(first: Any, second: tuple[Any, ...]) -> int:
 
 def sendfile(self: Socket, file: Any, offset: Any = 0, count: Any = None) -> Any:
     """`socket._sendfile_use_sendfile`; where it gives up, `send` is used and traced."""
-    call = Ongoing(tracked_by(self), NUMBER["sendfile"], _getframe(1), integer(count))
+    call = Ongoing(tracked_by(self), NUMBER["sendfile"], caller(), integer(count))
     if will_wait(call, self, POLLOUT):
         call.waits()
     try:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import socket as _stdlib
 import stat
-from sys import _getframe
 from types import FrameType
 from typing import Any
 
@@ -14,7 +13,7 @@ from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.likeness import like
 from sockfsm.tracer.ongoing import outcome_of, waiting
-from sockfsm.tracer.places import site_of
+from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import head, step, unmodelled
 from sockfsm.tracer.sockets import paths
@@ -31,7 +30,7 @@ def getaddrinfo(
     host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
 ) -> Any:
     method, row = NUMBER["getaddrinfo"], unmodelled().initial
-    begin, site, thread = Clocks.monotonic(), site_of(_getframe(1)), me.number
+    begin, site, thread = Clocks.monotonic(), site_of(caller()), me.number
     held = waiting.get(thread)
     waiting[thread] = None, method, begin, site
     outcome, count = "raised", 0
@@ -62,20 +61,22 @@ def _text(value: Any) -> Any:
 
 
 def unlink(*args: Any, **named: Any) -> None:
-    return _removed(_unlink, args, named)
+    return _removed(_unlink, args, named, caller())
 
 
 def remove(*args: Any, **named: Any) -> None:
-    return _removed(_remove, args, named)
+    return _removed(_remove, args, named, caller())
 
 
-def _removed(original: Any, args: tuple[Any, ...], named: dict[str, Any]) -> None:
+def _removed(
+    original: Any, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
+) -> None:
     """Remove a path; logged when it is a socket's."""
     path, begin = _plain_path(args, named), Clocks.monotonic()
     if path is None:
         original(*args, **named)
         return
-    frame, ours = _getframe(2), _is_socket(path)
+    ours = _is_socket(path)
     try:
         original(*args, **named)
     except FileNotFoundError:
@@ -106,7 +107,7 @@ def _is_socket(path: str) -> bool:
         return False  # absent, or no path at all: the call itself says so
 
 
-def _log(path: str, outcome: str, begin: int, frame: FrameType) -> None:
+def _log(path: str, outcome: str, begin: int, frame: FrameType | None) -> None:
     end, method, owner = Clocks.monotonic(), NUMBER["unlink"], None
     if outcome == "ok":
         owner = paths.pop(_fsencode(path), None)
@@ -122,8 +123,8 @@ def _log(path: str, outcome: str, begin: int, frame: FrameType) -> None:
 
 FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (
     (_stdlib, "getaddrinfo", like(getaddrinfo, _getaddrinfo)),
-    (os, "unlink", like(unlink, _unlink)),
-    (os, "remove", like(remove, _remove)),
+    (os, "unlink", like(unlink, _unlink, "os")),
+    (os, "remove", like(remove, _remove, "os")),
 )
 """(module, attribute, what stands in its place while a process is traced)."""
 

@@ -6,6 +6,7 @@ import itertools
 import os
 import socket as _stdlib
 import sys
+from sys import _getframe
 from types import CodeType, FrameType
 
 from sockfsm.tracer.recorder import log
@@ -31,6 +32,14 @@ _id = id
 def inside(*files: str) -> None:
     """Never name these source files as a caller: they wrap the socket for others."""
     _INSIDE.update(files)
+
+
+def caller() -> FrameType | None:
+    """The frame that called the caller of this; None where C did: an atexit function, a thread's."""
+    try:
+        return _getframe(2)
+    except ValueError:
+        return None
 
 
 def forget() -> None:

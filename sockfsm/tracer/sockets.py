@@ -22,7 +22,7 @@ from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, MOST, NUMBER
 from sockfsm.tracer.addresses import shown
 from sockfsm.tracer.ongoing import Ongoing, waiting
-from sockfsm.tracer.places import site_of
+from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step
 
@@ -264,7 +264,7 @@ def adopt(
 ) -> Tracked:
     """A socket that was made out of our sight. Its state is read off by calls that change nothing."""
     begin, end = begin or Clocks.monotonic(), end or Clocks.monotonic()
-    frame = frame or sys._getframe(2)
+    frame = frame or caller()
     cookie = _cookie(sock)
     twin = _known(cookie, _fileno(sock))
     if twin is not None:

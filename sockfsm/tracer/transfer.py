@@ -25,7 +25,7 @@ from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.likeness import like
 from sockfsm.tracer.ongoing import Ongoing
-from sockfsm.tracer.places import STRIDE, sites
+from sockfsm.tracer.places import STRIDE, caller, sites
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.sockets import is_socket, is_stream, records, tracked_by, will_wait
 
@@ -63,7 +63,7 @@ def sender(name: str) -> Method:
             or named
             or (kind is not octet and kind is not array)
         ):
-            return slowly(self, given(data, flags, rest), named, _getframe(1))
+            return slowly(self, given(data, flags, rest), named, caller())
         model = tracked.model
         row, size = model.row, len(data)
         begin = now()
@@ -72,12 +72,12 @@ def sender(name: str) -> Method:
         except BlockingIOError:
             done = -1
         except BaseException as error:
-            Ongoing(tracked, method, _getframe(1), size, begin, row).failed(error)
+            Ongoing(tracked, method, caller(), size, begin, row).failed(error)
             raise
         if done == size:
             end = now()
-            frame = _getframe(1)
             try:
+                frame = _getframe(1)
                 head, after = row[method]
                 site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
                 if site and after is row and model.row is row:
@@ -85,15 +85,15 @@ def sender(name: str) -> Method:
                     number, thread = model.number, me.number
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return None if whole else done
-            except (KeyError, StopIteration, StructError):
+            except (KeyError, ValueError, StopIteration, StructError):
                 pass  # not ready for the fast path: written below
-        call = Ongoing(tracked, method, _getframe(1), size, begin, row)
+        call = Ongoing(tracked, method, caller(), size, begin, row)
         if done == size:
             call.ok(done)
             return None if whole else done
         return go_on(self, call, data, done)
 
-    def slowly(self: Socket, args: tuple[Any, ...], named: Any, frame: FrameType) -> Any:
+    def slowly(self: Socket, args: tuple[Any, ...], named: Any, frame: FrameType | None) -> Any:
         """Other arguments, another blocking mode, or a socket that nobody has met."""
         if not is_socket(self):
             return original(self, *args, **named)
@@ -172,7 +172,7 @@ def receiver() -> Method:
             or size <= 0
         ):
             args = given(size, flags, rest)
-            return receive(self, method, original, args, named, _getframe(1), integer(size))
+            return receive(self, method, original, args, named, caller(), integer(size))
         model = tracked.model
         row = model.row
         begin = now()
@@ -180,16 +180,16 @@ def receiver() -> Method:
             data = original(self, size, tracked.first_try)
         except BlockingIOError as error:
             if not tracked.first_try:
-                Ongoing(tracked, method, _getframe(1), size, begin, row).failed(error)
+                Ongoing(tracked, method, caller(), size, begin, row).failed(error)
                 raise
             data = None
         except BaseException as error:
-            Ongoing(tracked, method, _getframe(1), size, begin, row).failed(error)
+            Ongoing(tracked, method, caller(), size, begin, row).failed(error)
             raise
         if data:
             end = now()
-            frame = _getframe(1)
             try:
+                frame = _getframe(1)
                 head, after = row[method]
                 site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
                 if site and after is row and model.row is row:
@@ -197,9 +197,9 @@ def receiver() -> Method:
                     number, thread, done = model.number, me.number, len(data)
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return data
-            except (KeyError, StopIteration, StructError):
+            except (KeyError, ValueError, StopIteration, StructError):
                 pass  # not ready for the fast path: written below
-        call = Ongoing(tracked, method, _getframe(1), size, begin, row)
+        call = Ongoing(tracked, method, caller(), size, begin, row)
         if data is None:
             return wait(self, call, original, (size,))
         received(self, call, len(data))
@@ -231,7 +231,7 @@ def filler() -> Method:
             size = octets(args[0]) if args else UNKNOWN
             if len(args) > 1 and (wanted := integer(args[1])) > 0:
                 size = wanted
-            return receive(self, method, original, args, named, _getframe(1), size)
+            return receive(self, method, original, args, named, caller(), size)
         model = tracked.model
         row = model.row
         begin = now()
@@ -240,12 +240,12 @@ def filler() -> Method:
         except BlockingIOError:
             done = -1
         except BaseException as error:
-            Ongoing(tracked, method, _getframe(1), size, begin, row).failed(error)
+            Ongoing(tracked, method, caller(), size, begin, row).failed(error)
             raise
         if done > 0:
             end = now()
-            frame = _getframe(1)
             try:
+                frame = _getframe(1)
                 head, after = row[method]
                 site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
                 if site and after is row and model.row is row:
@@ -253,9 +253,9 @@ def filler() -> Method:
                     number, thread = model.number, me.number
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return done
-            except (KeyError, StopIteration, StructError):
+            except (KeyError, ValueError, StopIteration, StructError):
                 pass  # not ready for the fast path: written below
-        call = Ongoing(tracked, method, _getframe(1), size, begin, row)
+        call = Ongoing(tracked, method, caller(), size, begin, row)
         if done < 0:
             return wait(self, call, original, args)
         received(self, call, done)
@@ -270,7 +270,7 @@ def receive(
     original: Method,
     args: tuple[Any, ...],
     named: dict[str, Any],
-    frame: FrameType,
+    frame: FrameType | None,
     size: int,
 ) -> Any:
     """Receive with other arguments or in another mode: poll(2) is asked whether it has to wait."""
