@@ -34,6 +34,7 @@ from sockfsm.tracer.sockets import (
     born,
     claim,
     described,
+    forget,
     gives_away,
     holders,
     is_socket,
@@ -389,6 +390,7 @@ def detach(self: Socket) -> Any:
     if model.descriptors > 0:
         call.ok(outcome="deferred")
     else:
+        forget(model)
         call.ok()
     unclaimed[descriptor] = model, row
     return descriptor

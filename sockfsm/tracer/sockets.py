@@ -202,7 +202,12 @@ def released(tracked: Tracked, call: Ongoing) -> None:
     else:
         call.ok()
     if model.descriptors <= 0:
-        _cookies.pop(model.cookie, None)
+        forget(model)
+
+
+def forget(model: Model) -> None:
+    """Nobody of this process holds the socket any more, or knows that it does."""
+    _cookies.pop(model.cookie, None)
 
 
 def born(
@@ -233,6 +238,7 @@ def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -
         if before.gone:
             model.row = row
         register(sock, model)
+        _cookies[model.cookie] = model
         bits = head(before, model.row, NUMBER["adopt"], "ok")
         _, asked, done = described(sock)
         log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
@@ -274,8 +280,7 @@ def adopt(
     model.cookie = cookie
     model.lowat = (_ask(_getsockopt, sock, _stdlib.SOL_SOCKET, _RCVLOWAT) or 1) != 1
     tracked = register(sock, model)
-    if cookie > 0:
-        _cookies[cookie] = model
+    _cookies[cookie] = model
     bits = head(found.initial, model.row, method, "ok")
     log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
     note_names(sock, model)
@@ -320,8 +325,7 @@ def _asked(tracked: Tracked) -> int:
     cookie = _cookie(sock)
     if not model.cookie:
         model.cookie = cookie
-        if cookie > 0:
-            _cookies[cookie] = model
+        _cookies[cookie] = model
     return cookie if cookie == model.cookie else 0
 
 
