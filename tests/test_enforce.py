@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import ctypes
 import errno
+import os
 import socket
+import struct
 
 import pytest
 
@@ -126,3 +129,77 @@ def test_bad_arguments_say_what_to_do():
     with pytest.raises(sockfsm.SockfsmError, match="no kind 'sctp'"):
         sockfsm.machine("sctp")
     assert "send" not in socket.socket.__dict__
+
+
+def test_what_a_child_process_did_to_the_socket_is_not_held_against_it():
+    """A forked child listens on the shared socket: the parent may accept."""
+    with sockfsm.tracing(mode="enforce"):
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        child = os.fork()
+        if not child:
+            sock.listen()
+            os._exit(0)
+        os.waitpid(child, 0)
+        client = socket.create_connection(sock.getsockname())
+        data, _ = sock.accept()
+        for end in (sock, client, data):
+            end.close()
+
+
+def test_a_descriptor_that_dup2_put_under_the_object_is_asked():
+    with sockfsm.tracing(mode="enforce"):
+        fresh, (a, b) = socket.socket(socket.AF_UNIX), socket.socketpair()
+        os.dup2(a.fileno(), fresh.fileno())
+        assert fresh.send(b"x") == 1
+        assert b.recv(5) == b"x"
+        for sock in (fresh, a, b):
+            sock.close()
+
+
+def test_a_connection_that_c_code_made_is_seen():
+    libc = ctypes.CDLL(None, use_errno=True)
+    with sockfsm.tracing(mode="enforce"), socket.create_server(("127.0.0.1", 0)) as server:
+        sock = socket.socket()
+        host, port = server.getsockname()
+        name = struct.pack("!HH4s8x", 0, port, socket.inet_aton(host))
+        name = struct.pack("=H", socket.AF_INET) + name[2:]
+        assert libc.connect(sock.fileno(), name, len(name)) == 0
+        assert sock.send(b"x") == 1
+        sock.close()
+
+
+def test_fast_open_is_no_send_on_a_fresh_socket():
+    with sockfsm.tracing(mode="enforce"), socket.create_server(("127.0.0.1", 0)) as server:
+        sock = socket.socket()
+        assert sock.sendto(b"x", socket.MSG_FASTOPEN, server.getsockname()) == 1
+        sock.close()
+
+
+def test_connect_ex_tells_its_errors_by_its_result():
+    with sockfsm.tracing(mode="enforce") as trace, socket.create_server(("127.0.0.1", 0)) as server:
+        client = socket.create_connection(server.getsockname())
+        assert client.connect_ex(server.getsockname()) == errno.EISCONN
+        client.close()
+    (refused,) = [c for c in trace.calls() if c.method == "connect_ex"]
+    assert refused.enforced
+    assert refused.outcome == "EISCONN"
+
+
+def test_what_the_kernel_cannot_show_it_judges_itself_and_the_words_are_the_same():
+    """SHUT_WR of a fresh socket: nothing shows the flag, but the next send fails by it."""
+    with sockfsm.tracing(mode="enforce") as trace:
+        sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+        with pytest.raises(sockfsm.IllegalCall):
+            sock.shutdown(socket.SHUT_WR)
+        sock.close()
+        a, b = socket.socketpair()
+        a.shutdown(socket.SHUT_WR)
+        with pytest.raises(BrokenPipeError) as caught:
+            a.send(b"x")
+        assert isinstance(caught.value, sockfsm.IllegalCall)
+        assert "SHUT_WR" in str(caught.value)
+        a.close()
+        b.close()
+    (send,) = [c for c in trace.calls() if c.method == "send"]
+    assert (send.outcome, send.enforced, send.refused) == ("EPIPE", False, True)

@@ -1,4 +1,4 @@
-"""One kernel socket, several objects and numbers: dup, detach, adoption, collection, closing under a call."""
+"""One kernel socket, several objects and numbers: dup, detach, adoption, collection, overlaps."""
 
 from __future__ import annotations
 
