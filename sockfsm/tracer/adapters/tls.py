@@ -52,14 +52,14 @@ def _traced(original: Method, method: int) -> Method:
         try:
             result = original(self, *args, **named)
         except BaseException as error:
-            _late(call, may_wait, sleeps)
+            _settle(call, may_wait, sleeps)
             told = judged(error, receives, self)
             if told is None:
                 call.ok(outcome="eof")
             else:
                 call.failed(told)
             raise
-        _late(call, may_wait, sleeps)
+        _settle(call, may_wait, sleeps)
         done = 0 if talks else result if type(result) is int else len(result)
         call.ok(done, outcome="eof" if receives and size and not done and ended(self) else "ok")
         return result
@@ -67,11 +67,13 @@ def _traced(original: Method, method: int) -> Method:
     return like(tls_call, original)
 
 
-def _late(call: Ongoing, may_wait: bool, sleeps: int) -> None:
-    """What could be read at first may have been a part of a record, or no data for the program: the
-    kernel's count of the thread's sleeps tells whether the call went on waiting."""
+def _settle(call: Ongoing, may_wait: bool, sleeps: int) -> None:
+    """Whether it did wait: the kernel counts a thread's sleeps. What could be read at first may have
+    been a part of a record, or nothing for the program; and what could not, nothing that it needed."""
     if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw > sleeps:
         call.waits()
+    else:
+        call.went_on()
 
 
 def _size(value: Any) -> int:
