@@ -68,7 +68,7 @@ else:
 cls = green.socket
 sock = cls(socket.AF_INET, socket.SOCK_STREAM)
 print(sorted(dir(cls)) , sorted(dir(sock)))
-print(cls.__name__, cls.__module__, cls.__mro__, isinstance(sock, socket.socket), plain is socket.socket)
+print(cls.__name__, cls.__module__, cls.__mro__, isinstance(sock, plain), plain is socket.socket)
 print([(n, getattr(cls, n).__qualname__, getattr(cls, n).__module__, getattr(cls, n).__doc__)
        for n in ("accept", "bind", "connect", "recv", "send", "sendall", "shutdown", "close")
        if hasattr(cls, n)])
@@ -88,7 +88,7 @@ for name in ("bind", "connect", "connect_ex", "listen", "accept", "recv", "recv_
         if name != "detach":
             tell(lambda: getattr(other, name)(*args))
 sock.close(); sock.close()
-print(sys.meta_path, sys.path_hooks, [type(finder) for finder in sys.meta_path])
+print(len(sys.meta_path), len(sys.path_hooks), [type(finder) for finder in sys.meta_path])
 try:
     import absent_module
 except ImportError:

@@ -13,8 +13,8 @@ from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from sockfsm.record.layout import NUMBER
+from sockfsm.tracer.adapters.standing_in import named
 from sockfsm.tracer.buffers import integer, octets
-from sockfsm.tracer.likeness import like
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import inside
 from sockfsm.tracer.rows import Tracked
@@ -53,10 +53,10 @@ def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
         released(tracked, call)
 
     return [
-        (base, "__init__", like(__init__, init)),
+        (base, "__init__", named(__init__, init)),
         (cls, "_send", _traced(cls._send, "Connection.send", POLLOUT)),
         (cls, "_recv", _traced(cls._recv, "Connection.recv", POLLIN)),
-        (cls, "_close", like(_close, close)),
+        (cls, "_close", named(_close, close)),
     ]
 
 
@@ -111,7 +111,7 @@ def _traced(original: FunctionType, name: str, event: int) -> Method:
         call.ok(asked)
         return result
 
-    return like(moved, original)
+    return named(moved, original)
 
 
 def _cut(error: BaseException) -> bool:

@@ -19,11 +19,11 @@ from weakref import ref
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, NUMBER
+from sockfsm.tracer.adapters.standing_in import named
 from sockfsm.tracer.adapters.tls_ends import ended, judged
 from sockfsm.tracer.addresses import noted, packed
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.flags import flags_of, words_of
-from sockfsm.tracer.likeness import like
 from sockfsm.tracer.ongoing import Address, Ongoing
 from sockfsm.tracer.recorder import me
 from sockfsm.tracer.rows import Tracked
@@ -87,6 +87,8 @@ _running: dict[int, tuple[Any, Ongoing]] = {}
 """number of a thread or greenlet -> the call that the program is in, and its socket object."""
 _outer: dict[int, tuple[Tracked, _Grave]] = {}
 """id(socket object) -> what is known of the kernel's socket that it holds, or held until closed."""
+_nameless: set[int] = set()
+"""Descriptors that `_accept` gave, for which a socket object is about to be made."""
 finalizers: set[CodeType] = set()
 """Code that closes what may be closed already: that is no call of the program's."""
 
@@ -126,9 +128,14 @@ def running_on(sock: Any) -> bool:
 
 
 def traced(
-    library: Library, original: Method, name: str, applies: Callable[[Any], bool] | None = None
+    library: Library,
+    original: Method,
+    name: str,
+    applies: Callable[[Any], bool] | None = None,
+    *,
+    once: bool = False,
 ) -> Method:
-    """`original`, logged as `name`: one record, whatever it takes."""
+    """`original`, logged as `name`: one record, whatever it takes. once: it tries and never waits."""
     method = NUMBER.get(name, 0)
     word = METHODS[method][1]
     event = POLLIN if word in ("recv", "accept") else POLLOUT
@@ -142,7 +149,7 @@ def traced(
         if tracked is None:
             return original(self, *args, **named)
         asked, address = _asked(name, args, named)
-        lane, timeout = me.number, library.timeout(self)
+        lane, timeout = me.number, 0.0 if once else library.timeout(self)
         mode = "blocking" if timeout is None else "timeout" if timeout else "nonblocking"
         outer, before, tracked.mode = _running.get(lane), tracked.mode, mode
         call = Ongoing(tracked, number, frame, asked)
@@ -164,7 +171,7 @@ def traced(
         tracked.mode = before
         return result
 
-    return like(traced_call, original)
+    return named(traced_call, original)
 
 
 def _leave(lane: int, outer: tuple[Any, Ongoing] | None) -> None:
@@ -183,7 +190,7 @@ def waiter(original: Method) -> Method:
             running[1].waits()
         return original(*args, **named)
 
-    return like(wait, original)
+    return named(wait, original)
 
 
 def _number(name: str, args: tuple[Any, ...]) -> int:
@@ -272,6 +279,9 @@ def _form(call: Ongoing, inner: Any, address: Any, error: BaseException | None) 
 
 def _accepted(library: Library, data: Any, frame: FrameType | None) -> None:
     """The birth of a data socket. eventlet gives a plain one where its listener never blocks."""
+    if type(data) is int:
+        _nameless.add(data)
+        return
     inner = library.inner(data) or (data if is_socket(data) else None)
     if inner is not None and id(inner) not in records:
         now = Clocks.monotonic()
@@ -290,15 +300,21 @@ def maker(library: Library, original: Method) -> Method:
         if inner is None or (running is not None and running[1].method == _ACCEPT):
             return  # what `accept` makes is born when it has ended
         given = args[3] if len(args) > 3 else named.get("fileno")
+        descriptor = _fileno(inner)
         if given is None:
-            unclaimed.pop(_fileno(inner), None)
+            unclaimed.pop(descriptor, None)
+            _nameless.discard(descriptor)
             born(inner, NUMBER["socket"], begin, Clocks.monotonic(), frame)
+        elif descriptor in _nameless:
+            _nameless.discard(descriptor)
+            now = Clocks.monotonic()
+            born(inner, NUMBER["accepted"], now, now, frame)
         elif id(inner) not in records:
             claim(inner, begin, Clocks.monotonic(), frame)
         if inner is not self and id(inner) in records:
             _remember(self, records[id(inner)])
 
-    return like(init, original)
+    return named(init, original)
 
 
 def closer(library: Library, original: Method, real: Method) -> tuple[Method, Method]:
@@ -330,7 +346,7 @@ def closer(library: Library, original: Method, real: Method) -> tuple[Method, Me
             released(tracked, call)
         return result
 
-    return like(close, original), like(real_close, real)
+    return named(close, original), named(real_close, real)
 
 
 def _final(frame: FrameType | None) -> bool:
@@ -360,7 +376,7 @@ def detacher(library: Library, original: Method) -> Method:
         unclaimed[descriptor] = model, call.row
         return descriptor
 
-    return like(detach, original)
+    return named(detach, original)
 
 
 def twin(library: Library, original: Method) -> Method:
@@ -374,7 +390,7 @@ def twin(library: Library, original: Method) -> Method:
         finally:
             me.expected = None
 
-    return like(dup, original)
+    return named(dup, original)
 
 
 _CALLS = (

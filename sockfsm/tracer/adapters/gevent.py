@@ -50,7 +50,10 @@ def sockets(module: ModuleType) -> list[tuple[Any, str, Any]]:
     inside(module.__file__ or "")
     for name in ("socketpair", "fromfd"):
         _sockets._BIRTHS[getattr(module, name).__code__] = name
-    return methods_of(_libraries["gevent"], module.socket)
+    library, cls = _libraries["gevent"], module.socket
+    # gevent's servers accept by this when their hub says that somebody is there.
+    accept = traced(library, cls._accept, "accept", once=True)
+    return [*methods_of(library, cls), (cls, "_accept", accept)]
 
 
 def secured(module: ModuleType) -> list[tuple[Any, str, Any]]:

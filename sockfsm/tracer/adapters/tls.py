@@ -11,9 +11,9 @@ from typing import Any
 
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.adapters.cooperative import TLS_METHODS, has_tls, running_on
+from sockfsm.tracer.adapters.standing_in import named
 from sockfsm.tracer.adapters.tls_ends import ended, judged
 from sockfsm.tracer.buffers import integer, octets
-from sockfsm.tracer.likeness import like
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import inside
 from sockfsm.tracer.sockets import ready, tracked_by
@@ -64,7 +64,7 @@ def _traced(original: Method, method: int) -> Method:
         call.ok(done, outcome="eof" if receives and size and not done and ended(self) else "ok")
         return result
 
-    return like(tls_call, original)
+    return named(tls_call, original)
 
 
 def _settle(call: Ongoing, may_wait: bool, sleeps: int) -> None:

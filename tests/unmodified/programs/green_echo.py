@@ -26,7 +26,7 @@ else:
             thread.wait()
 
 
-import socket  # noqa: E402 - the libraries' documentation has it so
+import socket
 
 listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
 listener.bind(("127.0.0.1", 0))
