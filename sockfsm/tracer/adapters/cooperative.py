@@ -132,10 +132,8 @@ def traced(
     original: Method,
     name: str,
     applies: Callable[[Any], bool] | None = None,
-    *,
-    once: bool = False,
 ) -> Method:
-    """`original`, logged as `name`: one record, whatever it takes. once: it tries and never waits."""
+    """`original`, logged as `name`: one record, whatever it takes."""
     method = NUMBER.get(name, 0)
     word = METHODS[method][1]
     event = POLLIN if word in ("recv", "accept") else POLLOUT
@@ -149,7 +147,7 @@ def traced(
         if tracked is None:
             return original(self, *args, **named)
         asked, address = _asked(name, args, named)
-        lane, timeout = me.number, 0.0 if once else library.timeout(self)
+        lane, timeout = me.number, library.timeout(self)
         mode = "blocking" if timeout is None else "timeout" if timeout else "nonblocking"
         outer, before, tracked.mode = _running.get(lane), tracked.mode, mode
         call = Ongoing(tracked, number, frame, asked)
@@ -334,12 +332,15 @@ def closer(library: Library, original: Method, real: Method) -> tuple[Method, Me
         tracked = _tracked(library, self, frame)
         if tracked is None or (again and _final(frame)):
             return real(self, *args, **named)
-        call = Ongoing(tracked, _CLOSE, frame)
+        call, lane = Ongoing(tracked, _CLOSE, frame), me.number
+        outer, _running[lane] = _running.get(lane), (self, call)
         try:
             result = real(self, *args, **named)
         except BaseException as error:
             call.failed(error)
             raise
+        finally:
+            _leave(lane, outer)
         if again or not tracked.open:
             call.ok()
         else:
@@ -347,6 +348,21 @@ def closer(library: Library, original: Method, real: Method) -> tuple[Method, Me
         return result
 
     return named(close, original), named(real_close, real)
+
+
+def held_closer(original: Method) -> Method:
+    """`close` of a socket that a library's object holds, where the library goes by the object."""
+
+    def close(self: Any, *args: Any) -> Any:
+        tracked = records.get(id(self))
+        if tracked is None or not tracked.open or running_on(self):
+            return original(self, *args)
+        call = Ongoing(tracked, _CLOSE, _getframe().f_back)
+        result = original(self, *args)
+        released(tracked, call)
+        return result
+
+    return named(close, original)
 
 
 def _final(frame: FrameType | None) -> bool:
@@ -393,7 +409,7 @@ def twin(library: Library, original: Method) -> Method:
     return named(dup, original)
 
 
-_CALLS = (
+CALLS = (
     "accept", "bind", "connect", "connect_ex", "getsockopt", "listen", "recv", "recv_into",
     "recvfrom", "recvfrom_into", "recvmsg", "recvmsg_into", "send", "sendall", "sendmsg", "sendto",
     "shutdown",
@@ -405,7 +421,7 @@ def methods_of(
 ) -> list[tuple[Any, str, Any]]:
     """What stands in for the methods that `cls` defines, or inherits from C when it is the `owner`."""
     made: dict[str, Callable[[Method], Method]] = {
-        name: partial(_call, library, name) for name in _CALLS
+        name: partial(_call, library, name) for name in CALLS
     }
     made |= {
         "__init__": partial(maker, library),

@@ -9,9 +9,11 @@ from typing import Any
 
 from sockfsm.tracer import sockets as _sockets
 from sockfsm.tracer.adapters.cooperative import (
+    CALLS,
     TLS_METHODS,
     Library,
     has_tls,
+    held_closer,
     methods_of,
     traced,
     waiter,
@@ -50,10 +52,15 @@ def sockets(module: ModuleType) -> list[tuple[Any, str, Any]]:
     inside(module.__file__ or "")
     for name in ("socketpair", "fromfd"):
         _sockets._BIRTHS[getattr(module, name).__code__] = name
-    library, cls = _libraries["gevent"], module.socket
-    # gevent's servers accept by this when their hub says that somebody is there.
-    accept = traced(library, cls._accept, "accept", once=True)
-    return [*methods_of(library, cls), (cls, "_accept", accept)]
+    held = module._wrefsocket
+    # gevent's servers take the held socket out of its object, and use it when the hub says so.
+    raw = Library(lambda sock: sock, held.gettimeout)
+    return [
+        *methods_of(_libraries["gevent"], module.socket),
+        *(place for place in methods_of(raw, held, _socket.socket) if place[1] in CALLS),
+        (held, "_accept", traced(raw, held._accept, "accept")),
+        (held, "close", held_closer(held.close)),
+    ]
 
 
 def secured(module: ModuleType) -> list[tuple[Any, str, Any]]:
