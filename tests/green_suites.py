@@ -25,7 +25,8 @@ GEVENT = (
 )  # fmt: skip
 EVENTLET = "greenio_test", "ssl_test", "wsgi_test", "socket_test", "api_test", "convenience_test"
 _RESULT = re.compile(
-    r"^(\S.*?) \.\.\. (ok|FAIL|ERROR|skipped)|^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)", re.M
+    r"^(\S.*?) \.\.\. (ok|FAIL|ERROR|skipped)|^(\S+::\S+) (PASSED|FAILED|ERROR|SKIPPED)",
+    re.MULTILINE,
 )
 
 
@@ -53,7 +54,7 @@ def compare(library: str) -> Iterator[Compared]:
 
 def _source(library: str, folder: str) -> Path:
     wanted = f"{library}=={version(library)}"
-    words = "-m pip download -q --no-deps --no-binary :all: --no-build-isolation -d".split()
+    words = ["-m", "pip", "download", "-q", "--no-deps", "--no-binary", ":all:", "-d"]
     subprocess.run([sys.executable, *words, folder, wanted], check=True, capture_output=True)
     archive = next(Path(folder).glob("*.tar.gz"))
     with tarfile.open(archive) as packed:
