@@ -46,6 +46,8 @@ class Decoder:
     def __init__(self, log: str, sockets: dict[tuple[str, int], Socket]) -> None:
         self.log = log
         self.process = Process(0, 0, log, (), 0, 0)
+        self.unseen: list[str] = []
+        """What the tracer said that it cannot see."""
         self._sockets = sockets
         self._inherits = 0
         self._parent = ""
@@ -103,6 +105,8 @@ class Decoder:
                 socket.remote = _address(note["remote"]) or socket.remote
         elif "pid" in note:
             self._header(note)
+        elif "unseen" in note:
+            self.unseen.append(f"{note['unseen']}: {note['why']}")
         elif "clock" in note:
             self.process.clock = note["clock"]
         elif "ended" in note:
@@ -313,7 +317,8 @@ def decode(
                 damaged += 1
         if damaged:
             reader.problems.append(f"{path.name}: {damaged} damaged records were passed over")
-        problems.extend(problem for problem in reader.problems if problem not in problems)
+        told = [*reader.problems, *(f"{path.name}: {line}" for line in decoder.unseen)]
+        problems.extend(problem for problem in told if problem not in problems)
 
     return decoder, calls()
 

@@ -222,7 +222,7 @@ def patch() -> None:
         session.originals.append((module, name, getattr(module, name), function))
         outside.claim_support(getattr(module, name), function)
         setattr(module, name, function)
-    adapters.adapt()
+    adapters.watch()
 
 
 def unpatch() -> None:

@@ -1,6 +1,5 @@
 """ssl, asyncio, socketserver and multiprocessing.connection, as their documentation uses them."""
 
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -14,17 +13,6 @@ from traced import (
     sockets_of,
     states_of,
 )
-
-
-@pytest.fixture(scope="module")
-def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
-    folder = tmp_path_factory.mktemp("certificate")
-    cert, key = str(folder / "cert.pem"), str(folder / "key.pem")
-    words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
-    names = "-addext subjectAltName=DNS:localhost"
-    command = [*words.split(), *names.split(), "-keyout", key, "-out", cert]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
-    return cert, key
 
 
 def test_ssl(tmp_path: Path, certificate: tuple[str, str]) -> None:

@@ -1,0 +1,125 @@
+"""`multiprocessing.connection`: a Connection reads and writes a descriptor that it owns."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import select
+import stat
+from collections.abc import Callable
+from select import POLLIN, POLLOUT
+from sys import _getframe
+from types import FrameType, FunctionType, ModuleType
+from typing import Any
+
+from sockfsm.record.layout import NUMBER
+from sockfsm.tracer.adapters.standing_in import named
+from sockfsm.tracer.buffers import integer, octets
+from sockfsm.tracer.ongoing import Ongoing
+from sockfsm.tracer.places import inside
+from sockfsm.tracer.rows import Tracked
+from sockfsm.tracer.sockets import claim, records, released
+
+Method = Callable[..., Any]
+_fstat, _poll = os.fstat, select.poll
+_owned: dict[int, Tracked] = {}
+"""id(Connection) -> its socket, until it is closed, which its finalizer sees to."""
+
+
+class _Looked(_socket.socket):
+    """A socket object for a moment, to look at a descriptor with."""
+
+    __slots__ = ("__weakref__",)
+
+
+def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
+    """The birth of a Connection, its two loops and its end."""
+    inside(module.__file__ or "")
+    cls, base = module.Connection, module._ConnectionBase
+    init, close = base.__init__, cls._close
+
+    def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807
+        init(self, *args, **named)
+        if isinstance(self, cls):
+            _claim(self, _getframe().f_back)
+
+    def _close(self: Any, *args: Any, **named: Any) -> None:
+        tracked = _owned.pop(id(self), None)
+        if tracked is None:
+            close(self, *args, **named)
+            return
+        call = Ongoing(tracked, NUMBER["close"], _getframe().f_back)
+        close(self, *args, **named)
+        released(tracked, call)
+
+    return [
+        (base, "__init__", named(__init__, init)),
+        (cls, "_send", _traced(cls._send, "Connection.send", POLLOUT)),
+        (cls, "_recv", _traced(cls._recv, "Connection.recv", POLLIN)),
+        (cls, "_close", named(_close, close)),
+    ]
+
+
+def forget() -> None:
+    """What is known belongs to a session that is over."""
+    _owned.clear()
+
+
+def _claim(connection: Any, frame: FrameType | None) -> None:
+    """Whose descriptor is it? One that was detached here, or one that another process sent."""
+    descriptor = connection._handle
+    try:
+        if not stat.S_ISSOCK(_fstat(descriptor).st_mode):
+            return  # a pipe
+        looked: Any = _Looked(fileno=descriptor)
+    except OSError:
+        return  # closed, or no family that Python knows
+    try:
+        claim(looked, 0, 0, frame)
+        tracked = _owned[id(connection)] = records.pop(id(looked))
+        tracked.grave = None
+    finally:
+        looked.detach()
+
+
+def _traced(original: FunctionType, name: str, event: int) -> Method:
+    """`_send` or `_recv`: both call a function of `os` until all is through."""
+    method, receives = NUMBER[name], event == POLLIN
+    system: Method = original.__defaults__[0]  # type: ignore[index]
+
+    def moved(self: Any, *args: Any, **named: Any) -> Any:
+        tracked = _owned.get(id(self))
+        if tracked is None or len(args) != 1 or named:
+            return original(self, *args, **named)
+        what = args[0]
+        asked = max(integer(what), octets(what))
+        call = Ongoing(tracked, method, _getframe().f_back, asked)
+
+        def once(descriptor: int, what: Any) -> Any:
+            if not call.waited and not _ready(descriptor, event):
+                call.waits()
+            return system(descriptor, what)
+
+        try:
+            result = original(self, what, once)
+        except BaseException as error:
+            if receives and _cut(error):
+                call.ok(outcome="eof")
+            else:
+                call.failed(error)
+            raise
+        call.ok(asked)
+        return result
+
+    return named(moved, original)
+
+
+def _cut(error: BaseException) -> bool:
+    """multiprocessing's words for the end of the stream, before a message or inside one."""
+    return type(error) is EOFError or (type(error) is OSError and error.errno is None)
+
+
+def _ready(descriptor: int, event: int) -> bool:
+    poll = _poll()
+    poll.register(descriptor, event)
+    return bool(poll.poll(0))

@@ -1,0 +1,110 @@
+"""A number of its own for every greenlet, as threads have: two of one thread may wait at once.
+
+A number goes to the next greenlet when its greenlet is gone, so a log has as many as greenlets lived
+at the same time, and a million short ones cost no more than the few that overlapped.
+"""
+
+from __future__ import annotations
+
+import os
+from _thread import get_native_id
+from collections.abc import Callable
+from types import ModuleType
+from typing import Any
+from weakref import ref
+
+from sockfsm.tracer import recorder
+from sockfsm.tracer.recorder import log, me, threads
+
+_plain_class: Any = type(me)
+_lanes: dict[int, dict[str, Any]] = {}
+"""id(greenlet) -> what `recorder.me` is in it. The main greenlet of a thread has the thread's own."""
+_graves: dict[int, _Grave] = {}
+_free: dict[int, list[int]] = {}
+"""native id of a thread -> numbers whose greenlets are gone."""
+
+
+class _Grave(ref[Any]):
+    """A weak reference that knows which greenlet it was, and who gets its number."""
+
+    __slots__ = ("heirs", "key", "number")
+    heirs: list[int]
+    key: int
+    number: int
+
+
+def _gone(grave: ref[Any]) -> None:
+    assert isinstance(grave, _Grave)
+    if _graves.get(grave.key) is grave:
+        del _graves[grave.key], _lanes[grave.key]
+        grave.heirs.append(grave.number)
+
+
+def _fresh(number: int) -> dict[str, Any]:
+    return {"number": number, "expected": None, "resolved": False, "missing": None}
+
+
+def _new_lane(current: Any) -> dict[str, Any]:
+    native = get_native_id()
+    heirs = _free.setdefault(native, [])
+    try:
+        number = heirs.pop()
+    except IndexError:
+        number = next(recorder._thread_numbers)
+        threads[number] = native, f"greenlet-{number}"
+        log.note({"thread": number, "ident": native, "name": threads[number][1]})
+    lane = _lanes[id(current)] = _fresh(number)
+    grave = _graves[id(current)] = _Grave(current, _gone)
+    grave.heirs, grave.key, grave.number = heirs, id(current), number
+    return lane
+
+
+def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
+    """Let `recorder.me` be each greenlet's own from now on."""
+    getcurrent: Callable[[], Any] = module.getcurrent
+    parent = module.greenlet.parent.__get__
+
+    def lane(self: Any) -> dict[str, Any]:
+        current = getcurrent()
+        known = _lanes.get(id(current))
+        if known is not None:
+            return known
+        return self.__dict__ if parent(current) is None else _new_lane(current)
+
+    def field(name: str) -> property:
+        def get(self: Any) -> Any:
+            return lane(self)[name]
+
+        def put(self: Any, value: Any) -> None:
+            lane(self)[name] = value
+
+        return property(get, put)
+
+    class Mine(_plain_class):  # type: ignore[misc]
+        """`recorder.me`, by greenlet in place of by thread."""
+
+        def __init__(self) -> None:
+            number = next(recorder._thread_numbers)
+            self.__dict__.update(_fresh(number), leaving=recorder._Leaving(number))
+            recorder.note_thread(number)
+
+    for name in _fresh(0):
+        setattr(Mine, name, field(name))
+    me.__class__ = Mine
+    return []
+
+
+def leave() -> None:
+    """Threads alone have numbers again."""
+    me.__class__ = _plain_class
+    _forget()
+
+
+def _forget() -> None:
+    """In a forked child, too, greenlets are numbered anew: its log knows none of them."""
+    _graves.clear()
+    _lanes.clear()
+    _free.clear()
+
+
+os.register_at_fork(after_in_child=_forget)

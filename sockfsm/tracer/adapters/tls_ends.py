@@ -1,0 +1,33 @@
+"""The ends of TLS are not the stream's: a close_notify may come before the peer's FIN, and alone."""
+
+from __future__ import annotations
+
+import _socket
+import select
+from typing import Any
+
+_fileno = _socket.socket.fileno
+_poll = select.poll
+_RDHUP = getattr(select, "POLLRDHUP", 0)
+_ENDS = {"SSLEOFError", "SSLZeroReturnError"}
+
+
+class TLSEndedError(Exception):
+    """What a call is logged with that only TLS has ended: no refusal of the kernel's."""
+
+
+def ended(sock: Any) -> bool:
+    """Whether the peer has sent its last byte. Nothing is read, so no pending error is taken away."""
+    poll = _poll()
+    try:
+        poll.register(_fileno(sock), _RDHUP)
+    except (ValueError, OSError):
+        return False
+    return bool(poll.poll(0))
+
+
+def judged(error: BaseException, reading: bool, sock: Any) -> BaseException | None:
+    """What the machine is told of an exception; None where it was the stream's end."""
+    if type(error).__name__ not in _ENDS or type(error).__module__ != "ssl":
+        return error
+    return None if reading and ended(sock) else TLSEndedError()

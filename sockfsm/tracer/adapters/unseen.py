@@ -1,0 +1,24 @@
+"""Libraries whose sockets live in C, out of our sight: said at once, once."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from sockfsm.tracer.recorder import log
+
+_UNSEEN = {"uvloop": "its event loop makes and uses sockets in C"}
+_told: set[str] = set()
+
+
+def look(names: Iterable[str]) -> None:
+    """Tell of those of `names` that nobody can trace."""
+    for name in _UNSEEN.keys() & set(names):
+        tell(name, f"{_UNSEEN[name]}; this trace does not show them")
+
+
+def tell(name: str, why: str) -> None:
+    """Say once, on standard error and in the trace, what is not seen."""
+    if name not in _told:
+        _told.add(name)
+        log.note({"unseen": name, "why": why})
+        log._report(f"{name}: {why}")
