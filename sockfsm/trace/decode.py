@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 from sockfsm.model.errnos import errno_name
@@ -28,6 +26,8 @@ from sockfsm.record.layout import (
     WAITED,
     inet_name,
 )
+from sockfsm.record.logs import LogFiles, mapped
+from sockfsm.record.names import label
 from sockfsm.record.reader import LogReader
 from sockfsm.record.writer import Fields
 from sockfsm.trace.events import Address, Call, Process, Site, Socket, Thread, Wait
@@ -45,8 +45,10 @@ class Decoder:
 
     def __init__(self, log: str, sockets: dict[tuple[str, int], Socket]) -> None:
         self.log = log
-        self.process = Process(0, 0, log, (), 0, 0)
+        self.process = Process(0, 0, log, (), 0, 0, name="0")
         self._sockets = sockets
+        self.dropped = self.dropped_until = 0
+        """Calls that are not kept any more, and when (monotonic ns) they went."""
         self._inherits = 0
         self._parent = ""
         self._methods: tuple[tuple[str, str], ...] = METHODS
@@ -94,6 +96,8 @@ class Decoder:
         elif "thread" in note:
             number = note["thread"]
             self.process.threads[number] = Thread(number, note["ident"], note["name"])
+        elif "thread ended" in note:
+            self.process.threads.pop(note["thread ended"], None)
         elif "kind" in note:
             self._kinds[note["kind"]] = note["name"], note["states"]
         elif "socket" in note:
@@ -111,10 +115,14 @@ class Decoder:
     def _header(self, note: dict[str, Any]) -> None:
         process = self.process
         process.pid, process.parent = note["pid"], note["parent"]
+        process.name = label(note["pid"], note.get("log", self.log))
         process.command = tuple(note["command"])
         process.clock, process.started = note["wall"] - note["monotonic"], note["monotonic"]
         self._methods = tuple(map(tuple, note["methods"]))
         self._inherits, self._parent = note["inherits"], note["from"]
+        dropped, until = note.get("dropped", 0), note.get("dropped_until", 0)
+        if isinstance(dropped, int) and isinstance(until, int):
+            self.dropped, self.dropped_until = dropped, until
 
     def _socket(self, number: int) -> Socket | None:
         """A socket of this log, or of the one that this process was forked with."""
@@ -229,7 +237,7 @@ class Decoder:
             return known
         kind = self._kinds.get(asked >> 16 & 0xFF, ("other", []))[0]
         born = Socket(
-            f"{self.process.pid}.{number}",
+            f"{self.process.name}.{number}",
             number,
             self.process,
             kind,
@@ -295,11 +303,11 @@ def _address(value: Any) -> Any:
 
 
 def decode(
-    path: Path, sockets: dict[tuple[str, int], Socket], problems: list[str]
+    files: LogFiles, sockets: dict[tuple[str, int], Socket], problems: list[str]
 ) -> tuple[Decoder, Iterator[Call]]:
     """A log's decoder and the stream of its calls. TraceError when the file is no log."""
-    reader = LogReader(path)
-    decoder = Decoder(path.name, sockets)
+    reader = LogReader(*files.files)
+    decoder = Decoder(files.name, sockets)
 
     def calls() -> Iterator[Call]:
         damaged = 0
@@ -312,16 +320,16 @@ def decode(
             except _DAMAGE:
                 damaged += 1
         if damaged:
-            reader.problems.append(f"{path.name}: {damaged} damaged records were passed over")
+            reader.problems.append(f"{files.name}: {damaged} damaged records were passed over")
         problems.extend(problem for problem in reader.problems if problem not in problems)
 
     return decoder, calls()
 
 
-def head(path: Path) -> Process:
+def head(files: LogFiles) -> Decoder:
     """A log's process, by its first note alone. TraceError when the file is no log."""
-    decoder = Decoder(path.name, {})
-    for item in LogReader(path):
+    decoder = Decoder(files.name, {})
+    for item in LogReader(*files.files):
         if not isinstance(item, dict):
             continue
         try:
@@ -330,9 +338,9 @@ def head(path: Path) -> Process:
             continue  # told of when the whole log is read
         if decoder.process.pid:
             break
-    return decoder.process
+    return decoder
 
 
 def alive(process: Process) -> bool:
     """Whether a traced process of this machine still runs, as far as its log and /proc tell."""
-    return process.ended is None and process.pid > 0 and os.path.exists(f"/proc/{process.pid}")
+    return process.ended is None and process.pid > 0 and mapped(process.pid, process.log)
