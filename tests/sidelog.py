@@ -157,8 +157,8 @@ main = Numbered("main", 1)
 signal.signal(signal.SIGALRM, handler)
 stops = 0
 while stops < CALLS:
-    signal.setitimer(signal.ITIMER_REAL, 0.0003)
     try:
+        signal.setitimer(signal.ITIMER_REAL, 0.0003)
         while True:
             main.call()
     except Stop:

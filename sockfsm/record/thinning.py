@@ -51,6 +51,10 @@ _TELLING = tuple(
 _NUMBERED = ("thread", "site", "address", "abstract", "kind", "socket")
 
 
+_Placed = tuple[int, Fields]
+"""A record and its place in the order of the files."""
+
+
 class Children:
     """When the processes that were forked with a log's sockets began, and which they had."""
 
@@ -71,9 +75,10 @@ class _Kept:
         self._children = children
         self._last: dict[str, dict[str, Any]] = {}
         self._notes: dict[str, dict[int, dict[str, Any]]] = {key: {} for key in _NUMBERED}
-        self._sockets: dict[int, dict[str, Fields]] = {}  # number -> word -> the last such call
-        self._accepts: dict[int, Fields] = {}  # thread -> accept whose socket has not come
+        self._sockets: dict[int, dict[str, _Placed]] = {}  # number -> word -> the last such call
+        self._accepts: dict[int, _Placed] = {}  # thread -> accept whose socket has not come
         self._begun: dict[int, Fields] = {}  # thread -> that its call began to block
+        self._places = itertools.count()
         self._sites: set[int] = set()
         self._threads: set[int] = set()
 
@@ -116,32 +121,32 @@ class _Kept:
 
     def _record(self, fields: Fields, word: str) -> None:
         _, end, head, number, _, thread, _, _ = fields
+        placed = next(self._places), fields
         ok = not head >> OUTCOME & 7
         if word == "accept":
             if ok:
-                self._accepts[thread] = fields
+                self._accepts[thread] = placed
         elif word in _BIRTHS:
             calls = self._sockets.setdefault(number, {})
             if word == "accepted" and thread in self._accepts:
                 calls["accept"] = self._accepts.pop(thread)
-            calls[word] = fields
+            calls[word] = placed
         elif word in ("close", "exit"):
             calls = self._sockets.get(number, {})
-            born = min((call[0] for call in calls.values()), default=end)
+            born = min((call[0] for _, call in calls.values()), default=end)
             if ok and not self._children.have(number, born, end):
                 self._sockets.pop(number, None)
                 self._notes["socket"].pop(number, None)
         elif ok or word == "connect":
             # A socket that is not known was inherited: its calls are told for the same reason.
-            self._sockets.setdefault(number, {})[word] = fields
+            self._sockets.setdefault(number, {})[word] = placed
 
     def _records(self) -> list[Fields]:
         for number in list(self._sockets)[:-MOST_KEPT]:
             del self._sockets[number]
         calls = itertools.chain.from_iterable(c.values() for c in self._sockets.values())
-        kept = {id(call): call for call in itertools.chain(calls, self._accepts.values())}
-        ordered = sorted(kept.values(), key=lambda call: call[1])
-        return ordered + list(self._begun.values())
+        kept = sorted(itertools.chain(calls, self._accepts.values()))
+        return [call for _, call in kept] + list(self._begun.values())
 
     def written(self, upto: int, until: int) -> Iterator[bytes]:
         """The slots of the thinned file."""
