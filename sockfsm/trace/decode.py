@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from typing import Any
+from collections.abc import Container, Iterator
+from typing import Any, TypeVar
 
 from sockfsm.model.errnos import errno_name
 from sockfsm.model.kinds import KINDS, flat_of
@@ -33,6 +33,8 @@ from sockfsm.record.writer import Fields
 from sockfsm.trace.events import Address, Call, Process, Site, Socket, Thread, Wait
 
 _UNKNOWN = 0xFFF
+_NUMBERED = 1 << 16
+_T = TypeVar("_T")
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
 _DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
@@ -85,14 +87,24 @@ class Decoder:
             self._known.pop(number, None)
             self._kind_numbers.pop(number, None)
 
+    def threads_live(self, living: Container[int]) -> None:
+        """Let go of the threads that live no more, for a decoder that lives as long as its program."""
+        for number in list(self.process.threads):
+            if number not in living:
+                self.process.threads.pop(number, None)
+                self._accepted.pop(number, None)
+                self._open.pop(number, None)
+
     def note(self, note: dict[str, Any]) -> None:
         """Take in what a note says."""
         if "site" in note:
-            self._sites[note["site"]] = Site(note["file"], note["line"], note["function"])
+            site = Site(note["file"], note["line"], note["function"])
+            _remember(self._sites, note["site"], site)
         elif "address" in note:
-            self._addresses[note["address"]] = _address(note["is"])
+            _remember(self._addresses, note["address"], _address(note["is"]))
         elif "abstract" in note:
-            self._addresses[note["abstract"]] = note["is"].encode("latin-1", "replace")
+            name = note["is"].encode("latin-1", "replace")
+            _remember(self._addresses, note["abstract"], name)
         elif "thread" in note:
             number = note["thread"]
             self.process.threads[number] = Thread(number, note["ident"], note["name"])
@@ -147,9 +159,9 @@ class Decoder:
         # A million of these a second: what does not depend on the single record is ready.
         socket, heads = known
         method, word, outcome, error, rest = heads[head]
-        who, place = self.process.threads[thread], self._sites.get(site)
+        who, place = self._thread(thread), self._sites.get(site)
         if thread in self._open:
-            del self._open[thread]
+            self._open.pop(thread, None)
         told = (
             begin, end, self.process, who, socket, method, word, outcome, error, asked, done,
             None, place,
@@ -293,6 +305,14 @@ def _refusal(kind: str, state: str, word: str) -> str:
     flat = flat_of(kind) if kind in KINDS else None
     rule = flat.refusal(state, word) if flat is not None and state in flat.states else None
     return rule.outcome if rule is not None else "EPERM"
+
+
+def _remember(table: dict[int, _T], number: int, value: _T) -> None:
+    """The writer numbers anew long before so many; what is older is never used again."""
+    table[number] = value
+    if len(table) > _NUMBERED:
+        for old in list(table)[: _NUMBERED // 2]:
+            table.pop(old, None)
 
 
 def _address(value: Any) -> Any:

@@ -11,10 +11,12 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.record.writer import Fields, Log, programs
+from sockfsm.tracer.recorder import threads
 
 if TYPE_CHECKING:
     from sockfsm.trace.events import Call
 
+_THREADS = 64
 Sink = Callable[["Call"], Any]
 
 
@@ -57,7 +59,17 @@ def feed(log: Log, sinks: Iterable[Sink] | None, report: Callable[[str], None]) 
                 name = getattr(sink, "__qualname__", None) or type(sink).__name__
                 report(f"sink {name} is switched off: {type(error).__name__}: {error}")
 
-    log.listen(listener, decoder.note)
+    def note_listener(note: dict[str, object]) -> None:
+        try:
+            decoder.note(note)
+            if "thread" in note and len(decoder.process.threads) > 2 * len(threads) + _THREADS:
+                decoder.threads_live(threads)
+        except Exception as error:
+            if programs(error):
+                raise
+            # One note less: the calls that it is about are told without it.
+
+    log.listen(listener, note_listener)
     return chosen
 
 
