@@ -212,6 +212,36 @@ for _ in range(CALLS):
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
+SOAK = """
+import sockfsm
+trace = sockfsm.install(sys.argv[1], max_size="2M", sinks=[lambda call: None])
+def resident():
+    gc.collect()
+    with open("/proc/self/statm") as file:
+        return int(file.read().split()[1]) * os.sysconf("SC_PAGE_SIZE")
+def disk():
+    return sum(path.stat().st_blocks * 512 for path in trace.path.glob("*.calls"))
+def use(near, far):
+    near.send(b"x")
+    far.recv(1)
+    near.close()
+    far.close()
+half, most = 0, 0
+for turn in range(CALLS):
+    near, far = socket.socketpair()
+    exec(compile("use(near, far)", f"generated-{turn}", "exec"))
+    thread = threading.Thread(target=use, args=socket.socketpair(), name=f"thread-{turn}")
+    thread.start()
+    thread.join()
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as named:
+        named.bind(f"\\0{os.getpid()}-{turn}")
+    if turn % 1000 == 0:
+        most = max(most, disk())
+    if turn == CALLS // 2:
+        half = resident()
+print(resident() - half, most)
+"""
+
 
 @dataclass
 class Found:
@@ -283,6 +313,23 @@ def kill(folder: Path, seconds: float) -> Found:
     process.wait()
     process.stdout.close()
     return compare(folder)
+
+
+def soak(folder: Path, turns: int) -> tuple[int, int]:
+    """Traced without a supervisor, with sockets, threads, places and names that are always new.
+
+    (bytes of memory that the second half of the turns added, the most bytes that the logs took).
+    """
+    folder.mkdir(exist_ok=True)
+    (folder / "soak.py").write_text(f"{HEAD}CALLS = {turns}\n{SOAK}")
+    done = subprocess.run(
+        [sys.executable, str(folder / "soak.py"), str(folder / "trace")],
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    grown, disk = map(int, done.stdout.split())
+    return grown, disk
 
 
 WHOLE = {

@@ -494,3 +494,9 @@ def test_whoever_turns_the_window_too_late_uses_the_others(tmp_path: Path) -> No
     told = [item[3] for item in reader if not isinstance(item, dict)]
     assert len(told) == len(set(told)) == 2 * SLOTS + 110
     assert reader.problems == []
+
+
+def test_logs_stay_below_their_size_without_a_supervisor(tmp_path: Path) -> None:
+    """What `make dropin` does for longer: there the memory stays, too."""
+    _, disk = sidelog.soak(tmp_path, 3_000)
+    assert disk <= (2 << 20) + 2 * SIZE

@@ -55,11 +55,12 @@ def total(folder: Path) -> int:
     return sum(map(size_on_disk, paths))
 
 
-def bound(folder: Path, max_size: int, only: str = "") -> None:
+def bound(place: str | Path, max_size: int, only: str = "") -> None:
     """Drop the oldest calls until the logs take no more than `max_size` bytes.
 
     only: a log's name, when nobody else's are to be touched.
     """
+    folder = Path(place)
     while (surplus := total(folder) - max_size) > 0:
         logs = logs_in(folder)
         pieces = [piece for log in logs if only in ("", log.name) for piece in _oldest(log)]

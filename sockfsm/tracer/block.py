@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
-from sockfsm.record import sizes
+from sockfsm.record import room, sizes
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.folder import make_folder
 from sockfsm.trace.endpoints import Endpoints
@@ -22,6 +22,9 @@ from sockfsm.tracer.sinks import Sink
 
 if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
+
+
+_NEEDED_LATER = room  # see `session`: then there may be no way to load it
 
 
 def install(

@@ -13,7 +13,6 @@ import stat
 import sys
 from collections.abc import Iterable, Mapping
 from os import fstat, getpid, getppid, write
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sockfsm.errors import UsageError
@@ -21,8 +20,7 @@ from sockfsm.model.kinds import KINDS
 from sockfsm.record import sizes
 from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import METHODS, NUMBER
-from sockfsm.record.room import bound
-from sockfsm.record.writer import MAX_SIZE, Note, programs
+from sockfsm.record.writer import MAX_SIZE, SIZE, Note, per_segment, programs
 from sockfsm.tracer import adapters, addresses, outside, places, recorder, sockets
 from sockfsm.tracer.calls import METHODS_TRACED
 from sockfsm.tracer.enforce import enforced
@@ -227,8 +225,10 @@ def _command() -> list[str]:
 _trimmers = [1]
 
 
-def _rotated(path: str, _segment: int) -> None:
+def _rotated(path: str, segment: int) -> None:
     """A segment has begun: without a supervisor it is for us to keep below `max_size`."""
+    if session.supervised and segment * per_segment(session.max_size) * SIZE < session.max_size:
+        return
     folder, name = os.path.split(path)
     # One that runs beside us has its own pace: leave it a fifth.
     most = session.max_size + session.max_size // 5 if session.supervised else session.max_size
@@ -237,7 +237,10 @@ def _rotated(path: str, _segment: int) -> None:
     except IndexError:
         return  # a signal handler came between, or another thread is at it
     try:
-        bound(Path(folder), most, only=name)
+        # `block` has loaded it; whoever has a supervisor will hardly ever need it.
+        from sockfsm.record.room import bound
+
+        bound(folder, most, only=name)
     except Exception as error:
         if programs(error):
             raise
