@@ -90,22 +90,24 @@ for _ in range(4):
 
 FORK_IN_HANDLER = """
 main, inner = Numbered("main", 1), Numbered("handler", 1_000_001)
-left = 20
+left = iter(range(20))
+done = []
 def handler(*_):
-    global left
-    if left and os.getpid() == first:
-        left -= 1
+    # A handler may come between the steps of another.
+    number = next(left, None)
+    if number is not None and os.getpid() == first:
         if os.fork() == 0:
-            mine = Numbered(f"child-{left}", 2_000_000 + left * 1000)
+            mine = Numbered(f"child-{number}", 2_000_000 + number * 1000)
             for _ in range(20):
                 mine.call()
             os._exit(0)
         inner.call()
         os.wait()
+        done.append(number)
 first = os.getpid()
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.001, 0.001)
-while left:
+while len(done) < 20:
     main.call()
 signal.setitimer(signal.ITIMER_REAL, 0)
 """

@@ -162,6 +162,40 @@ def test_a_child_that_can_begin_no_log_is_counted_by_its_parent(tmp_path: Path) 
     assert "20 calls of processes forked from this one not recorded" in problem
 
 
+@pytest.mark.parametrize("calls", [10, 5_000])
+def test_a_child_that_begins_its_log_late(calls: int, tmp_path: Path) -> None:
+    """What waited is in it, and what could not wait is counted there, and in the parent's no more."""
+    python(
+        """
+        import os, resource, socket, sys, time, sockfsm
+        trace = sockfsm.install(sys.argv[1])
+        near, far = socket.socketpair()
+        lowest = os.open("/", os.O_RDONLY)
+        os.close(lowest)
+        if os.fork() == 0:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (lowest, 1024))
+            for _ in range(int(sys.argv[2])):
+                near.send(b"x"); far.recv(1)
+            resource.setrlimit(resource.RLIMIT_NOFILE, (1024, 1024))
+            time.sleep(0.02)  # so long at most it is not tried again
+            near.send(b"x")
+            os._exit(0)
+        os.wait()
+        """,
+        tmp_path,
+        calls,
+    )
+    trace = Trace.open(tmp_path)
+    told = sum(call.call in ("send", "recv") for call in trace.calls())
+    assert len(trace.processes) == 2
+    if calls == 10:
+        assert (told, trace.problems) == (21, [])
+    else:
+        (problem,) = trace.problems
+        assert f": {10_001 - told:,} calls not recorded between " in problem
+        assert problem.endswith(os.strerror(errno.EMFILE))
+
+
 def test_the_last_words_are_not_for_a_socket(tmp_path: Path) -> None:
     """With descriptor 2 closed and taken by a socket, what we have to say is in the trace alone."""
     python(

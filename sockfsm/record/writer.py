@@ -153,6 +153,8 @@ class Log:
         self._waiting: deque[tuple[_Head | None, Struct, tuple[Any, ...]]] = deque()
         self._failing = False
         self._again = 0
+        self._recovering = False
+        self._why = 0
         self._uncounted = 0
         self._parent: memoryview | None = None
         self._orphans = 0
@@ -192,7 +194,9 @@ class Log:
         if old.after.setdefault(0, window) is not window:
             os.unlink(path)  # a signal handler came between and has begun one
             return
-        self._report, self._failing, self._again = report, False, 0
+        self._report = report
+        if self._reopen is None:
+            self._failing, self._again = False, 0
         self._install(window)
         for note in left:
             self.note(note)
@@ -283,8 +287,12 @@ class Log:
             self._fail(window, error)
             return False
         self._settle()
-        if self._failing:
-            self._recover(window)
+        if (self._failing or self._waiting) and not self._recovering:
+            self._recovering = True
+            try:
+                self._recover(window)
+            finally:
+                self._recovering = False
         elif after is not None:
             monotonic, wall = clock_pair()
             self.note({"clock": wall - monotonic})
@@ -319,6 +327,7 @@ class Log:
         head = window.files.head if window.files is not None else None
         if head is not None:
             head.why = why
+        self._why = why
         self._again = Clocks.monotonic() + AGAIN
         if not self._failing:
             self._failing = True
@@ -374,6 +383,7 @@ class Log:
             files = self._now.files
             if lost and files is not None:
                 files.head.first = files.head.last = Clocks.monotonic()
+                files.head.why = self._why
                 files.head.count(lost)
         else:
             lost = before.lost
@@ -405,7 +415,7 @@ class Log:
         old, self._now = self._now, _Window(slots=iter(()))
         self._parent = old.files.head.memory if old.files is not None else self._parent
         self._orphans = self._uncounted = 0
-        self._reopen, self._failing = reopen, False
+        self._reopen, self._failing, self._recovering = reopen, False, False
         self._waiting.clear()
         self._notes = itertools.count(1)
         self._install(self._now)

@@ -17,7 +17,7 @@ from sockfsm.record.folder import make_folder
 from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import packets
-from sockfsm.tracer.session import begin, check, end, report, session, switch
+from sockfsm.tracer.session import begin, check, end, report, session, switch, voice
 from sockfsm.tracer.sinks import Sink
 
 if TYPE_CHECKING:
@@ -52,6 +52,7 @@ def install(
     check(mode)
     max_size = sizes.parse(max_size)
     trace = folder_for(path)
+    voice.listen()
     if capture:
         session.capture = packets.begin(trace, report)
     begin(str(trace.path), mode, machines=machines, sinks=sinks, max_size=max_size)
