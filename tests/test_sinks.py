@@ -97,3 +97,74 @@ def test_a_closed_socket_is_forgotten_by_the_live_decoder():
         for _ in range(50):
             pair()
         assert living() <= before + 2
+
+
+def test_a_sink_is_told_what_happens_while_a_call_is_decoded(monkeypatch):
+    """A signal handler or a finalizer comes between and makes calls itself."""
+    from sockfsm.trace.decode import Decoder
+
+    seen, left = [], [10]
+    decode = Decoder.record
+
+    def interrupted(self, fields):
+        if left:
+            left.pop()
+            mine.send(b"from the handler")
+        return decode(self, fields)
+
+    mine, theirs = socket.socketpair()
+    with sockfsm.tracing(sinks=[seen.append]) as trace:
+        monkeypatch.setattr(Decoder, "record", interrupted)
+        pair()
+    for sock in (mine, theirs):
+        sock.close()
+    told = sorted((call.end, call.method) for call in seen)
+    monkeypatch.undo()
+    assert told == sorted((call.end, call.method) for call in trace.calls())
+    assert (16, "send") in [(call.done, call.method) for call in seen]
+
+
+def test_the_live_decoder_forgets_threads_that_have_ended():
+    import threading
+
+    from sockfsm.trace.events import Thread
+
+    def living():
+        import gc
+
+        gc.collect()
+        return sum(isinstance(thing, Thread) for thing in gc.get_objects())
+
+    names = set()
+    with sockfsm.tracing(sinks=[lambda call: names.add(call.thread.name)]):
+        for number in range(400):
+            thread = threading.Thread(target=pair, name=f"pair-{number}")
+            thread.start()
+            thread.join()
+        assert living() < 150
+    assert len(names) == 400
+
+
+def test_the_live_decoder_forgets_places_that_are_used_no_more():
+    from sockfsm.trace.decode import Decoder
+
+    decoder = Decoder("live", {})
+    for number in range(200_000):
+        decoder.note({"site": number, "file": "f", "line": number, "function": "g"})
+        decoder.note({"address": number, "is": ["h", number]})
+    assert len(decoder._sites) <= 1 << 16
+    assert len(decoder._addresses) <= 1 << 16
+    assert decoder._sites[199_999].line == 199_999
+
+
+def test_a_failing_sink_is_told_of_without_being_looked_at(capfd):
+    class Odd:
+        def __call__(self, call):
+            raise ValueError
+
+        def __repr__(self):
+            raise AssertionError
+
+    with sockfsm.tracing(sinks=[Odd()]):
+        pair()
+    assert capfd.readouterr().err == "sockfsm: sink Odd is switched off: ValueError: \n"

@@ -101,7 +101,7 @@ def _state(call: Call, lanes: Lanes, states: dict[str, str], zero: int) -> Itera
 
 
 def _slice(identity: str, state: str, lanes: Lanes) -> dict[str, Any]:
-    pid = int(identity.partition(".")[0])
+    pid = int(identity.partition(".")[0].partition("-")[0])
     name = lanes.name_of(identity)
     return {"cat": f"socket {name}", "name": state, "id": identity, "pid": pid, "tid": 0}
 

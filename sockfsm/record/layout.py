@@ -1,6 +1,14 @@
 """The layout of a call log: 48-byte slots, little-endian, one slot for one finished call.
 
-A log begins with MAGIC, padded to a slot. A slot is
+A log is one file or several, its *segments*, each of which begins with MAGIC and
+
+    lost u64             calls that could not be written while this segment was the newest
+    first u64, last u64  when the first and the last of them ended, monotonic ns
+    errno u16            why the last one could not
+    unused u16
+    orphans u32          calls of forked children that could not begin a log of their own
+
+(all zero where nothing was lost), a slot in all. Any other slot is
 
     begin u64, end u64   monotonic ns
     head u64             see below; 0 marks a slot that was never written
@@ -37,9 +45,12 @@ _WORD = "L" if struct.calcsize("L") == 8 else "Q"
 # Native letters pack in half the time of standard ones; on little-endian LP64 they mean the same.
 NATIVE = f"@{_WORD * 3}IIII{_WORD}"
 STANDARD = "<QQQIIIIQ"
+LOSS = struct.Struct("<QQQHHI")
+LOSS_AT = len(MAGIC)
 CALL = struct.Struct(NATIVE if sys.byteorder == "little" and _WORD == "L" else STANDARD)
 FRAGMENT = struct.Struct("<16sQ24s")
 FRAGMENT_BYTES = 40
+LONGEST = FRAGMENT_BYTES * 0x7FFF  # bytes of a note
 
 NOTE = 255
 

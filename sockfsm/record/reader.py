@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +12,8 @@ from typing import Any
 
 from sockfsm.errors import TraceError
 from sockfsm.record.layout import FRAGMENT, MAGIC, NOTE, SLOT, STANDARD
+from sockfsm.record.names import split
+from sockfsm.record.packs import Packed
 from sockfsm.record.writer import Fields
 
 _RECORDS = struct.Struct(STANDARD)
@@ -17,34 +21,56 @@ _CHUNK = SLOT * 16384
 
 
 class LogReader:
-    """Streams one log: notes as dicts, records as their eight fields, in the order of the file.
+    """Streams one log: notes as dicts, records as their eight fields, in the order of its files.
 
-    `problems` lists, after the end, what could not be read. TraceError when the file is no log.
+    `problems` lists, after the end, what could not be read. TraceError when a file is no log.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, *files: Path | Packed) -> None:
+        self.files = files
         self.problems: list[str] = []
-        try:
-            with path.open("rb") as file:
-                magic = file.read(len(MAGIC))
-        except OSError as error:
-            raise TraceError(f"{path}: {error.strerror}") from None
-        # Nothing but zeros: the process has made its log and not begun it yet.
-        if magic.strip(b"\0") and magic != MAGIC:
-            raise TraceError(f"{path}: not a call log of this version of sockfsm (bad first bytes)")
+        self.pieces: dict[int, dict[int, bytes]] = {}
+        """number -> the fragments of a note that is not complete."""
+        self._upto = 0
+        for file in files:
+            try:
+                with file.open("rb") as opened:
+                    magic = opened.read(len(MAGIC))
+            except FileNotFoundError:
+                if len(files) == 1:
+                    raise TraceError(f"{file}: {os.strerror(errno.ENOENT)}") from None
+                continue  # thinned away since the folder was listed
+            except OSError as error:
+                raise TraceError(f"{file}: {error.strerror}") from None
+            # Nothing but zeros: the process has made its log and not begun it yet.
+            if magic.strip(b"\0") and magic != MAGIC:
+                raise TraceError(
+                    f"{file}: not a call log of this version of sockfsm (bad first bytes)"
+                )
 
     def __iter__(self) -> Iterator[Fields | dict[str, Any]]:
-        pieces: dict[int, dict[int, bytes]] = {}
-        with self.path.open("rb") as file:
+        self.pieces, self._upto = {}, 0
+        for file in self.files:
+            segment = split(file.name)[1]
+            if segment == 0 or segment > self._upto:
+                yield from self._file(file)
+        if self.pieces:
+            self.problems.append(f"{self.files[0].name}: {len(self.pieces)} notes are incomplete")
+
+    def _file(self, source: Path | Packed) -> Iterator[Fields | dict[str, Any]]:
+        name = source.name
+        try:
+            file = source.open("rb")
+        except FileNotFoundError:
+            self.problems.append(f"{name}: was dropped while it was read: --max-size")
+            return
+        with file:
             file.seek(SLOT)
             position = SLOT
             while chunk := file.read(_CHUNK):
                 odd = len(chunk) % SLOT
                 if odd:
-                    self.problems.append(
-                        f"{self.path.name}: the last {odd} bytes are no whole record"
-                    )
+                    self.problems.append(f"{name}: the last {odd} bytes are no whole record")
                     chunk = chunk[:-odd]
                 for offset, fields in enumerate(_RECORDS.iter_unpack(chunk)):
                     head = fields[2]
@@ -53,15 +79,21 @@ class LogReader:
                             yield fields
                         continue
                     at = position + offset * SLOT
-                    note = self._fragment(pieces, chunk, offset * SLOT, at)
+                    note = self._fragment(self.pieces, chunk, offset * SLOT, at, name)
                     if note is not None:
+                        upto = note.get("thinned")
+                        if isinstance(upto, int):
+                            self._upto = upto
                         yield note
                 position += len(chunk)
-        if pieces:
-            self.problems.append(f"{self.path.name}: {len(pieces)} notes are incomplete")
 
     def _fragment(
-        self, pieces: dict[int, dict[int, bytes]], chunk: bytes, offset: int, position: int
+        self,
+        pieces: dict[int, dict[int, bytes]],
+        chunk: bytes,
+        offset: int,
+        position: int,
+        name: str,
     ) -> dict[str, Any] | None:
         """Collect one fragment; the note once its last one is there."""
         front, head, back = FRAGMENT.unpack_from(chunk, offset)
@@ -77,5 +109,5 @@ class LogReader:
                 note = None
             if isinstance(note, dict):
                 return note
-            self.problems.append(f"{self.path.name}: damaged note at byte {position}")
+            self.problems.append(f"{name}: damaged note at byte {position}")
         return None

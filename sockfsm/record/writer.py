@@ -2,156 +2,446 @@
 
 The mapping is a *window* on the file, `(memory, slots)`: whoever writes takes the next slot's offset
 from the iterator, which is atomic under the interpreter lock, and packs into it. When the slots run
-out, `write` turns the window. A log that is closed, or failed, has a window onto nothing, so callers
-need no test of their own.
+out, `write` turns the window. A log that is closed has a window onto nothing, so callers need no
+test of their own.
+
+There is no lock: a signal handler or a finalizer may run between any two steps here, and may write
+records itself. Each window knows the one that came after it, set once and for all by
+`dict.setdefault`; who comes too late throws away what he has mapped and uses the other's.
+
+When no window can be had, the newest records wait in memory, and the rest is counted; the count is
+kept in the first slot of the log's newest file, which stays mapped. So it is known even when the
+process is killed before there is room again.
 """
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
-import threading
 from collections import deque
 from collections.abc import Callable, Iterator
-from time import monotonic_ns, time_ns
+from json import JSONEncoder
+from os import O_EXCL, strerror, truncate
+from struct import Struct
+from struct import error as StructError  # noqa: N812
+from typing import Any
 
-from sockfsm.record.layout import CALL, FRAGMENT, MAGIC, MOST, SLOT, fragments
-from sockfsm.record.mapping import map_file
+from sockfsm.record.clocks import Clocks, clock_pair
+from sockfsm.record.layout import (
+    CALL,
+    FRAGMENT,
+    LONGEST,
+    LOSS,
+    LOSS_AT,
+    MAGIC,
+    METHODS,
+    MOST,
+    SLOT,
+    fragments,
+)
+from sockfsm.record.mapping import mapper
+from sockfsm.record.names import SUFFIX, segment_path
 
 SLOTS = 4096
 SIZE = SLOT * SLOTS  # 192 KiB, a whole number of pages
+MAX_SIZE = 512 << 20  # 11 million calls
+SEGMENT_WINDOWS = 11  # 2 MiB: thinning one takes a fiftieth of a second
+AGAIN = 10_000_000  # ns until a window that could not be had is asked for again
+WAITING = 4096  # records that wait in memory for it
+WAITING_BIRTHS = 65536  # as many as this of those without which later ones cannot be read
+
 Fields = tuple[int, int, int, int, int, int, int, int]
 Listener = Callable[[Fields], None]
+Note = dict[str, Any]
+NoteListener = Callable[[Note], None]
+
 _NOWHERE = memoryview(bytearray(SLOT))
+_FULL = (1 << 64) - 1
+_WIDTHS = (_FULL, _FULL, _FULL, MOST, MOST, MOST, MOST, _FULL)
+_BIRTHS = frozenset(
+    number
+    for number, (_, word) in enumerate(METHODS)
+    if word in ("create", "accepted", "socketpair", "adopt", "accept", "bind", "connect")
+)
+# Objects of the program's are not asked how they look.
+_encode = JSONEncoder(separators=(",", ":"), default=object.__repr__).encode
+_map_window = mapper(SIZE)
+_HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
+_OURS = (_HERE, os.path.dirname(os.__file__) + os.sep, "<frozen ")
+_PACKAGES = f"{os.sep}site-packages{os.sep}"
 
 
-def nothing() -> tuple[memoryview, Iterator[int]]:
-    """A window that takes every record and keeps none."""
-    return _NOWHERE, itertools.repeat(0)
+class _Head:
+    """The first slot of a segment: what was lost while it was the newest one."""
+
+    __slots__ = ("first", "last", "lost", "memory", "why")
+
+    def __init__(self, memory: memoryview) -> None:
+        self.memory = memory
+        self.lost = self.first = self.last = self.why = 0
+
+    def count(self, by: int) -> None:
+        """Write down that `by` more were lost."""
+        # Forked children that have no log count in this same memory.
+        orphans = LOSS.unpack_from(self.memory, LOSS_AT)[5]
+        # From here on nothing is called, so no signal handler or thread comes between.
+        self.lost += by
+        LOSS.pack_into(self.memory, LOSS_AT, self.lost, self.first, self.last, self.why, 0, orphans)
 
 
-def clock_pair() -> tuple[int, int]:
-    """(monotonic, wall) of one moment in ns; the closest of five readings."""
-    best = (1 << 62, 0, 0)
-    for _ in range(5):
-        before, wall, after = monotonic_ns(), time_ns(), monotonic_ns()
-        best = min(best, (after - before, (before + after) // 2, wall))
-    return best[1], best[2]
+class _Files:
+    """Where the windows of one log lie on disk."""
+
+    __slots__ = ("failed", "head", "path", "per_segment", "regions", "segment")
+
+    def __init__(self, path: str, memory: memoryview, per_segment: int) -> None:
+        self.path = path
+        self.head = _Head(memory)
+        self.per_segment = per_segment
+        self.regions = itertools.count(1)
+        self.failed: deque[int] = deque()
+        self.segment = 0
+
+    def map(self) -> _Window:
+        """The next region of the file, or of a new file, which nobody else gets."""
+        try:
+            region = self.failed.popleft()
+        except IndexError:
+            region = next(self.regions)
+        segment, place = divmod(region, self.per_segment)
+        try:
+            memory = _map_window(segment_path(self.path, segment), place * SIZE, 0)
+        except BaseException:
+            self.failed.append(region)
+            raise
+        if place == 0:
+            memory[: len(MAGIC)] = MAGIC
+        return _Window(memory, iter(range(0 if place else SLOT, SIZE, SLOT)), self, region)
+
+
+class _Window:
+    """A window, and in `after` under 0 the one that follows it, once there is one."""
+
+    __slots__ = ("after", "files", "memory", "region", "slots")
+
+    def __init__(
+        self,
+        memory: memoryview = _NOWHERE,
+        slots: Iterator[int] | None = None,
+        files: _Files | None = None,
+        region: int = 0,
+    ) -> None:
+        self.memory = memory
+        self.slots = itertools.repeat(0) if slots is None else slots
+        self.files = files
+        self.region = region
+        self.after: dict[int, _Window] = {}
 
 
 class Log:
     """One process's call log. `window` is what the hot path uses; all else goes through `write`."""
 
     def __init__(self) -> None:
-        self.window = nothing()
-        self.path = ""
-        self.problem = ""
+        self._now = _Window()
+        self.window: tuple[memoryview, Iterator[int]] = (self._now.memory, self._now.slots)
         self.listener: Listener | None = None
-        self.note_listener: Callable[[dict[str, object]], None] | None = None
-        self._real = self.window
-        self._size = 0
+        self.note_listener: NoteListener | None = None
+        self.rotated: Callable[[str, int], None] | None = None
+        """Told (path of the log, segment) when a segment has begun."""
         self._notes = itertools.count(1)
-        self._lock = threading.RLock()
+        self._waiting: deque[tuple[_Head | None, Struct, tuple[Any, ...]]] = deque()
+        self._failing = False
+        self._again = 0
+        self._recovering = False
+        self._why = 0
+        self._uncounted = 0
+        self._parent: memoryview | None = None
+        self._orphans = 0
         self._reopen: Callable[[], None] | None = None
         self._report: Callable[[str], None] = lambda line: None
 
-    def open(self, path: str, report: Callable[[str], None]) -> None:
-        """Begin a new log at `path`. OSError when it cannot be written."""
-        memory = map_file(path, 0, SIZE)
-        memory[: len(MAGIC)] = MAGIC
-        self.path, self.problem, self._report = path, "", report
-        self._size = SIZE
-        self._notes = itertools.count(1)
-        self._install((memory, iter(range(SLOT, SIZE, SLOT))))
+    @property
+    def path(self) -> str:
+        """The log's first file; '' when there is none."""
+        return self._now.files.path if self._now.files is not None else ""
 
-    def _install(self, window: tuple[memoryview, Iterator[int]]) -> None:
-        self._real = window
-        # With a listener every record takes the slow way: its window has no slots.
-        self.window = (_NOWHERE, iter(())) if self.listener else window
-
-    def listen(
+    def open(
         self,
-        listener: Listener | None,
-        note_listener: Callable[[dict[str, object]], None] | None = None,
+        folder: str,
+        pid: int,
+        told: Callable[[int], list[Note]],
+        report: Callable[[str], None],
+        max_size: int = MAX_SIZE,
     ) -> None:
+        """Begin a new log in `folder`. OSError when it cannot be written.
+
+        told: gives the notes that it begins with, for the log's number among those of this `pid`.
+        """
+        old, number = self._now, 0
+        while True:
+            path = f"{folder}/{pid}-{number}{SUFFIX}"
+            try:
+                memory = _map_window(path, 0, O_EXCL)
+                break
+            except FileExistsError:
+                number += 1
+        memory[: len(MAGIC)] = MAGIC
+        files = _Files(path, memory, per_segment(max_size))
+        window = _Window(memory, iter(range(SLOT, SIZE, SLOT)), files)
+        notes = told(number)
+        left = list(itertools.dropwhile(lambda note: self._begin(window, note), notes))
+        if old.after.setdefault(0, window) is not window:
+            os.unlink(path)  # a signal handler came between and has begun one
+            return
+        self._report = report
+        if self._reopen is None:
+            self._failing, self._again = False, 0
+        self._install(window)
+        for note in left:
+            self.note(note)
+        if self.note_listener is not None:
+            for note in notes:
+                self.note_listener(note)
+
+    def _begin(self, window: _Window, note: Note) -> bool:
+        """Write a note into a window that nobody else knows yet; whether it had room."""
+        pieces = fragments(next(self._notes) & MOST, encoded(note))
+        slots = list(itertools.islice(window.slots, len(pieces)))
+        if len(slots) < len(pieces):
+            return False
+        for slot, piece in zip(slots, pieces, strict=True):
+            FRAGMENT.pack_into(window.memory, slot, *piece)
+        return True
+
+    def _install(self, window: _Window) -> None:
+        self._now = window
+        # With a listener every record takes the slow way: its window has no slots.
+        self.window = (_NOWHERE, iter(())) if self.listener else (window.memory, window.slots)
+
+    def listen(self, listener: Listener | None, note_listener: NoteListener | None = None) -> None:
         """Have every record (its eight fields) and note told to somebody, or nobody (None)."""
         self.listener, self.note_listener = listener, note_listener
-        self._install(self._real)
+        self._install(self._now)
 
     def write(self, *fields: int) -> None:
         """Write one record, in a new window when the slots of this one have run out."""
-        while True:
-            memory, slots = self._real
-            try:
-                CALL.pack_into(memory, next(slots), *fields)
-                break
-            except StopIteration:
-                self._turn(slots)
+        self._put(CALL, fields)
         if self.listener is not None:
             self.listener(fields)  # type: ignore[arg-type]
 
-    def note(self, content: dict[str, object]) -> None:
+    def note(self, content: Note) -> None:
         """Write a note. Its fragments may lie between other threads' records."""
-        from json import dumps
-
-        text = dumps(content, separators=(",", ":"), default=repr).encode()
-        for fragment in fragments(next(self._notes) & MOST, text):
-            while True:
-                memory, slots = self._real
-                try:
-                    FRAGMENT.pack_into(memory, next(slots), *fragment)
-                    break
-                except StopIteration:
-                    self._turn(slots)
+        interrupted: BaseException | None = None
+        for fragment in fragments(next(self._notes) & MOST, encoded(content)):
+            try:
+                self._put(FRAGMENT, fragment)
+            except BaseException as error:  # noqa: BLE001 - the program's; the note comes first
+                interrupted = error
         if self.note_listener is not None:
             self.note_listener(content)
+        if interrupted is not None:
+            raise interrupted
 
-    def _turn(self, exhausted: Iterator[int]) -> None:
-        with self._lock:
-            if self._real[1] is not exhausted:
-                return
-            if self._reopen is not None:
-                reopen, self._reopen = self._reopen, None
-                reopen()
-                return
+    def _put(self, form: Struct, fields: tuple[Any, ...]) -> None:
+        """Only what a signal handler of the program raises comes out of here."""
+        window, slot = self._now, None
+        try:
+            while (slot := next(window.slots, None)) is None:
+                if not self._turn(window):
+                    self._wait(form, fields)
+                    return
+                window = self._now
             try:
-                memory = map_file(self.path, self._size, SIZE)
-            except OSError as error:
-                self.fail(f"{self.path}: {error.strerror}")
+                form.pack_into(window.memory, slot, *fields)
+            except StructError:
+                cut = [field & width for field, width in zip(fields, _WIDTHS, strict=True)]
+                form.pack_into(window.memory, slot, *cut)
+        except BaseException as error:
+            if not programs(error):
+                self._uncounted += 1  # no memory, no stack
                 return
-            self._size += SIZE
-            self._install((memory, iter(range(0, SIZE, SLOT))))
-        monotonic, wall = clock_pair()
-        self.note({"clock": wall - monotonic})
+            if slot is None:
+                self._put(form, fields)
+            elif not any(window.memory[slot : slot + SLOT]):
+                form.pack_into(window.memory, slot, *fields)
+            raise
+
+    def _turn(self, window: _Window) -> bool:
+        """Go on to the window after this one; whether there is one."""
+        after = window.after.get(0)
+        if after is not None:
+            self._install(after)
+            return True
+        if self._failing and Clocks.monotonic() < self._again:
+            return False
+        try:
+            if window.files is not None:
+                after = window.after.setdefault(0, window.files.map())
+                self._install(after)
+            elif self._reopen is not None:
+                self._reopen()
+        except Exception as error:
+            if programs(error):
+                raise
+            self._fail(window, error)
+            return False
+        self._settle()
+        if (self._failing or self._waiting) and not self._recovering:
+            self._recovering = True
+            try:
+                self._recover(window)
+            finally:
+                self._recovering = False
+        elif after is not None:
+            monotonic, wall = clock_pair()
+            self.note({"clock": wall - monotonic})
+        if after is not None and after.files is not None:
+            self._segment(after, after.files)
+        return True
+
+    def _segment(self, window: _Window, files: _Files) -> None:
+        """A window of a new segment: from now on, what is lost is counted in that."""
+        segment, place = divmod(window.region, files.per_segment)
+        if place == 0 and segment > files.segment:
+            files.segment, files.head = segment, _Head(window.memory)
+            if self.rotated is not None:
+                self.rotated(files.path, segment)
 
     def lose(self) -> None:
         """A call that cannot be written down: there was no memory, or no room on the stack."""
-        self.problem = self.problem or "calls were lost for want of memory or stack"
+        self._uncounted += 1
 
-    def fail(self, problem: str) -> None:
-        """Stop writing and say so once: a broken log never breaks the traced program."""
-        self.problem = problem
-        self.window = self._real = nothing()
-        self._report(f"tracing stopped: {problem}; what was logged until here is kept")
+    def _settle(self) -> None:
+        """Write down the losses for which there was no memory then."""
+        files = self._now.files
+        if self._uncounted and files is not None:
+            by, self._uncounted = self._uncounted, 0
+            head = files.head
+            head.why, head.last = head.why or errno.ENOMEM, Clocks.monotonic()
+            head.first = head.first or head.last
+            head.count(by)
+
+    def _fail(self, window: _Window, error: Exception) -> None:
+        why = (error.errno if isinstance(error, OSError) else 0) or errno.ENOMEM
+        head = window.files.head if window.files is not None else None
+        if head is not None:
+            head.why = why
+        self._why = why
+        self._again = Clocks.monotonic() + AGAIN
+        if not self._failing:
+            self._failing = True
+            where = window.files.path if window.files is not None else "a forked process's log"
+            self._report(
+                f"tracing stopped: {where}: {strerror(why)}; what was logged until here is kept, "
+                "and it goes on when it can"
+            )
+
+    def _wait(self, form: Struct, fields: tuple[Any, ...]) -> None:
+        """There is no slot: keep what can be kept, and count it as lost until it is written."""
+        files = self._now.files
+        head = files.head if files is not None else None
+        if form is CALL:
+            if head is not None:
+                head.last = fields[1] or fields[0]
+                head.first = head.first or head.last
+                head.count(1)
+            else:
+                self._orphan(1)
+        vital = form is FRAGMENT or fields[2] & 0xFF in _BIRTHS
+        if len(self._waiting) < (WAITING_BIRTHS if vital else WAITING):
+            self._waiting.append((head, form, fields))
+
+    def _orphan(self, by: int) -> None:
+        """Count in the log of the process that forked us, for want of our own."""
+        self._orphans += by
+        if self._parent is not None:
+            *told, orphans = LOSS.unpack_from(self._parent, LOSS_AT)
+            LOSS.pack_into(self._parent, LOSS_AT, *told, max(orphans + by, 0) & MOST)
+
+    def _recover(self, window: _Window) -> None:
+        """There is room again: write what has waited, and say what is lost."""
+        self._failing = False
+        before = window.files.head if window.files is not None else None
+        since, until, why = (before.first, before.last, before.why) if before else (0, 0, 0)
+        written = 0
+        while not self._failing:
+            try:
+                head, form, fields = self._waiting.popleft()
+            except IndexError:
+                break
+            # When that fails again, it is counted again.
+            self._put(form, fields)
+            if form is CALL:
+                written += 1
+                if head is not None:
+                    head.count(-1)
+        if before is None:
+            # Our own log has begun: what is lost for good stands there.
+            lost = self._orphans - written
+            self._orphan(-(lost + written))
+            files = self._now.files
+            if lost and files is not None:
+                files.head.first = files.head.last = Clocks.monotonic()
+                files.head.why = self._why
+                files.head.count(lost)
+        else:
+            lost = before.lost
+        if lost:
+            self.note({"lost": lost, "since": since, "until": until, "errno": why})
 
     def close(self) -> None:
         """Stop writing and give the unused rest of the window back to the disk."""
-        with self._lock:
-            memory, slots = self._real
-            self.window = self._real = nothing()
-        if memory is _NOWHERE:
+        self._reopen = None
+        self._settle()
+        last, nothing = self._now, _Window()
+        while (after := last.after.setdefault(0, nothing)) is not nothing:
+            last = after
+        self._install(nothing)
+        files = last.files
+        if files is None:
             return
-        first_free = next(slots, SIZE)
+        first_free = next(last.slots, SIZE)
         # A thread that has just picked this window up must find no slot behind the new end.
-        deque(slots, maxlen=0)
+        deque(last.slots, maxlen=0)
+        segment, place = divmod(last.region, files.per_segment)
         try:
-            os.truncate(self.path, self._size - SIZE + first_free)
-        except OSError as error:
-            # The unused slots stay; readers pass over them.
-            self.problem = f"{self.path}: {error.strerror}"
+            truncate(segment_path(files.path, segment), place * SIZE + first_free)
+        except OSError:
+            return  # the unused slots stay; readers pass over them
 
     def leave(self, reopen: Callable[[], None]) -> None:
         """After a fork: the file is the parent's; `reopen` begins our own at the first record."""
-        self._lock = threading.RLock()
-        self._reopen = reopen
-        self._real = self.window = (_NOWHERE, iter(()))
+        old, self._now = self._now, _Window(slots=iter(()))
+        self._parent = old.files.head.memory if old.files is not None else self._parent
+        self._orphans = self._uncounted = 0
+        self._reopen, self._failing, self._recovering = reopen, False, False
+        self._waiting.clear()
+        self._notes = itertools.count(1)
+        self._install(self._now)
+        # A call that was just about to write has the parent's window in hand.
+        deque(old.slots, maxlen=0) if old.files is not None else None
+
+
+def encoded(content: Note) -> bytes:
+    """A note's JSON; of one that is too long, what it is about."""
+    text = _encode(content).encode()
+    return text if len(text) <= LONGEST else _encode({"too long": [*content]}).encode()
+
+
+def programs(error: BaseException) -> bool:
+    """Whether a signal handler of the program raised it in our midst, and not we ourselves."""
+    step = error.__traceback__
+    if step is None or not isinstance(error, Exception):
+        return True
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if not file.startswith(_OURS) or (_PACKAGES in file and not file.startswith(_HERE)):
+            return True
+        step = step.tb_next
+    return False
+
+
+def per_segment(max_size: int) -> int:
+    """Windows in each file of a log: at least eight files make up what the log may hold."""
+    return max(min(max_size // (8 * SIZE), SEGMENT_WINDOWS), 1)

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
+from collections.abc import Container, Iterator
+from typing import Any, TypeVar
 
 from sockfsm.model.errnos import errno_name
 from sockfsm.model.kinds import KINDS, flat_of
@@ -28,11 +26,15 @@ from sockfsm.record.layout import (
     WAITED,
     inet_name,
 )
+from sockfsm.record.logs import LogFiles, mapped
+from sockfsm.record.names import label
 from sockfsm.record.reader import LogReader
 from sockfsm.record.writer import Fields
 from sockfsm.trace.events import Address, Call, Process, Site, Socket, Thread, Wait
 
 _UNKNOWN = 0xFFF
+_NUMBERED = 1 << 16
+_T = TypeVar("_T")
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
 _DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
@@ -45,10 +47,12 @@ class Decoder:
 
     def __init__(self, log: str, sockets: dict[tuple[str, int], Socket]) -> None:
         self.log = log
-        self.process = Process(0, 0, log, (), 0, 0)
+        self.process = Process(0, 0, log, (), 0, 0, name="0")
         self.unseen: list[str] = []
         """What the tracer said that it cannot see."""
         self._sockets = sockets
+        self.dropped = self.dropped_until = 0
+        """Calls that are not kept any more, and when (monotonic ns) they went."""
         self._inherits = 0
         self._parent = ""
         self._methods: tuple[tuple[str, str], ...] = METHODS
@@ -85,17 +89,29 @@ class Decoder:
             self._known.pop(number, None)
             self._kind_numbers.pop(number, None)
 
+    def threads_live(self, living: Container[int]) -> None:
+        """Let go of the threads that live no more, for a decoder that lives as long as its program."""
+        for number in list(self.process.threads):
+            if number not in living:
+                self.process.threads.pop(number, None)
+                self._accepted.pop(number, None)
+                self._open.pop(number, None)
+
     def note(self, note: dict[str, Any]) -> None:
         """Take in what a note says."""
         if "site" in note:
-            self._sites[note["site"]] = Site(note["file"], note["line"], note["function"])
+            site = Site(note["file"], note["line"], note["function"])
+            _remember(self._sites, note["site"], site)
         elif "address" in note:
-            self._addresses[note["address"]] = _address(note["is"])
+            _remember(self._addresses, note["address"], _address(note["is"]))
         elif "abstract" in note:
-            self._addresses[note["abstract"]] = note["is"].encode("latin-1", "replace")
+            name = note["is"].encode("latin-1", "replace")
+            _remember(self._addresses, note["abstract"], name)
         elif "thread" in note:
             number = note["thread"]
             self.process.threads[number] = Thread(number, note["ident"], note["name"])
+        elif "thread ended" in note:
+            self.process.threads.pop(note["thread ended"], None)
         elif "kind" in note:
             self._kinds[note["kind"]] = note["name"], note["states"]
         elif "socket" in note:
@@ -115,10 +131,14 @@ class Decoder:
     def _header(self, note: dict[str, Any]) -> None:
         process = self.process
         process.pid, process.parent = note["pid"], note["parent"]
+        process.name = label(note["pid"], note.get("log", self.log))
         process.command = tuple(note["command"])
         process.clock, process.started = note["wall"] - note["monotonic"], note["monotonic"]
         self._methods = tuple(map(tuple, note["methods"]))
         self._inherits, self._parent = note["inherits"], note["from"]
+        dropped, until = note.get("dropped", 0), note.get("dropped_until", 0)
+        if isinstance(dropped, int) and isinstance(until, int):
+            self.dropped, self.dropped_until = dropped, until
 
     def _socket(self, number: int) -> Socket | None:
         """A socket of this log, or of the one that this process was forked with."""
@@ -143,9 +163,9 @@ class Decoder:
         # A million of these a second: what does not depend on the single record is ready.
         socket, heads = known
         method, word, outcome, error, rest = heads[head]
-        who, place = self.process.threads[thread], self._sites.get(site)
+        who, place = self._thread(thread), self._sites.get(site)
         if thread in self._open:
-            del self._open[thread]
+            self._open.pop(thread, None)
         told = (
             begin, end, self.process, who, socket, method, word, outcome, error, asked, done,
             None, place,
@@ -233,7 +253,7 @@ class Decoder:
             return known
         kind = self._kinds.get(asked >> 16 & 0xFF, ("other", []))[0]
         born = Socket(
-            f"{self.process.pid}.{number}",
+            f"{self.process.name}.{number}",
             number,
             self.process,
             kind,
@@ -291,6 +311,14 @@ def _refusal(kind: str, state: str, word: str) -> str:
     return rule.outcome if rule is not None else "EPERM"
 
 
+def _remember(table: dict[int, _T], number: int, value: _T) -> None:
+    """The writer numbers anew long before so many; what is older is never used again."""
+    table[number] = value
+    if len(table) > _NUMBERED:
+        for old in list(table)[: _NUMBERED // 2]:
+            table.pop(old, None)
+
+
 def _address(value: Any) -> Any:
     """JSON's lists back to tuples."""
     if isinstance(value, list):
@@ -299,11 +327,11 @@ def _address(value: Any) -> Any:
 
 
 def decode(
-    path: Path, sockets: dict[tuple[str, int], Socket], problems: list[str]
+    files: LogFiles, sockets: dict[tuple[str, int], Socket], problems: list[str]
 ) -> tuple[Decoder, Iterator[Call]]:
     """A log's decoder and the stream of its calls. TraceError when the file is no log."""
-    reader = LogReader(path)
-    decoder = Decoder(path.name, sockets)
+    reader = LogReader(*files.files)
+    decoder = Decoder(files.name, sockets)
 
     def calls() -> Iterator[Call]:
         damaged = 0
@@ -316,17 +344,17 @@ def decode(
             except _DAMAGE:
                 damaged += 1
         if damaged:
-            reader.problems.append(f"{path.name}: {damaged} damaged records were passed over")
-        told = [*reader.problems, *(f"{path.name}: {line}" for line in decoder.unseen)]
+            reader.problems.append(f"{files.name}: {damaged} damaged records were passed over")
+        told = [*reader.problems, *(f"{files.name}: {line}" for line in decoder.unseen)]
         problems.extend(problem for problem in told if problem not in problems)
 
     return decoder, calls()
 
 
-def head(path: Path) -> Process:
+def head(files: LogFiles) -> Decoder:
     """A log's process, by its first note alone. TraceError when the file is no log."""
-    decoder = Decoder(path.name, {})
-    for item in LogReader(path):
+    decoder = Decoder(files.name, {})
+    for item in LogReader(*files.files):
         if not isinstance(item, dict):
             continue
         try:
@@ -335,9 +363,9 @@ def head(path: Path) -> Process:
             continue  # told of when the whole log is read
         if decoder.process.pid:
             break
-    return decoder.process
+    return decoder
 
 
 def alive(process: Process) -> bool:
     """Whether a traced process of this machine still runs, as far as its log and /proc tell."""
-    return process.ended is None and process.pid > 0 and os.path.exists(f"/proc/{process.pid}")
+    return process.ended is None and process.pid > 0 and mapped(process.pid, process.log)

@@ -25,7 +25,11 @@ class Site(NamedTuple):
 
 @dataclass(slots=True, eq=False)
 class Process:
-    """One traced process; `clock` maps monotonic to wall time: wall = monotonic + clock."""
+    """One traced process; `clock` maps monotonic to wall time: wall = monotonic + clock.
+
+    name: what its sockets' identities begin with, `<pid>`, or `<pid>-<n>` where several logs have
+    the number: after `exec`, in a subinterpreter, when the kernel gave it again.
+    """
 
     pid: int
     parent: int
@@ -35,6 +39,7 @@ class Process:
     started: int
     ended: int | None = None
     threads: dict[int, Thread] = field(default_factory=dict)
+    name: str = ""
 
 
 @dataclass(slots=True, eq=False)
@@ -50,8 +55,8 @@ class Thread:
 class Socket:
     """One kernel socket as one process tree saw it; its identity survives descriptor reuse.
 
-    identity: '<pid>.<number>', unique in the trace. made_by: the call that made it (`create`,
-    `accept`, `socketpair`, `adopt` for one that came from outside). parent: identity of the
+    identity: '<name of the process>.<number>', unique in the trace. made_by: the call that made it
+    (`create`, `accept`, `socketpair`, `adopt` for one that came from outside). parent: identity of the
     listening socket for one that accept made. local, remote: the latest addresses known.
     """
 

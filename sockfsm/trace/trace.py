@@ -11,15 +11,17 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import TraceError
+from sockfsm.record.logs import LOGS, all_logs
+from sockfsm.record.packs import PACKS, Packed
 from sockfsm.trace.causes import SLACK, STEP
 from sockfsm.trace.decode import Decoder, alive, decode, head
 from sockfsm.trace.events import Call, Packet, Process, Socket, Transition, Wait
+from sockfsm.trace.losses import tell_losses
 from sockfsm.trace.summary import Summary
 
 if TYPE_CHECKING:
     from sockfsm.wire.kernel_states import KernelState
 
-LOGS = "*.calls"
 PACKETS = "packets.pcapng"
 ABOUT = "trace.json"
 _NEVER = 1 << 64
@@ -54,14 +56,14 @@ class Trace:
             )
         if not trace.path.is_dir():
             raise TraceError(f"{path}: a trace is a folder, as `sockfsm run -o` writes it")
-        if not trace.logs and not (trace.path / PACKETS).exists():
+        if not any(any(trace.path.glob(pattern)) for pattern in (LOGS, PACKS, PACKETS)):
             raise TraceError(f"{path}: holds no call log ({LOGS}): not a trace")
         return trace
 
     @property
-    def logs(self) -> list[Path]:
-        """The call logs, one per process."""
-        return sorted(self.path.glob(LOGS), key=lambda path: (path.stat().st_mtime_ns, path.name))
+    def logs(self) -> list[Path | Packed]:
+        """The files of the call logs."""
+        return [file for log in all_logs(self.path, self.problems) for file in log.files]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -80,7 +82,9 @@ class Trace:
 
     def _decoders(self) -> list[tuple[Decoder, Iterator[Call]]]:
         sockets: dict[tuple[str, int], Socket] = {}
-        return [decode(path, sockets, self.problems) for path in self.logs]
+        logs = all_logs(self.path, self.problems)
+        tell_losses(self.path, logs, self.problems)
+        return [decode(log, sockets, self.problems) for log in logs]
 
     def calls(self) -> Iterator[Call]:
         """Every finished call, in the order in which they ended."""
@@ -127,7 +131,9 @@ class Trace:
     @property
     def heads(self) -> list[Process]:
         """The traced processes as their logs begin: quick, but without threads and end."""
-        return [head(path) for path in self.logs]
+        logs = all_logs(self.path, self.problems)
+        tell_losses(self.path, logs, self.problems)
+        return [head(log).process for log in logs]
 
     def summary(self, *, index: bool = False) -> Summary:
         """What one pass tells; the same again, unread, while a finished trace does not change.
@@ -152,7 +158,8 @@ class Trace:
 
     def _state(self) -> object:
         """What changes when another pass would tell something else."""
-        files = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in self.logs]
+        paths = [path for pattern in (LOGS, PACKS) for path in sorted(self.path.glob(pattern))]
+        files = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
         return files, self.since, self.until
 
     def kernel_states(self) -> list[KernelState]:

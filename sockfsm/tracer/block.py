@@ -8,18 +8,23 @@ import tempfile
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from time import monotonic_ns
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
+from sockfsm.record import room, sizes
+from sockfsm.record.clocks import Clocks
+from sockfsm.record.folder import make_folder
 from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import packets
-from sockfsm.tracer.session import begin, check, end, report, session, switch
+from sockfsm.tracer.session import begin, check, end, report, session, switch, voice
 from sockfsm.tracer.sinks import Sink
 
 if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
+
+
+_NEEDED_LATER = room  # see `session`: then there may be no way to load it
 
 
 def install(
@@ -29,6 +34,7 @@ def install(
     capture: bool = False,
     machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
+    max_size: int | str | None = None,
 ) -> Trace:
     """Trace every socket of this process, and of those it forks, until `uninstall`.
 
@@ -36,17 +42,20 @@ def install(
     Trace. mode: `observe` leaves the program as it is, `enforce` raises `IllegalCall` where the
     machine refuses. capture: record loopback's packets beside the calls. machines: kind -> a
     `transitions` machine of your own (see `machine`). sinks: callables that get every finished
-    `Call`; by default the `sockfsm` logger, when somebody listens to it.
+    `Call`; by default the `sockfsm` logger, when somebody listens to it. max_size: what the call logs
+    may take on disk (`512M`): when they are full the oldest calls go.
     UsageError when tracing is already on, or an argument cannot be taken.
     """
     if session.installed:
         raise UsageError(f"already tracing, to {session.trace.path if session.trace else '?'}")
     end()
     check(mode)
+    max_size = sizes.parse(max_size)
     trace = folder_for(path)
+    voice.listen()
     if capture:
         session.capture = packets.begin(trace, report)
-    begin(str(trace.path), mode, machines=machines, sinks=sinks)
+    begin(str(trace.path), mode, machines=machines, sinks=sinks, max_size=max_size)
     session.trace = trace
     return trace
 
@@ -67,10 +76,7 @@ def folder_for(path: str | os.PathLike[str] | None) -> Trace:
         trace.keep = weakref.finalize(trace, shutil.rmtree, trace.path, True)
         return trace
     folder = os.path.abspath(os.fspath(path))
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except OSError as error:
-        raise UsageError(f"{path}: cannot make the trace's folder: {error.strerror}") from None
+    make_folder(folder)
     return Trace(folder)
 
 
@@ -82,6 +88,7 @@ def tracing(
     capture: bool = False,
     machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
+    max_size: int | str | None = None,
 ) -> Iterator[Trace]:
     """`install` for a block: `with tracing() as trace: ...`. The trace stays readable after it.
 
@@ -89,7 +96,9 @@ def tracing(
     being written: same log, from the block's begin to its end, in the block's own mode.
     """
     if not session.installed:
-        trace = install(path, mode=mode, capture=capture, machines=machines, sinks=sinks)
+        trace = install(
+            path, mode=mode, capture=capture, machines=machines, sinks=sinks, max_size=max_size
+        )
         try:
             yield trace
         finally:
@@ -100,12 +109,14 @@ def tracing(
         raise UsageError(f"{path}: already tracing, to {session.trace.path}; leave the path out")
     if machines:
         raise UsageError("already tracing: machines can be given to the outermost block only")
+    if max_size is not None:
+        raise UsageError("already tracing: max_size can be given to the outermost block only")
     outer = session.mode
-    view = Trace(session.trace.path, since=monotonic_ns())
+    view = Trace(session.trace.path, since=Clocks.monotonic())
     view.keep = session.trace
     switch(mode)
     try:
         yield view
     finally:
         switch(outer)
-        view.until = monotonic_ns()
+        view.until = Clocks.monotonic()

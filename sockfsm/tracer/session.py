@@ -6,17 +6,21 @@ A process that `sockfsm run` starts needs this and no more; for users it is `tra
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import socket as _stdlib
+import stat
 import sys
 from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from os import fstat, getpid, getppid, write
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS
-from sockfsm.record.clocks import Clocks
+from sockfsm.record import sizes
+from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import METHODS, NUMBER
-from sockfsm.record.writer import clock_pair
+from sockfsm.record.writer import MAX_SIZE, SIZE, Note, per_segment, programs
 from sockfsm.tracer import adapters, addresses, outside, places, recorder, sockets
 from sockfsm.tracer.calls import METHODS_TRACED
 from sockfsm.tracer.enforce import enforced
@@ -36,6 +40,14 @@ _Socket = _stdlib.socket
 MODES = ("observe", "enforce")
 
 
+class _Origin(NamedTuple):
+    """Where a process's sockets come from: the log of its parent, those below `number`, and when."""
+
+    log: str
+    number: int
+    time: int
+
+
 class _Session:
     """What is on in this process."""
 
@@ -47,6 +59,10 @@ class _Session:
         self.sinks: list[Sink] = []
         self.originals: list[tuple[Any, str, Any, Any]] = []
         self.pid = 0
+        self.forking = 0
+        self.origin = _Origin("", 0, 0)
+        self.max_size = MAX_SIZE
+        self.supervised = False
         self.drop_in: type | None = None
         self._trace: Trace | None = None
 
@@ -68,12 +84,40 @@ class _Session:
 session = _Session()
 
 
+class _Voice:
+    """Standard error as it was when tracing began; the program may close it, and a socket of its own
+    may get the number."""
+
+    def __init__(self) -> None:
+        self.known: tuple[int, int] | None = None
+
+    def listen(self) -> None:
+        """What descriptor 2 is now is where we may write."""
+        self.known = self._now()
+
+    def _now(self) -> tuple[int, int] | None:
+        try:
+            found = fstat(2)
+        except OSError:
+            return None
+        return None if stat.S_ISSOCK(found.st_mode) else (found.st_dev, found.st_ino)
+
+    def say(self, line: str) -> None:
+        """Write a line if it reaches whom it is for."""
+        if self.known is not None and self._now() == self.known:
+            try:
+                write(2, line.encode("utf-8", "backslashreplace"))
+            except OSError:
+                self.known = None  # nobody is left to tell
+
+
+voice = _Voice()
+
+
 def report(line: str) -> None:
-    """One line for the person who runs the program, on standard error."""
-    try:
-        os.write(2, f"sockfsm: {line}\n".encode())
-    except OSError:
-        session.sinks = []  # standard error is closed: nobody is left to tell
+    """One line for the person who runs the program, on standard error and in the trace."""
+    voice.say(f"sockfsm: {line}\n")
+    log.note({"said": line, "at": Clocks.monotonic()})
 
 
 def start(
@@ -82,20 +126,25 @@ def start(
     mode: str = "observe",
     machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
+    max_size: int | str | None = None,
 ) -> None:
     """Begin a log in `folder`, which exists.
 
+    max_size: bytes that the logs of the trace may take, see `sizes.parse`; the newest calls stay.
     UsageError for an unknown mode or kind, or a folder that cannot be written.
     """
     check(mode)
     for name in machines or ():
         if name not in KINDS:
             raise UsageError(f"no kind {name!r}: choose one of {', '.join(KINDS)}")
+    session.max_size = sizes.parse(max_size)
+    session.supervised = os.environ.get("SOCKFSM_TRACE") == folder
+    voice.listen()
     sockets.reset(machines)
-    session.mode, session.pid = mode, os.getpid()
-    session.sinks = feed(log, sinks)
+    session.mode, session.pid = mode, getpid()
+    session.sinks = feed(log, sinks, report)
     try:
-        _open(folder, ("", 0))
+        _open(folder, _Origin("", 0, Clocks.monotonic()))
     except OSError as error:
         raise UsageError(f"{folder}: cannot write a trace there: {error.strerror}") from None
     session.folder = folder
@@ -126,34 +175,78 @@ def end() -> None:
         stop()
 
 
-def _open(folder: str, inherit: tuple[str, int]) -> None:
+def _open(folder: str, origin: _Origin) -> None:
     """Begin this process's log in `folder`."""
     places.forget()
     addresses.forget()
-    pid = os.getpid()
-    number = 0
-    while os.path.exists(name := os.path.join(folder, f"{pid}-{number}.calls")):
-        number += 1
-    log.open(name, report)
-    monotonic, wall = clock_pair()
-    log.note(
-        {
-            "pid": pid,
-            "parent": os.getppid(),
-            "from": inherit[0],
-            "inherits": inherit[1],
-            "command": [sys.executable, *getattr(sys, "orig_argv", sys.argv)[1:]],
-            "python": sys.version.split()[0],
-            "monotonic": monotonic,
-            "wall": wall,
-            "methods": METHODS,
-        }
-    )
-    for thread in list(recorder.threads):
-        ident, known = recorder.threads.get(thread, (0, ""))
-        log.note({"thread": thread, "ident": ident, "name": known})
+    pid = getpid()
+
+    def told(number: int) -> list[Note]:
+        monotonic, wall = clock_pair()
+        notes: list[Note] = [
+            {
+                "pid": pid,
+                "log": f"{pid}-{number}.calls",
+                "parent": getppid(),
+                "from": origin.log,
+                "inherits": origin.number,
+                "forked": origin.time,
+                "command": _command(),
+                "python": sys.version.split()[0],
+                "monotonic": monotonic,
+                "wall": wall,
+                "max_size": session.max_size,
+                "methods": METHODS,
+            }
+        ]
+        for thread in list(recorder.threads):
+            ident, known = recorder.threads.get(thread, (0, ""))
+            notes.append({"thread": thread, "ident": ident, "name": known})
+        return notes
+
+    log.rotated = _rotated
+    log.open(folder, pid, told, report, session.max_size)
     for name in list(sockets.kinds):
         sockets.note_kind(sockets.kinds[name])
+
+
+def _command() -> list[str]:
+    """The command line, or as much of it as a note should hold."""
+    words, left = [sys.executable, *getattr(sys, "orig_argv", sys.argv)[1:]], 16_000
+    told = []
+    for word in words:
+        told.append(str(word)[:left])
+        left -= len(told[-1])
+        if left <= 0:
+            return [*told, "..."]
+    return told
+
+
+_trimmers = [1]
+
+
+def _rotated(path: str, segment: int) -> None:
+    """A segment has begun: without a supervisor it is for us to keep below `max_size`."""
+    if session.supervised and segment * per_segment(session.max_size) * SIZE < session.max_size:
+        return
+    folder, name = os.path.split(path)
+    # One that runs beside us has its own pace: leave it a fifth.
+    most = session.max_size + session.max_size // 5 if session.supervised else session.max_size
+    try:
+        trimmer = _trimmers.pop()
+    except IndexError:
+        return  # a signal handler came between, or another thread is at it
+    try:
+        # `block` has loaded it; whoever has a supervisor will hardly ever need it.
+        from sockfsm.record.room import bound
+
+        bound(folder, most, only=name)
+    except Exception as error:
+        if programs(error):
+            raise
+        # No descriptor or no memory: the next segment tries again.
+    finally:
+        _trimmers.append(trimmer)
 
 
 def stop() -> None:
@@ -171,7 +264,9 @@ def _child() -> None:
     if not session.folder:
         return
     folder = session.folder
-    parent, born = os.path.basename(log.path), sockets.number()
+    if log.path:
+        session.origin = _Origin(os.path.basename(log.path), sockets.number(), session.forking)
+    origin = session.origin  # else the log of a parent that has written nothing itself
     waiting.clear()
     recorder.threads.clear()
     session.capture = None
@@ -179,22 +274,24 @@ def _child() -> None:
         session._trace.keep.detach()
 
     def reopen() -> None:
-        session.pid = os.getpid()
-        try:
-            _open(folder, (parent, born))
-        except OSError as error:
-            log.fail(f"{folder}: {error.strerror}")
+        session.pid = getpid()
+        _open(folder, origin)
         recorder.note_thread(recorder.me.number)
 
     log.leave(reopen)
 
 
-os.register_at_fork(after_in_child=_child)
+def _fork() -> None:
+    """Before a fork. Afterwards the parent may go on, and close what the child has, long before it."""
+    session.forking = Clocks.monotonic()
+
+
+os.register_at_fork(before=_fork, after_in_child=_child)
 
 
 def _exit() -> None:
     """The program ends: what is still open is closed by the kernel."""
-    if not session.folder or session.pid != os.getpid():
+    if not session.folder or session.pid != getpid():
         return
     now = Clocks.monotonic()
     for key in list(sockets.records):
@@ -207,7 +304,18 @@ def _exit() -> None:
     end()
 
 
-atexit.register(_exit)
+def _main_interpreter() -> bool:
+    for name in ("_interpreters", "_xxsubinterpreters"):
+        with contextlib.suppress(ImportError):
+            interpreters = __import__(name)
+            return bool(interpreters.get_current() == interpreters.get_main())
+    return True
+
+
+# In a subinterpreter that lives until the process ends, anything registered with atexit makes 0 of
+# the exit status of a program that raises (CPython 3.11): there the log just ends.
+if _main_interpreter():
+    atexit.register(_exit)
 
 
 def patch() -> None:

@@ -5,21 +5,22 @@ A sink that fails is switched off and reported; it never breaks the program.
 
 from __future__ import annotations
 
-import os
 import sys
 import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from sockfsm.record.writer import Fields, Log
+from sockfsm.record.writer import Fields, Log, programs
+from sockfsm.tracer.recorder import threads
 
 if TYPE_CHECKING:
     from sockfsm.trace.events import Call
 
+_THREADS = 64
 Sink = Callable[["Call"], Any]
 
 
-def feed(log: Log, sinks: Iterable[Sink] | None) -> list[Sink]:
+def feed(log: Log, sinks: Iterable[Sink] | None, report: Callable[[str], None]) -> list[Sink]:
     """Let `log` tell its calls to `sinks` (None: the `sockfsm` logger, if it is listened to)."""
     chosen = _default() if sinks is None else list(sinks)
     if not chosen:
@@ -31,28 +32,44 @@ def feed(log: Log, sinks: Iterable[Sink] | None) -> list[Sink]:
     busy = threading.local()
 
     def listener(fields: Fields) -> None:
-        if getattr(busy, "on", False):
-            return  # a sink's own sockets are not told to it
-        busy.on = True
         try:
             call = decoder.record(fields)
-            if call is not None:
+        except Exception as error:
+            if programs(error):
+                raise
+            return
+        if call is None:
+            return
+        # A sink's own sockets are not told to it.
+        if not getattr(busy, "on", False):
+            busy.on = True
+            try:
                 _tell(call)
-                decoder.forget(call)
-        finally:
-            busy.on = False
+            finally:
+                busy.on = False
+        decoder.forget(call)
 
     def _tell(call: Call) -> None:
         for sink in list(chosen):
             try:
                 sink(call)
             except Exception as error:  # noqa: BLE001 - whatever it is, the program goes on
-                chosen.remove(sink)
-                name = getattr(sink, "__qualname__", repr(sink))
-                line = f"sockfsm: sink {name} is switched off: {type(error).__name__}: {error}\n"
-                os.write(2, line.encode("utf-8", "backslashreplace"))
+                if sink in chosen:
+                    chosen.remove(sink)
+                name = getattr(sink, "__qualname__", None) or type(sink).__name__
+                report(f"sink {name} is switched off: {type(error).__name__}: {error}")
 
-    log.listen(listener, decoder.note)
+    def note_listener(note: dict[str, object]) -> None:
+        try:
+            decoder.note(note)
+            if "thread" in note and len(decoder.process.threads) > 2 * len(threads) + _THREADS:
+                decoder.threads_live(threads)
+        except Exception as error:
+            if programs(error):
+                raise
+            # One note less: the calls that it is about are told without it.
+
+    log.listen(listener, note_listener)
     return chosen
 
 

@@ -1,0 +1,148 @@
+"""The logs in a trace's folder, each with its files in order: segments, and what is in packs."""
+
+from __future__ import annotations
+
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+
+from sockfsm.errors import TraceError
+from sockfsm.record.layout import LOSS, LOSS_AT, MAGIC, SLOT
+from sockfsm.record.names import SUFFIX, split
+from sockfsm.record.packs import PACKS, Packed, unpack
+
+LOGS = "*.calls"
+_PID = re.compile(r"(\d+)-\d+")
+
+
+@dataclass(frozen=True)
+class LogFiles:
+    """One log: its name, which is that of its first file, and its files."""
+
+    name: str
+    files: tuple[Path | Packed, ...]
+
+    @property
+    def paths(self) -> list[Path]:
+        """The files that stand alone."""
+        return [file for file in self.files if isinstance(file, Path)]
+
+    @property
+    def written(self) -> int:
+        """When its newest file was changed, as far as its times tell; 0 for one in a pack."""
+        return max((_time(path) for path in self.paths), default=0)
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a process of this machine has it mapped, and so may still write it."""
+        found = _PID.match(self.name)
+        return found is not None and mapped(int(found[1]), self.name)
+
+
+@dataclass(frozen=True)
+class Loss:
+    """Calls that a log lacks; times are monotonic ns, errno tells why."""
+
+    calls: int
+    since: int
+    until: int
+    errno: int
+    orphans: int = 0
+
+
+def logs_in(folder: Path) -> list[LogFiles]:
+    """The logs that have files of their own, those that were changed last at the end."""
+    found: dict[str, dict[int, Path | Packed]] = {}
+    for path in folder.glob(LOGS):
+        log, segment = split(path.name)
+        found.setdefault(log, {})[segment] = path
+    logs = [LogFiles(log, tuple(f[k] for k in sorted(f))) for log, f in found.items()]
+    return sorted(logs, key=lambda log: (log.written, log.name))
+
+
+def all_logs(folder: Path, problems: list[str]) -> list[LogFiles]:
+    """Those in packs too, which come first."""
+    logs = logs_in(folder)
+    packed: list[LogFiles] = []
+    names = {log.name: log for log in logs}
+    for path in sorted(folder.glob(PACKS), key=lambda path: (_time(path), path.name)):
+        try:
+            for entry in unpack(path):
+                name = _free(entry, names)
+                if name:
+                    packed.append(LogFiles(name, (entry,)))
+                    names[name] = packed[-1]
+        except TraceError as error:
+            if str(error) not in problems:
+                problems.append(str(error))
+    return packed + logs
+
+
+def _free(entry: Packed, names: dict[str, LogFiles]) -> str:
+    """A name for a packed log: another one where its process number was used again, '' for one
+    that is there already, because packing was cut short."""
+    name, number = entry.name, 0
+    while name in names:
+        files = names[name].files
+        if len(files) == 1 and _bytes(files[0]) == entry.read_bytes():
+            return ""
+        number += 1
+        name = f"{entry.name.partition('-')[0]}-{number}{SUFFIX}"
+    return name
+
+
+def _bytes(file: Path | Packed) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError:
+        return b""
+
+
+def _time(path: Path) -> int:
+    try:
+        return path.stat().st_mtime_ns
+    except OSError:
+        return 0  # just now removed
+
+
+def mapped(pid: int, log: str) -> bool:
+    """Whether process `pid` has a file of the log mapped; True where we may not look."""
+    stem = re.escape(log.removesuffix(SUFFIX))
+    try:
+        with open(f"/proc/{pid}/maps", "rb") as file:
+            maps = file.read()
+    except PermissionError:
+        return True
+    except OSError:
+        return False
+    return re.search(rf"/{stem}(\+\d+)?{re.escape(SUFFIX)}".encode(), maps) is not None
+
+
+def loss(files: LogFiles) -> Loss | None:
+    """What a log lacks, by the first bytes of its files."""
+    calls = orphans = since = until = why = 0
+    for source in files.files:
+        try:
+            with source.open("rb") as file:
+                begin = file.read(SLOT)
+        except OSError:
+            continue
+        if len(begin) < SLOT or not begin.startswith(MAGIC):
+            continue
+        lost, first, last, number, _, children = LOSS.unpack_from(begin, LOSS_AT)
+        calls, orphans = calls + lost, orphans + children
+        if lost:
+            since = min(since or first, first)
+            until, why = max((until, why), (last, number))
+    if not calls and not orphans:
+        return None
+    return Loss(calls, since, until, why, orphans)
+
+
+def size_on_disk(path: Path) -> int:
+    """What a file really takes."""
+    try:
+        return os.stat(path).st_blocks * 512
+    except OSError:
+        return 0

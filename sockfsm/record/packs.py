@@ -1,0 +1,83 @@
+"""Small logs of ended processes share a file: ten thousand of them would take forty megabytes and ten
+thousand names. They are alike, so together they are compressed to a twentieth."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+from typing import BinaryIO
+
+from sockfsm.errors import TraceError
+
+PACKS = "*.packed"
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError)
+
+
+class Packed:
+    """A log's file inside of a pack; reads like a path."""
+
+    def __init__(self, name: str, data: bytes) -> None:
+        self.name = name
+        self._data = data
+
+    def __str__(self) -> str:
+        return self.name
+
+    def open(self, _mode: str = "rb") -> BinaryIO:
+        """Its bytes, to be read."""
+        return io.BytesIO(self._data)
+
+    def read_bytes(self) -> bytes:
+        """All of its bytes."""
+        return self._data
+
+
+def pack(target: Path, sources: Iterable[Path | Packed]) -> None:
+    """Write a new pack. It appears under its name when it is complete."""
+    import gzip
+
+    new = target.with_name(target.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file, gzip.GzipFile("", "wb", 6, file, 0) as packed:
+        for source in sources:
+            data = source.read_bytes()
+            about = {"log": source.name, "size": len(data)}
+            packed.write(json.dumps(about).encode() + b"\n" + data)
+    os.replace(new, target)
+
+
+def unpack(path: Path) -> Iterator[Packed]:
+    """What is in a pack. TraceError, after what could be read, when it is damaged."""
+    import gzip
+
+    try:
+        with gzip.open(path, "rb") as file:
+            while line := file.readline(10_000):
+                about = json.loads(line)
+                name, size = about["log"], about["size"]
+                data = file.read(min(size, 1 << 20))
+                if not isinstance(name, str) or len(data) != size:
+                    raise ValueError(name)
+                yield Packed(name, data)
+    except _DAMAGE:
+        raise TraceError(f"{path.name}: damaged: some logs of ended processes are lost") from None
+
+
+def pack_away(target: Path, sources: list[Path]) -> None:
+    """Put files, packs among them, into a new pack and remove them."""
+
+    def found() -> Iterator[Path | Packed]:
+        for source in sources:
+            if source.match(PACKS):
+                with contextlib.suppress(TraceError):
+                    yield from unpack(source)
+            else:
+                yield source
+
+    pack(target, found())
+    for source in sources:
+        source.unlink()

@@ -1,0 +1,227 @@
+"""Takes the oldest segments of a log away and keeps of them what the newer ones need to be read.
+
+That is: who the process is, its kinds, threads, places and addresses, and how each socket came to be
+that is still open: the calls that made, named and connected it. They are written to the log's first
+file, in place of all that was in it and in the segments that go. So the traced program itself never
+tells anything twice, and what is kept does not grow.
+"""
+
+from __future__ import annotations
+
+import itertools
+import os
+import struct
+import time
+from collections.abc import Iterator
+from typing import Any
+
+from sockfsm.record.layout import (
+    ADDRESS,
+    BEGUN,
+    FRAGMENT,
+    FRAGMENT_BYTES,
+    LOSS,
+    LOSS_AT,
+    MAGIC,
+    METHODS,
+    MOST,
+    NOTE,
+    NOTED,
+    OUTCOME,
+    SLOT,
+    STANDARD,
+    fragments,
+)
+from sockfsm.record.logs import LogFiles, loss
+from sockfsm.record.names import split
+from sockfsm.record.reader import LogReader
+from sockfsm.record.writer import Fields, encoded
+
+_RECORD = struct.Struct(STANDARD)
+MOST_KEPT = 1 << 16
+"""Sockets, threads, places and addresses: of each so many at most, the ones used last."""
+_OWN_NOTES = 0xF0000000  # the numbers of notes that are written anew
+
+_WORDS = [word for _, word in METHODS] + [""] * (256 - len(METHODS))
+_BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
+_TELLING = tuple(
+    word in _BIRTHS or word in ("accept", "bind", "listen", "connect", "close", "exit")
+    for word in _WORDS
+)
+_NUMBERED = ("thread", "site", "address", "abstract", "kind", "socket")
+
+
+_Placed = tuple[int, Fields]
+"""A record and its place in the order of the files."""
+
+
+class Children:
+    """When the processes that were forked with a log's sockets began, and which they had."""
+
+    def __init__(self, forks: list[tuple[int, int]]) -> None:
+        self._forks = forks  # (monotonic ns, the first number that was not theirs)
+
+    def have(self, number: int, born: int, closed: int) -> bool:
+        """Whether one of them was forked while the socket was open."""
+        return any(born <= began <= closed and number < upto for began, upto in self._forks)
+
+
+class _Kept:
+    """What the records and notes, taken in in their order, leave to be told."""
+
+    def __init__(self, children: Children) -> None:
+        self.header: dict[str, Any] = {}
+        self.dropped = 0
+        self._children = children
+        self._last: dict[str, dict[str, Any]] = {}
+        self._notes: dict[str, dict[int, dict[str, Any]]] = {key: {} for key in _NUMBERED}
+        self._sockets: dict[int, dict[str, _Placed]] = {}  # number -> word -> the last such call
+        self._accepts: dict[int, _Placed] = {}  # thread -> accept whose socket has not come
+        self._begun: dict[int, Fields] = {}  # thread -> that its call began to block
+        self._places = itertools.count()
+        self._sites: set[int] = set()
+        self._threads: set[int] = set()
+
+    def read(self, reader: LogReader) -> None:
+        """Take in files."""
+        sites, threads, begun, calls = self._sites, self._threads, self._begun, 0
+        for item in reader:
+            if isinstance(item, dict):
+                self._note(item)
+                continue
+            _, _, head, _, site, thread, _, _ = item
+            sites.add(site)
+            threads.add(thread)
+            if head & BEGUN:
+                begun[thread] = item
+                continue
+            calls += 1
+            if begun:
+                begun.pop(thread, None)
+            if _TELLING[head & 0xFF]:
+                self._record(item, _WORDS[head & 0xFF])
+        self.dropped += calls
+
+    def _note(self, note: dict[str, Any]) -> None:
+        if "pid" in note:
+            self.header = note
+            self.dropped += note["dropped"] if isinstance(note.get("dropped"), int) else 0
+            return
+        for key in _NUMBERED:
+            if isinstance(number := note.get(key), int):
+                self._notes[key].pop(number, None)
+                self._notes[key][number] = note
+                return
+        if isinstance(number := note.get("thread ended"), int):
+            self._notes["thread"].pop(number, None)
+            self._begun.pop(number, None)
+            self._accepts.pop(number, None)
+        elif note:
+            self._last[next(iter(note))] = note
+
+    def _record(self, fields: Fields, word: str) -> None:
+        _, end, head, number, _, thread, _, _ = fields
+        placed = next(self._places), fields
+        ok = not head >> OUTCOME & 7
+        if word == "accept":
+            if ok:
+                self._accepts[thread] = placed
+        elif word in _BIRTHS:
+            calls = self._sockets.setdefault(number, {})
+            if word == "accepted" and thread in self._accepts:
+                calls["accept"] = self._accepts.pop(thread)
+            calls[word] = placed
+        elif word in ("close", "exit"):
+            calls = self._sockets.get(number, {})
+            born = min((call[0] for _, call in calls.values()), default=end)
+            if ok and not self._children.have(number, born, end):
+                self._sockets.pop(number, None)
+                self._notes["socket"].pop(number, None)
+        elif ok or word == "connect":
+            # A socket that is not known was inherited: its calls are told for the same reason.
+            self._sockets.setdefault(number, {})[word] = placed
+
+    def _records(self) -> list[Fields]:
+        for number in list(self._sockets)[:-MOST_KEPT]:
+            del self._sockets[number]
+        calls = itertools.chain.from_iterable(c.values() for c in self._sockets.values())
+        kept = sorted(itertools.chain(calls, self._accepts.values()))
+        return [call for _, call in kept] + list(self._begun.values())
+
+    def written(self, upto: int, until: int) -> Iterator[bytes]:
+        """The slots of the thinned file."""
+        records = self._records()
+        self.dropped -= len(records) - len(self._begun)
+        numbers = itertools.count(_OWN_NOTES)
+        head = {"thinned": upto, "dropped": self.dropped, "dropped_until": until}
+        sites = self._sites | {record[4] for record in records}
+        threads = self._threads | {record[5] for record in records}
+        noted = {r[7] >> 32 for r in records if r[2] >> ADDRESS & 3 == NOTED}
+        named = self._notes
+        notes = [
+            {**self.header, **head},
+            *named["kind"].values(),
+            *_latest(named["thread"], threads),
+            *_latest(named["site"], sites),
+            *_latest(named["address"], noted),
+            *_latest(named["abstract"], noted),
+        ]
+        last = [
+            *(note for number, note in named["socket"].items() if number in self._sockets),
+            *self._last.values(),
+        ]
+        for note in notes:
+            yield from _slots(note, next(numbers))
+        for record in records:
+            yield _RECORD.pack(*record)
+        for note in last:
+            yield from _slots(note, next(numbers))
+
+
+def _latest(notes: dict[int, dict[str, Any]], used: set[int]) -> Iterator[dict[str, Any]]:
+    """At most MOST_KEPT of them: first go those that nobody has used lately."""
+    surplus = len(notes) - MOST_KEPT
+    for number, note in notes.items():
+        if surplus > 0 and number not in used:
+            surplus -= 1
+        else:
+            yield note
+
+
+def _slots(note: dict[str, Any], number: int) -> Iterator[bytes]:
+    for fragment in fragments(number, encoded(note)):
+        yield FRAGMENT.pack(*fragment)
+
+
+def thin(log: LogFiles, upto: int, children: Children) -> None:
+    """Take the segments up to `upto` away. The files change one after the other: a reader that
+
+    comes in between, or after a crash, still finds each segment in one of them.
+    """
+    gone = [path for path in log.paths if split(path.name)[1] <= upto]
+    first = gone[0].with_name(log.name)
+    reader, kept = LogReader(*gone), _Kept(children)
+    kept.read(reader)
+    if not kept.header:
+        return
+    lost = loss(LogFiles(log.name, tuple(gone)))
+    head = bytearray(SLOT)
+    head[: len(MAGIC)] = MAGIC
+    if lost is not None:
+        told = lost.calls, lost.since, lost.until, lost.errno, 0, min(lost.orphans, MOST)
+        LOSS.pack_into(head, LOSS_AT, *told)
+    new = first.with_name(first.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        file.write(head)
+        file.writelines(kept.written(upto, time.monotonic_ns()))
+        for number, pieces in reader.pieces.items():
+            for index, piece in pieces.items():
+                word = NOTE | index << 9 | number << 24
+                file.write(FRAGMENT.pack(piece[:16], word, piece[16:FRAGMENT_BYTES]))
+    times = os.stat(gone[-1])
+    os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
+    os.replace(new, first)
+    for path in gone:
+        if path != first:
+            path.unlink(missing_ok=True)
