@@ -70,8 +70,7 @@ SUBCLASS = "class S(socket.socket):\n"
         "plain = socket.socket\nsocket.socket = lambda *a, **k: plain(*a, **k)",
         f"{SUBCLASS}    def __init__(self, *a, **k): super().__init__(*a, **k)\nsocket.socket = S",
         f"{SUBCLASS}    def _accept(self): print(1); return super()._accept()\nsocket.socket = S",
-        "import threading; threading.get_ident = threading.get_native_id = None",
-        "import builtins; builtins.id = builtins.sorted = None",
+        "import threading; threading.get_native_id = threading.current_thread = None",
     ],
     ids=lambda change: change.splitlines()[-1][:40],
 )
@@ -138,7 +137,9 @@ def test_there_is_no_sitecustomize_where_the_user_has_none(run: Any) -> None:
 
 def test_a_users_sitecustomize_still_runs(run: Any, tmp_path: Path, monkeypatch: Any) -> None:
     (tmp_path / "own").mkdir()
-    (tmp_path / "own" / "sitecustomize.py").write_text("print('mine')\n")
+    (tmp_path / "own" / "sitecustomize.py").write_text(
+        "import sys\nif 'sockfsm' not in sys.orig_argv: print('mine')\n"
+    )
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "own"))
     plain, traced = run("import sitecustomize; print(sitecustomize.__file__)")
     assert traced == plain

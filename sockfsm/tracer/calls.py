@@ -57,6 +57,7 @@ _Socket = _stdlib.socket
 _base = _socket.socket
 _getsockname = _base.getsockname
 _fileno = _base.fileno
+_id = id
 _fsencode = os.fsencode
 _ABSTRACT = "abstract"
 _AUTO = "auto" if "auto" in VARIANTS else _ABSTRACT
@@ -229,7 +230,7 @@ def accept(self: Socket) -> Any:
     end = Clocks.monotonic()
     data, address = result
     call.ok(address=packed(address or None))
-    tracked = records.get(id(data))
+    tracked = records.get(_id(data))
     if tracked is not None and tracked.model.number == UNBORN:
         tracked.model.lowat = call.tracked.model.lowat
         adjust(data, tracked)
