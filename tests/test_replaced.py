@@ -70,7 +70,6 @@ SUBCLASS = "class S(socket.socket):\n"
         "plain = socket.socket\nsocket.socket = lambda *a, **k: plain(*a, **k)",
         f"{SUBCLASS}    def __init__(self, *a, **k): super().__init__(*a, **k)\nsocket.socket = S",
         f"{SUBCLASS}    def _accept(self): print(1); return super()._accept()\nsocket.socket = S",
-        "import threading; threading.get_native_id = threading.current_thread = None",
     ],
     ids=lambda change: change.splitlines()[-1][:40],
 )
@@ -188,3 +187,18 @@ def test_what_cannot_be_sent_whole_is_sent_whole() -> None:
             assert got == [0]
         a.close()
         b.close()
+
+
+def test_a_warning_of_c_is_about_the_programs_own_line(run: Any) -> None:
+    plain, traced = run(
+        "import socket\n"
+        "class Yes:\n    def __index__(self): return True\n"
+        "a, b = socket.socketpair()\na.send(b'12345678')\n"
+        "b.recv(Yes())\nb.recv_into(bytearray(3), Yes())\nb.recvfrom(Yes())\nb.recvmsg(Yes())\n"
+        "a.settimeout(Yes())\n"
+        "s = socket.socket()\ns.listen(Yes())\n"
+        "s.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, Yes())\n"
+        "for sock in (a, b, s): sock.close()\n"
+    )
+    assert traced == plain
+    assert plain.count("DeprecationWarning") > 4

@@ -22,7 +22,7 @@ from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.adapters import adapt
 from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.buffers import UNKNOWN, integer
-from sockfsm.tracer.likeness import like
+from sockfsm.tracer.likeness import genuine, invoke, like
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
 from sockfsm.tracer.ongoing import Ongoing, outcome_of
 from sockfsm.tracer.places import caller, site_of
@@ -72,7 +72,7 @@ ACCEPT, ACCEPTED, CLOSE = NUMBER["accept"], NUMBER["accepted"], NUMBER["close"]
 
 
 def _original(name: str) -> Any:
-    return _Socket.__dict__.get(name) or getattr(_base, name)
+    return genuine(_Socket.__dict__.get(name)) or getattr(_base, name)
 
 
 _plain: dict[str, Any] = {
@@ -141,7 +141,7 @@ def bind(self: Socket, *args: Any, **named: Any) -> Any:
     address = args[0] if args else None
     call = Ongoing(tracked_by(self), NUMBER["bind"], caller())
     try:
-        plain(self, *args, **named)
+        invoke(plain, args, named, call.frame, self)
     except BaseException as error:
         call.failed(error, packed(address))
         raise
@@ -205,7 +205,7 @@ def listen(self: Socket, *args: Any, **named: Any) -> Any:
     call = Ongoing(tracked_by(self), NUMBER["listen"], caller(), backlog)
     unbound = call.row.state == "CREATED"
     try:
-        plain(self, *args, **named)
+        invoke(plain, args, named, call.frame, self)
     except BaseException as error:
         call.failed(error)
         raise
@@ -262,7 +262,7 @@ def connector(name: str) -> Method:
             call.waits()
             call.begin = Clocks.monotonic()
         try:
-            result = plain(self, *args, **named)
+            result = invoke(plain, args, named, call.frame, self)
         except BaseException as error:
             if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
                 call.went_on()
@@ -301,10 +301,10 @@ def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
     plain = _plain["shutdown"]
     how = integer(args[0]) if len(args) == 1 else UNKNOWN
     if how not in SHUTDOWN or not is_socket(self):
-        return plain(self, *args, **named)
+        return invoke(plain, args, named, caller(), self)
     call = Ongoing(tracked_by(self), SHUTDOWN[how], caller(), how)
     try:
-        plain(self, *args, **named)
+        invoke(plain, args, named, call.frame, self)
     except BaseException as error:
         call.failed(error)
         raise
@@ -315,10 +315,10 @@ def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     """Only SO_ERROR is a call of the machine: it takes the pending error away."""
     plain = _plain["getsockopt"]
     if len(args) != 2 or not _asks(args, _SO_ERROR) or not is_socket(self):
-        return plain(self, *args, **named)
+        return invoke(plain, args, named, caller(), self)
     call = Ongoing(tracked_by(self), NUMBER["getsockopt(SO_ERROR)"], caller())
     try:
-        value = plain(self, *args, **named)
+        value = invoke(plain, args, named, call.frame, self)
     except BaseException as error:
         call.failed(error)
         raise
@@ -331,7 +331,7 @@ def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
 
 def setsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     """SO_RCVLOWAT lets a blocking call wait for more than trying without waiting would take."""
-    result = _plain["setsockopt"](self, *args, **named)
+    result = invoke(_plain["setsockopt"], args, named, caller(), self)
     if len(args) > 2 and _asks(args, _SO_RCVLOWAT):
         tracked = tracked_by(self)
         tracked.model.lowat = True
@@ -412,7 +412,7 @@ def moded(name: str) -> Method:
     plain = _plain[name]
 
     def change(self: Socket, *args: Any, **named: Any) -> Any:
-        result = plain(self, *args, **named)
+        result = invoke(plain, args, named, caller(), self)
         adjust(self, tracked_by(self))
         return result
 

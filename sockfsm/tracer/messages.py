@@ -12,7 +12,7 @@ from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import noted
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
-from sockfsm.tracer.likeness import like
+from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import caller
 from sockfsm.tracer.sockets import is_socket, is_stream, tracked_by, will_wait
@@ -38,7 +38,7 @@ def message_sender(name: str) -> Method:
         if waits_by(flags) and will_wait(call, self, POLLOUT):
             call.waits()
         try:
-            done = original(self, *args, **named)
+            done = invoke(original, args, named, call.frame, self)
         except BaseException as error:
             call.failed(error, noted(address), words)
             raise
@@ -71,7 +71,7 @@ def message_receiver(name: str) -> Method:
         if waits_by(flags) and will_wait(call, self, POLLIN):
             call.waits()
         try:
-            result = original(self, *args, **named)
+            result = invoke(original, args, named, call.frame, self)
         except BaseException as error:
             call.failed(error, words=words)
             raise

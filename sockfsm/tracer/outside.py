@@ -11,16 +11,16 @@ from typing import Any
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import packed
-from sockfsm.tracer.likeness import like
+from sockfsm.tracer.likeness import genuine, invoke, like
 from sockfsm.tracer.ongoing import outcome_of, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import head, step, unmodelled
 from sockfsm.tracer.sockets import paths
 
-_getaddrinfo = _stdlib.getaddrinfo
-_unlink = os.unlink
-_remove = os.remove
+_getaddrinfo = genuine(_stdlib.getaddrinfo)
+_unlink = genuine(os.unlink)
+_remove = genuine(os.remove)
 _lstat = os.lstat
 _fsencode, _fsdecode = os.fsencode, os.fsdecode
 _is_a_socket = stat.S_ISSOCK
@@ -74,7 +74,7 @@ def _removed(
     """Remove a path; logged when it is a socket's."""
     path, begin = _plain_path(args, named), Clocks.monotonic()
     if path is None:
-        original(*args, **named)
+        invoke(original, args, named, frame)
         return
     ours = _is_socket(path)
     try:

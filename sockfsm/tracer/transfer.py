@@ -23,7 +23,7 @@ from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import CALL, NUMBER
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
-from sockfsm.tracer.likeness import like
+from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import STRIDE, caller, sites
 from sockfsm.tracer.recorder import log, me
@@ -119,7 +119,7 @@ def sender(name: str) -> Method:
         counts = whole and tracked.mode != "nonblocking" and not call.waited
         sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if counts else 0
         try:
-            result = original(self, *args, **named)
+            result = invoke(original, args, named, frame, self)
         except BaseException as error:
             call.failed(error, words=words)
             raise
@@ -282,7 +282,7 @@ def receive(
     if size and waits_by(flags) and will_wait(call, self, POLLIN):
         call.waits()
     try:
-        result = original(self, *args, **named)
+        result = invoke(original, args, named, frame, self)
     except BaseException as error:
         call.failed(error, words=words)
         raise
