@@ -102,7 +102,7 @@ def _kernel(path: Path, problems: list[str]) -> KernelPaths | None:
     if not path.exists():
         return None
     from sockfsm.trace.kernel_paths import KernelPaths
-    from sockfsm.wire.kernel_states import read
+    from sockfsm.wire.kernel_record import read
 
     return KernelPaths(read(path, problems))
 
@@ -113,8 +113,8 @@ def _packets_of(trace: Trace) -> Path:
 
     path = trace.path / PACKETS
     if not path.exists():
-        why = trace.about.get("capture")
-        reason = f" ({why})" if isinstance(why, str) else ""
+        why = trace.facts.capture
+        reason = f" ({why})" if why else ""
         if not any(trace.logs):
             raise TraceError(f"{trace.path}: no trace and no capture file")
         raise UsageError(f"{trace.path}: the trace has no packets{reason}")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import json
 import os
 import struct
 from collections.abc import Iterator
@@ -96,6 +95,8 @@ class LogReader:
         name: str,
     ) -> dict[str, Any] | None:
         """Collect one fragment; the note once its last one is there."""
+        from sockfsm.record.notes import decoded  # late: it loads msgspec
+
         front, head, back = FRAGMENT.unpack_from(chunk, offset)
         number, index = head >> 24, head >> 9 & 0x7FFF
         mine = pieces.setdefault(number, {})
@@ -104,10 +105,8 @@ class LogReader:
             text = b"".join(mine[i] for i in sorted(mine)).rstrip(b"\0")
             del pieces[number]
             try:
-                note = json.loads(text)
-            except ValueError:
-                note = None
-            if isinstance(note, dict):
-                return note
-            self.problems.append(f"{name}: damaged note at byte {position}")
+                return decoded(text)
+            except ValueError as error:
+                problem = f"{name}: damaged note at byte {position}: {error}"
+                self.problems.append(problem)
         return None

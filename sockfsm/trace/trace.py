@@ -20,6 +20,7 @@ from sockfsm.trace.losses import tell_losses
 from sockfsm.trace.summary import Summary
 
 if TYPE_CHECKING:
+    from sockfsm.trace.about import About
     from sockfsm.wire.kernel_states import KernelState
 
 PACKETS = "packets.pcapng"
@@ -67,18 +68,24 @@ class Trace:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the recording wrote down about itself: command, capture, exit status."""
+        """What the recording wrote down about itself, unchecked, for who writes more of it."""
         try:
             about = json.loads((self.path / ABOUT).read_text())
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
         return about if isinstance(about, dict) else {}
 
     @property
+    def facts(self) -> About:
+        """The same for who reads: checked."""
+        from sockfsm.trace.about import about
+
+        return about(self.path / ABOUT, self.problems)
+
+    @property
     def clock_error(self) -> int:
         """The most, ns, by which the packets' times are wrong; steps of the wall clock included."""
-        error = self.about.get("clock_error", 0)
-        return error if isinstance(error, int) and error > 0 else 0
+        return self.facts.clock_error
 
     def _decoders(self) -> list[tuple[Decoder, Iterator[Call]]]:
         sockets: dict[tuple[str, int], Socket] = {}
@@ -167,7 +174,8 @@ class Trace:
 
         Each one with the ports that its socket had in the end.
         """
-        from sockfsm.wire.kernel_states import FILE, read, with_ports
+        from sockfsm.wire.kernel_record import read
+        from sockfsm.wire.kernel_states import FILE, with_ports
 
         path = self.path / FILE
         if not path.exists():

@@ -89,14 +89,14 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
         since = (wait.begin - zero) / 1_000_000_000
         text = f"{lanes.socket(wait.socket)} {plain(wait.method)}() since {since:.6f}"
         yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
-    about = trace.about
-    for fact, title in (
-        ("network", "network"),
-        ("capture", "capture"),
-        ("kernel_states", "kernel"),
+    facts = trace.facts
+    for title, said in (
+        ("network", facts.network),
+        ("capture", facts.capture),
+        ("kernel", facts.kernel_states),
     ):
-        if about.get(fact) is not None:
-            yield from (paint(line, "dim") for line in wrapped(title, plain(str(about[fact]))))
+        if said is not None:
+            yield from (paint(line, "dim") for line in wrapped(title, plain(said)))
     for problem in trace.problems[:_LISTED]:
         yield from (paint(line, "magenta") for line in wrapped("note", plain(problem)))
 

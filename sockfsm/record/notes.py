@@ -1,0 +1,120 @@
+"""What a note of a call log may say: a form for each kind of note, by the key that names it.
+
+Notes have file names, addresses and thread names as the program had them, so text may be anything;
+names of ours (methods, kinds, states) are printable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Annotated, Any, TypedDict
+
+from msgspec import Meta
+
+from sockfsm.schema import Name, Natural, Number32, Pid, Whole, check, parse, word
+
+_Part = Whole | str | None
+_Address = str | list[_Part | list[_Part]] | None
+_Methods = Annotated[list[tuple[Annotated[str, Meta(max_length=200)], str]], Meta(max_length=255)]
+_States = Annotated[list[Name], Meta(max_length=0xFFF)]
+
+_Header = TypedDict(
+    "_Header",
+    {
+        "pid": Pid,
+        "parent": Pid,
+        "from": str,
+        "inherits": Number32,
+        "command": list[str],
+        "monotonic": Natural,
+        "wall": Natural,
+        "methods": _Methods,
+    },
+)
+
+
+class _Site(TypedDict):
+    site: Number32
+    file: str
+    line: Number32 | None
+    function: str
+
+
+_Named = TypedDict("_Named", {"address": Number32, "is": _Address})
+_Abstract = TypedDict("_Abstract", {"abstract": Number32, "is": str})
+
+
+class _Thread(TypedDict):
+    thread: Number32
+    ident: Natural
+    name: str
+
+
+class _Kind(TypedDict):
+    kind: Annotated[int, Meta(ge=0, le=0xFF)]
+    name: Name
+    states: _States
+
+
+class _Socket(TypedDict):
+    socket: Number32
+    local: _Address
+    remote: _Address
+
+
+class _Clock(TypedDict):
+    clock: Whole
+
+
+class _End(TypedDict):
+    ended: Natural
+
+
+FORMS: dict[str, Any] = {
+    "site": _Site,
+    "address": _Named,
+    "abstract": _Abstract,
+    "thread": _Thread,
+    "kind": _Kind,
+    "socket": _Socket,
+    "pid": _Header,
+    "clock": _Clock,
+    "ended": _End,
+}
+"""The key by which a note is known -> its form."""
+
+
+def _site(note: dict[str, Any]) -> None:
+    note["line"] = note["line"] or 0  # generated code may have none
+
+
+def _kind(note: dict[str, Any]) -> None:
+    for name in (note["name"], *note["states"]):
+        word(name)
+
+
+def _header(note: dict[str, Any]) -> None:
+    for pair in note["methods"]:
+        for name in pair:
+            word(name)
+
+
+_FURTHER: dict[str, Callable[[dict[str, Any]], None]] = {
+    "site": _site,
+    "kind": _kind,
+    "pid": _header,
+}
+
+
+def decoded(text: bytes) -> dict[str, Any]:
+    """A note as it stands in the log; {} for one that this version does not know. ValueError."""
+    note = parse(text)
+    if not isinstance(note, dict):
+        raise ValueError("no note")
+    key = next((key for key in FORMS if key in note), None)
+    if key is None:
+        return {}
+    found: dict[str, Any] = check(note, FORMS[key])
+    if key in _FURTHER:
+        _FURTHER[key](found)
+    return found
