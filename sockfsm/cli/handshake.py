@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from sockfsm.trace.trace import Trace
     from sockfsm.views import handshake as view
     from sockfsm.views.handshake_json import json_lines
+    from sockfsm.views.incomplete import lacking
     from sockfsm.views.text import paint_for, plain
     from sockfsm.wire.handshake import inspect_file
     from sockfsm.wire.kernel_states import FILE
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     if trace is not None:
         report, causes = with_calls(report, trace.calls()), _causes(trace)
     kernel = _kernel(path.with_name(FILE), problems)
+    if trace is not None:
+        problems += [line for line in lacking(trace) if line not in problems]
     if args.json:
         lines = json_lines(report, problems, kernel=kernel, causes=causes)
     else:

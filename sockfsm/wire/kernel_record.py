@@ -38,6 +38,7 @@ _LOST = msgspec.json.Decoder(_Lost)
 def read(path: Path, problems: list[str]) -> list[KernelState]:
     """The changes; what was lost or cannot be read is added to `problems`."""
     states: list[KernelState] = []
+    found: list[str] = []
     damaged = lost = 0
     try:
         with open(path, "rb") as file:
@@ -51,9 +52,10 @@ def read(path: Path, problems: list[str]) -> list[KernelState]:
                 except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
                     damaged += 1
     except OSError as error:
-        problems.append(f"{path.name}: cannot be read: {error.strerror}")
+        found.append(f"{path.name}: cannot be read: {error.strerror}")
     if lost:
-        problems.append(f"{lost} of the kernel's changes of state were lost")
+        found.append(f"{lost} of the kernel's changes of state were lost")
     if damaged:
-        problems.append(f"{path.name}: {damaged} damaged lines were passed over")
+        found.append(f"{path.name}: {damaged} damaged lines were passed over")
+    problems += [problem for problem in found if problem not in problems]
     return states
