@@ -11,15 +11,15 @@ from typing import Annotated, Any, TypedDict
 
 from msgspec import Meta
 
-from sockfsm.schema import Name, Natural, Number32, Pid, Whole, check, parse, word
+from sockfsm.schema import Name, Natural, Number32, Pid, Whole, check, word
 
 _Part = Whole | str | None
 _Address = str | list[_Part | list[_Part]] | None
 _Methods = Annotated[list[tuple[Annotated[str, Meta(max_length=200)], str]], Meta(max_length=255)]
 _States = Annotated[list[Name], Meta(max_length=0xFFF)]
 
-_Header = TypedDict(
-    "_Header",
+_Begun = TypedDict(
+    "_Begun",
     {
         "pid": Pid,
         "parent": Pid,
@@ -31,6 +31,12 @@ _Header = TypedDict(
         "methods": _Methods,
     },
 )
+
+
+class _Header(_Begun, total=False):
+    log: str
+    dropped: Natural
+    dropped_until: Natural
 
 
 class _Site(TypedDict):
@@ -62,6 +68,25 @@ class _Socket(TypedDict):
     remote: _Address
 
 
+_ThreadEnd = TypedDict("_ThreadEnd", {"thread ended": Number32})
+
+
+class _Thinned(TypedDict):
+    thinned: Natural
+
+
+class _Lost(TypedDict):
+    lost: Natural
+    since: Natural
+    until: Natural
+    errno: Natural
+
+
+class _Said(TypedDict):
+    said: str
+    at: Natural
+
+
 class _Clock(TypedDict):
     clock: Whole
 
@@ -80,6 +105,10 @@ FORMS: dict[str, Any] = {
     "pid": _Header,
     "clock": _Clock,
     "ended": _End,
+    "thread ended": _ThreadEnd,
+    "thinned": _Thinned,
+    "lost": _Lost,
+    "said": _Said,
 }
 """The key by which a note is known -> its form."""
 
@@ -106,11 +135,8 @@ _FURTHER: dict[str, Callable[[dict[str, Any]], None]] = {
 }
 
 
-def decoded(text: bytes) -> dict[str, Any]:
-    """A note as it stands in the log; {} for one that this version does not know. ValueError."""
-    note = parse(text)
-    if not isinstance(note, dict):
-        raise ValueError("no note")
+def checked(note: dict[str, Any]) -> dict[str, Any]:
+    """The note, when it fits its form; {} for one that this version does not know. ValueError."""
     key = next((key for key in FORMS if key in note), None)
     if key is None:
         return {}

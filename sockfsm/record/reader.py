@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sockfsm.errors import TraceError
+from sockfsm.files import regular
 from sockfsm.record.layout import FRAGMENT, MAGIC, NOTE, SLOT, STANDARD
 from sockfsm.record.names import split
 from sockfsm.record.packs import Packed
@@ -17,6 +19,10 @@ from sockfsm.record.writer import Fields
 
 _RECORDS = struct.Struct(STANDARD)
 _CHUNK = SLOT * 16384
+
+
+def _opened(file: Path | Packed) -> BinaryIO:
+    return file.open() if isinstance(file, Packed) else regular(file)
 
 
 class LogReader:
@@ -33,7 +39,7 @@ class LogReader:
         self._upto = 0
         for file in files:
             try:
-                with file.open("rb") as opened:
+                with _opened(file) as opened:
                     magic = opened.read(len(MAGIC))
             except FileNotFoundError:
                 if len(files) == 1:
@@ -59,7 +65,7 @@ class LogReader:
     def _file(self, source: Path | Packed) -> Iterator[Fields | dict[str, Any]]:
         name = source.name
         try:
-            file = source.open("rb")
+            file = _opened(source)
         except FileNotFoundError:
             self.problems.append(f"{name}: was dropped while it was read: --max-size")
             return
@@ -95,8 +101,6 @@ class LogReader:
         name: str,
     ) -> dict[str, Any] | None:
         """Collect one fragment; the note once its last one is there."""
-        from sockfsm.record.notes import decoded  # late: it loads msgspec
-
         front, head, back = FRAGMENT.unpack_from(chunk, offset)
         number, index = head >> 24, head >> 9 & 0x7FFF
         mine = pieces.setdefault(number, {})
@@ -105,8 +109,10 @@ class LogReader:
             text = b"".join(mine[i] for i in sorted(mine)).rstrip(b"\0")
             del pieces[number]
             try:
-                return decoded(text)
-            except ValueError as error:
-                problem = f"{name}: damaged note at byte {position}: {error}"
-                self.problems.append(problem)
+                note = json.loads(text)
+            except (ValueError, RecursionError):
+                note = None
+            if isinstance(note, dict):
+                return note
+            self.problems.append(f"{name}: damaged note at byte {position}")
         return None

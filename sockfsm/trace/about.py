@@ -6,6 +6,7 @@ from pathlib import Path
 
 from msgspec import Struct
 
+from sockfsm.files import regular
 from sockfsm.schema import Natural, read
 
 LARGEST = 1 << 24
@@ -23,7 +24,7 @@ class About(Struct, frozen=True):
 def about(path: Path, problems: list[str]) -> About:
     """The facts; none where there is no such file. What cannot be read is added to `problems`."""
     try:
-        with open(path, "rb") as file:
+        with regular(path) as file:
             return read(file.read(LARGEST), About)
     except FileNotFoundError:
         return About()

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import TraceError
+from sockfsm.files import regular
 from sockfsm.record.logs import LOGS, all_logs
 from sockfsm.record.packs import PACKS, Packed
 from sockfsm.trace.causes import SLACK, STEP
@@ -70,7 +71,8 @@ class Trace:
     def about(self) -> dict[str, Any]:
         """What the recording wrote down about itself, unchecked, for who writes more of it."""
         try:
-            about = json.loads((self.path / ABOUT).read_text())
+            with regular(self.path / ABOUT) as file:
+                about = json.load(file)
         except (OSError, ValueError, RecursionError):
             return {}
         return about if isinstance(about, dict) else {}
@@ -166,8 +168,7 @@ class Trace:
     def _state(self) -> object:
         """What changes when another pass would tell something else."""
         paths = [path for pattern in (LOGS, PACKS) for path in sorted(self.path.glob(pattern))]
-        files = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
-        return files, self.since, self.until
+        return [(path.name, *_stamp(path)) for path in paths], self.since, self.until
 
     def kernel_states(self) -> list[KernelState]:
         """The kernel's own changes of TCP state, where they were recorded, by their time.
@@ -221,3 +222,11 @@ class Trace:
             if problem not in self.problems:
                 self.problems.append(problem)
         return joined(index, packets(path, clock, self.problems))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0  # just now removed
+    return found.st_size, found.st_mtime_ns

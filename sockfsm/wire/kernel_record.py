@@ -8,6 +8,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta, Struct
 
+from sockfsm.files import regular
 from sockfsm.schema import Natural, Number32, Pid, Port
 from sockfsm.wire.kernel_states import KernelState
 
@@ -41,7 +42,7 @@ def read(path: Path, problems: list[str]) -> list[KernelState]:
     found: list[str] = []
     damaged = lost = 0
     try:
-        with open(path, "rb") as file:
+        with regular(path) as file:
             while line := file.readline(LONGEST):
                 try:
                     if line.startswith(b"{"):

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from sockfsm.errors import TraceError
+from sockfsm.files import regular
 from sockfsm.trace.events import Packet
 from sockfsm.wire import blocks
 from sockfsm.wire.window import Unpacked, Window
@@ -90,7 +91,7 @@ class CaptureFile:
 
     def _open(self) -> BinaryIO | Unpacked:
         try:
-            stream = open(self.path, "rb")  # noqa: SIM115
+            stream = regular(self.path)
             packed = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
         except OSError as error:
