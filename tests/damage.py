@@ -205,6 +205,14 @@ def _spoil_record(slot: bytes, chance: random.Random) -> bytes:
     return CALL.pack(*fields)
 
 
+def spoil_pack(data: bytes, chance: random.Random) -> bytes:
+    """What is inside of a pack: a line of JSON for each log, and its bytes."""
+    line, log = data.split(b"\n", 1)
+    if chance.random() < 0.7:
+        line = as_json(spoil_value(json.loads(line), chance), chance)
+    return line + b"\n" + (spoil_bytes(log, chance) if chance.random() < 0.5 else log)
+
+
 # -- captures ------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import gzip
 import io
 import json
 import os
@@ -26,7 +27,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from damage import Files, spoil, spoil_file
+from damage import Files, spoil, spoil_bytes, spoil_file, spoil_pack
 
 from sockfsm.cli.main import main
 from sockfsm.errors import SockfsmError
@@ -156,12 +157,33 @@ def _read_about(files: Files, folder: Path, chance: random.Random) -> None:
         raise TypeError(trace.clock_error)
 
 
+def _read_pack(files: Files, folder: Path, chance: random.Random) -> None:
+    from sockfsm.record.packs import pack
+    from sockfsm.trace.trace import Trace
+
+    logs = [folder / name for name in files if name.endswith(".calls")]
+    for log in logs:
+        log.write_bytes(files[log.name])
+    inside = folder / "trace"
+    written(inside, {"dropped.json": spoil_bytes(b'{"processes": 2, "calls": 7}', chance)})
+    path = inside / "old.packed"
+    pack(path, logs)
+    data = path.read_bytes()
+    if chance.random() < 0.5:
+        path.write_bytes(spoil_bytes(data, chance))
+    else:
+        path.write_bytes(gzip.compress(spoil_pack(gzip.decompress(data), chance), 1))
+    trace = Trace(inside)
+    trace.summary()
+
+
 READERS: dict[str, tuple[int, Callable[[Files, Path, random.Random], None]]] = {
     "log": (8, _read_log),
     "capture": (5, _read_capture),
     "kernel states": (3, _read_kernel_states),
     "about": (2, _read_about),
     "trace": (1, _read_trace),
+    "pack": (1, _read_pack),
 }
 """name -> (how many of the inputs, by weight; what reads one)."""
 

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import struct
 from pathlib import Path
@@ -89,8 +90,8 @@ INFINITE, NAN = float("inf"), float("nan")
         ("kind", {"name": "\x1b[2J"}),
         ("kind", {"name": []}),
         ("kind", {"kind": 1e300}),
-        ("socket", {"local": [["127.0.0.1", [1]], 2]}),
-        ("socket", {"local": 5}),
+        ("socket", {"local": [["127.0.0.1", [1.5]], 2]}),
+        ("socket", {"local": 5.5}),
         ("socket", {"remote": {"host": 1}}),
         ("socket", {"socket": 2**70}),
         ("ended", {"ended": INFINITE}),
@@ -185,6 +186,33 @@ def test_a_block_that_says_it_is_four_gigabytes_long(tmp_path: Path) -> None:
     folder = fuzz.written(tmp_path / "trace", {**SEEDS["tcp-echo"], "packets.pcapng": huge})
     for command in fuzz.COMMANDS:
         assert fuzz.command(command, folder) == ""
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        b'{"log": "1-0.calls", "size": -1}', b'{"log": "1-0.calls", "size": 1e999}',
+        b'{"log": "1-0.calls", "size": 99999999999}', b'{"log": 7, "size": 1}', b"[]", b"7", b"",
+        b"[" * 9000, b'{"log": "\\udcff", "size": true}',
+    ],
+)  # fmt: skip
+def test_a_pack_that_is_none(line: bytes, tmp_path: Path) -> None:
+    for data in (
+        gzip.compress(line + b"\n" + b"x" * 100),
+        gzip.compress(bytes(9000))[:40] + b"x" * 9,
+    ):
+        folder = fuzz.written(tmp_path / "trace", {**SEEDS["tcp-echo"], "old.packed": data})
+        for command in (("show",), ("lint",), ("handshake",)):
+            assert fuzz.command(command, folder) == ""
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 999, "7", "{}", '{"processes": -1, "calls": -1}', '{"processes": 1e999, "calls": 1}'],
+)
+def test_a_count_of_dropped_logs_that_is_none(text: str, tmp_path: Path) -> None:
+    files = {**SEEDS["tcp-echo"], "dropped.json": text.encode()}
+    assert fuzz.command(("show",), fuzz.written(tmp_path / "trace", files)) == ""
 
 
 @pytest.mark.parametrize(

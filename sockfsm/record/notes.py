@@ -13,8 +13,9 @@ from msgspec import Meta
 
 from sockfsm.schema import Name, Natural, Number32, Pid, Whole, check, word
 
-_Part = Whole | str | None
-_Address = str | list[_Part | list[_Part]] | None
+# A program may give anything for an address: `tracer.addresses` makes plain data of it.
+_Item = int | bool | str | None
+_Address = _Item | list[_Item | list[_Item | list[_Item | list[_Item | list[_Item]]]]]
 _Methods = Annotated[list[tuple[Annotated[str, Meta(max_length=200)], str]], Meta(max_length=255)]
 _States = Annotated[list[Name], Meta(max_length=0xFFF)]
 
@@ -113,6 +114,12 @@ FORMS: dict[str, Any] = {
 """The key by which a note is known -> its form."""
 
 
+def _address(note: dict[str, Any]) -> None:
+    for key in ("is", "local", "remote"):
+        if isinstance(note.get(key), int):
+            note[key] = str(note[key])  # no address at all
+
+
 def _site(note: dict[str, Any]) -> None:
     note["line"] = note["line"] or 0  # generated code may have none
 
@@ -130,6 +137,8 @@ def _header(note: dict[str, Any]) -> None:
 
 _FURTHER: dict[str, Callable[[dict[str, Any]], None]] = {
     "site": _site,
+    "address": _address,
+    "socket": _address,
     "kind": _kind,
     "pid": _header,
 }
