@@ -53,6 +53,7 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         self._socket = socket
         self._number: int | None = None
         self._since = 0
+        self._trace: Trace | None = None
         self._tracing: AbstractContextManager[Trace] | None = None
         self._patched = False
 
@@ -117,10 +118,11 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
 
         running = session.session.trace
         assert running is not None, "tracing was switched off inside the block"
+        self._trace = Trace(running.path, since=self._since)
         log, me = os.path.basename(recorder.log.path), recorder.me.number
         return [
             call
-            for call in Trace(running.path, since=self._since).calls()
+            for call in self._trace.calls()
             if call.begin >= self._since and call.process.log == log and call.thread.number == me
         ]
 
@@ -150,6 +152,10 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         lines += _advice(self._state, calls)
         if any(map(self._late, calls)):
             lines.append(_LATE)
+        if self._trace is not None:
+            from sockfsm.views.incomplete import incomplete
+
+            lines += [f"  {line}" for line in incomplete(self._trace)]
         return "\n".join(lines)
 
     def _instead(self, calls: list[Call], refused: list[Call]) -> str:

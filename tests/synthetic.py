@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
+from sockfsm.trace.about import About
 from sockfsm.trace.events import Call, Cause, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.trace.summary import Summary
 
@@ -20,7 +21,7 @@ class Story:
         self.processes: list[Process] = []
         self.sockets: dict[str, Socket] = {}
         self.problems: list[str] = []
-        self.about: dict[str, object] = {}
+        self.facts = About()
         self.told: list[Call] = []
         self.seen: list[Packet] = []
         self.waiting: list[Wait] = []

@@ -15,7 +15,7 @@ PACKAGE = Path(sockfsm.__file__).parent
 PAGE = PACKAGE.parent / "ARCHITECTURE.md"
 
 FLOORS = (
-    {"errors", "events"},
+    {"errors", "events", "files", "schema"},
     {"model", "record", "wire"},
     {"trace"},
     {"tracer", "views"},
@@ -30,12 +30,21 @@ FLOORS = (
 HEAVY = {
     "aalpy": {"sockfsm.learn.lstar"},
     "graphviz": {"sockfsm.diagrams.dot", "sockfsm.diagrams.render"},  # it writes; it runs `dot`
+    "msgspec": {
+        "sockfsm.conform.progress",
+        "sockfsm.record.notes",
+        "sockfsm.schema",
+        "sockfsm.trace.about",
+        "sockfsm.wire.kernel_record",
+    },
     "pygraphviz": {"sockfsm.diagrams.render"},
     "pytest": {"sockfsm.pytest_plugin"},
     "scapy": {"sockfsm.wire.dissect"},
     "transitions": {"sockfsm.model.executed"},
 }
-AT_MODULE_LEVEL = {"sockfsm.pytest_plugin", "sockfsm.model.executed"}
+BORDERS = HEAVY["msgspec"]
+"""What reads a format; a module above imports one inside the function that reads."""
+AT_MODULE_LEVEL = {"sockfsm.pytest_plugin", "sockfsm.model.executed"} | BORDERS
 """The ones that are themselves imported late."""
 
 
@@ -114,6 +123,30 @@ def test_heavy_libraries_are_imported_where_they_belong_and_late() -> None:
                 early += [f"{name}: {target}"] if level and name not in AT_MODULE_LEVEL else []
     assert dict(found) == HEAVY
     assert early == []
+
+
+def test_borders_are_crossed_late() -> None:
+    early = [
+        f"{name}: {target}"
+        for name, tree in modules()
+        for target, level in imports(tree)
+        if level and name not in BORDERS
+        if target in BORDERS or target.rpartition(".")[0] in BORDERS
+    ]
+    assert early == []
+
+
+def test_files_are_parsed_at_a_border() -> None:
+    parsers = ("json.load", "json.loads", "pickle.load", "pickle.loads", "marshal.loads")
+    found = {
+        name
+        for name, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call) and ast.unparse(node.func) in parsers
+    }
+    # What is read back in the traced program itself cannot load msgspec: it is checked there.
+    own = {name for name in found if name.startswith("sockfsm.record.")}
+    assert found - own - {"sockfsm.trace.trace", "sockfsm.model.shipped"} == {"sockfsm.schema"}
 
 
 @pytest.mark.parametrize(

@@ -15,7 +15,8 @@ from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.wire.handshake import inspect_file
-from sockfsm.wire.kernel_states import FILE, read
+from sockfsm.wire.kernel_record import read
+from sockfsm.wire.kernel_states import FILE
 
 PROGRAM = Path(__file__).with_name("join_program.py")
 RECORDED = Path(__file__).parent.parent / "traces"

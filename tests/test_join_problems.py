@@ -40,6 +40,7 @@ def changed(tmp_path: Path) -> Callable[[Change], Trace]:
                 blocks.packet(links.index(link), wall, data, length)
                 for wall, link, data, length in frames
             )
+            file.write(blocks.statistics(0, frames[0][0], frames[-1][0], len(frames), 0, ""))
         return Trace.open(folder)
 
     return copy

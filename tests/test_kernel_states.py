@@ -16,13 +16,13 @@ from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import paths
 from sockfsm.wire.capture import Capture
 from sockfsm.wire.handshake import inspect, inspect_file
+from sockfsm.wire.kernel_record import read
 from sockfsm.wire.kernel_states import (
     FILE,
     KernelState,
     KernelStates,
     lives,
     parse,
-    read,
     with_ports,
 )
 

@@ -25,7 +25,8 @@ from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.views.phrases import Relative
 from sockfsm.wire.findings import CLOSINGS, OPENINGS, Connection
 from sockfsm.wire.handshake import inspect_file
-from sockfsm.wire.kernel_states import FILE, read
+from sockfsm.wire.kernel_record import read
+from sockfsm.wire.kernel_states import FILE
 
 every_recording = pytest.mark.parametrize("name", VERDICTS)
 

@@ -110,7 +110,9 @@ def _graph(args: argparse.Namespace) -> Graph:
 def _path(args: argparse.Namespace) -> Graph:
     from sockfsm.diagrams.path import path
     from sockfsm.trace.trace import Trace
+    from sockfsm.views.incomplete import incomplete
     from sockfsm.views.lanes import Lanes
+    from sockfsm.views.text import plain
 
     trace = Trace.open(args.what)
     calls = iter(trace.calls())
@@ -122,4 +124,8 @@ def _path(args: argparse.Namespace) -> Graph:
     if args.kind:
         calls = (call for call in calls if call.socket and call.socket.kind == args.kind)
         title += f", {args.kind}"
-    return path(calls, title=title, full=args.full)
+    graph = path(calls, title=plain(title), full=args.full)
+    for line in incomplete(trace):
+        graph.notes.append(line)
+        print(f"sockfsm: {line}", file=sys.stderr)
+    return graph

@@ -68,6 +68,7 @@ def run(args: argparse.Namespace) -> int:
         for piece in pieces:
             sys.stdout.buffer.write(piece)
         sys.stdout.buffer.flush()
+        _warn(trace)
         return 0
     first = next(pieces, b"")  # what is wrong with the trace shows before the file is made
     try:
@@ -76,7 +77,16 @@ def run(args: argparse.Namespace) -> int:
             file.writelines(pieces)
     except OSError as error:
         raise UsageError(f"{args.output}: {error.strerror}") from None
+    _warn(trace)
     return 0
+
+
+def _warn(trace: Trace) -> None:
+    """Most forms have no place for it, and who reads a file looks here."""
+    from sockfsm.views.incomplete import incomplete
+
+    for line in incomplete(trace):
+        print(f"sockfsm: {line}", file=sys.stderr)
 
 
 def _pieces(form: str, trace: Trace) -> Iterator[bytes]:

@@ -58,6 +58,7 @@ def run(args: argparse.Namespace) -> int:
     from sockfsm.trace.trace import Trace
     from sockfsm.views import handshake as view
     from sockfsm.views.handshake_json import json_lines
+    from sockfsm.views.incomplete import lacking
     from sockfsm.views.text import paint_for, plain
     from sockfsm.wire.handshake import inspect_file
     from sockfsm.wire.kernel_states import FILE
@@ -71,6 +72,8 @@ def run(args: argparse.Namespace) -> int:
     if trace is not None:
         report, causes = with_calls(report, trace.calls()), _causes(trace)
     kernel = _kernel(path.with_name(FILE), problems)
+    if trace is not None:
+        problems += [line for line in lacking(trace) if line not in problems]
     if args.json:
         lines = json_lines(report, problems, kernel=kernel, causes=causes)
     else:
@@ -102,7 +105,7 @@ def _kernel(path: Path, problems: list[str]) -> KernelPaths | None:
     if not path.exists():
         return None
     from sockfsm.trace.kernel_paths import KernelPaths
-    from sockfsm.wire.kernel_states import read
+    from sockfsm.wire.kernel_record import read
 
     return KernelPaths(read(path, problems))
 
@@ -113,8 +116,8 @@ def _packets_of(trace: Trace) -> Path:
 
     path = trace.path / PACKETS
     if not path.exists():
-        why = trace.about.get("capture")
-        reason = f" ({why})" if isinstance(why, str) else ""
+        why = trace.facts.capture
+        reason = f" ({why})" if why else ""
         if not any(trace.logs):
             raise TraceError(f"{trace.path}: no trace and no capture file")
         raise UsageError(f"{trace.path}: the trace has no packets{reason}")

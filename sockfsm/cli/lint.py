@@ -38,7 +38,11 @@ def add(subparsers: Subparsers) -> None:
         help="switch a lint off (repeatable)",
     )
     parser.add_argument("--list", action="store_true", help="explain every lint")
-    parser.add_argument("--json", action="store_true", help="one JSON object per line")
+    parser.add_argument(
+        "--json",
+        action="store_true",
+        help="one JSON object per line",
+    )
     parser.set_defaults(func=run)
 
 
@@ -48,6 +52,7 @@ def run(args: argparse.Namespace) -> int:
     from sockfsm.model.lints import LINTS
     from sockfsm.trace.lints import find
     from sockfsm.trace.trace import Trace
+    from sockfsm.views.incomplete import incomplete, lacking
 
     if args.list:
         for lint in LINTS.values():
@@ -59,11 +64,17 @@ def run(args: argparse.Namespace) -> int:
     if args.trace is None:
         raise UsageError("lint: which trace? give its folder, or --list")
     found = 0
-    for finding in find(Trace.open(args.trace).calls(), args.no_lint):
+    trace = Trace.open(args.trace)
+    for finding in find(trace.calls(), args.no_lint):
         found += 1
         print(_json(finding) if args.json else _text(finding))
     if not found and not args.json:
         print("nothing found")
+    if args.json and (problems := lacking(trace)):
+        print(json.dumps({"problems": problems}))
+    elif not args.json:
+        for line in incomplete(trace):
+            print(line)
     return 1 if found else 0
 
 
@@ -79,7 +90,7 @@ def _text(finding: Finding) -> str:
     why = textwrap.fill(
         f"{lint.why} Instead: {lint.instead}.", 96, initial_indent=_IN, subsequent_indent=_IN
     )
-    return f"{place}: {lint.name}: {lint.title}\n    {call.method}(){socket}\n{why}"
+    return f"{place}: {lint.name}: {lint.title}\n    {plain(call.method)}(){socket}\n{why}"
 
 
 def _json(finding: Finding) -> str:

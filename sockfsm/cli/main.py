@@ -69,7 +69,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         finally:
             sys.stdout.flush()
     except SockfsmError as error:
-        print(f"sockfsm: {error}", file=sys.stderr)
+        print(f"sockfsm: {_inert(str(error))}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:
         # The reader has gone (head, less): nothing is wrong. Python's own flush at exit must not
@@ -79,6 +79,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     return status
+
+
+def _inert(text: str) -> str:
+    """An error names files and arguments, which may hold what a terminal acts on."""
+    from sockfsm.views.text import plain
+
+    return plain(text)
 
 
 class _Parser(argparse.ArgumentParser):

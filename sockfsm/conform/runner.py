@@ -11,9 +11,8 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
 
-from sockfsm.conform.compare import Disagreement, Share, compare, prefixes
+from sockfsm.conform.compare import Share, compare, prefixes
 from sockfsm.conform.suites import Suite
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS, table_of
@@ -37,31 +36,28 @@ class Memory:
             self._load(self._path)
 
     def _load(self, path: Path) -> None:
-        head = {"kernel": platform.release(), "machines": _digest()}
+        from sockfsm.conform import progress
+
+        ours = {"kernel": platform.release(), "machines": _digest()}
         try:
             whole = path.read_bytes() if path.exists() else b""
             lines = whole[: whole.rfind(b"\n") + 1].splitlines()
             if not lines:
-                path.write_text(json.dumps(head) + "\n", encoding="utf-8")
+                path.write_text(json.dumps(ours) + "\n", encoding="utf-8")
                 return
-            if json.loads(lines[0]) != head:
+            if progress.head(lines[0]) != progress.Head(**ours):
                 raise UsageError(
                     f"{path} was made for another kernel or other machines: remove it to begin anew"
                 )
             for line in lines[1:]:
-                self._remember(json.loads(line))
+                place, share = progress.share(line)
+                self._done[place] = share
             with path.open("r+b") as file:
                 file.truncate(len(b"".join(line + b"\n" for line in lines)))
         except OSError as error:
             raise UsageError(f"cannot keep progress in {path}: {error.strerror}") from error
-        except (ValueError, KeyError, TypeError) as error:
+        except ValueError as error:
             raise UsageError(f"{path} is no progress file of sockfsm conform: {error}") from error
-
-    def _remember(self, entry: dict[str, Any]) -> None:
-        share = Share(*entry["figures"])
-        for calls, *rest in entry["disagreements"]:
-            share.add(Disagreement(tuple(calls), *rest))
-        self._done[entry["suite"], entry["depth"], tuple(entry["prefix"])] = share
 
     def get(self, suite: Suite, depth: int, prefix: tuple[str, ...]) -> Share | None:
         """The share, when it was done before."""

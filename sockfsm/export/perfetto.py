@@ -12,6 +12,7 @@ from typing import Any
 
 from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import Trace
+from sockfsm.views.incomplete import lacking
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, caused, flags, place, spoken
@@ -30,7 +31,7 @@ def lines(trace: Trace) -> Iterator[str]:
             yield before + ","
         before = json.dumps(event)
     yield before
-    yield "]}"
+    yield f'], "otherData": {json.dumps({"problems": lacking(trace)})}}}'
 
 
 def _events(trace: Trace) -> Iterator[dict[str, Any]]:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import islice
 
 from sockfsm.trace.events import Call, Packet, Socket
 from sockfsm.trace.trace import Trace
 from sockfsm.trace.unix_wire import Message, messages
+from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import moment, ordered
 from sockfsm.views.phrases import Relative, answered, flags, place, spoken
@@ -40,6 +42,10 @@ def lines(trace: Trace, most: int = MOST) -> Iterator[str]:
     if left_out:
         first = next(iter(lanes.sockets.values()))
         yield f"  Note over {_id(lanes, first)}: {left_out} more events are not shown"
+    for line in incomplete(trace):
+        yield f"  %% {line}"
+        for first in islice(lanes.sockets.values(), 1):
+            yield f"  Note over {_id(lanes, first)}: {_escaped(line)}"
 
 
 def _line(event: Call | Packet | Message, lanes: Lanes, relative: Relative) -> Iterator[str]:

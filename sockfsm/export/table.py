@@ -1,6 +1,7 @@
 """A trace as CSV, one row per call or packet, for spreadsheets and data frames.
 
-Text from outside that a spreadsheet would take for a formula gets an apostrophe in front.
+Text from outside is escaped as for a terminal; what a spreadsheet would take for a formula, also
+after blanks, gets an apostrophe in front.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from sockfsm.trace.trace import Trace
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import caused, flags
-from sockfsm.views.text import address
+from sockfsm.views.text import address, plain
 from sockfsm.views.timeline import zero_of
 
 COLUMNS = (
@@ -35,11 +36,14 @@ def lines(trace: Trace) -> Iterator[str]:
         yield text.getvalue()
 
 
+_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones too
+
+
 def _cell(value: object) -> object:
-    """No formula: a cell that begins with = + - @ or a tab is text."""
-    if isinstance(value, str) and value[:1] in ("=", "+", "-", "@", "\t", "\r"):
-        return "'" + value
-    return "" if value is None else value
+    if not isinstance(value, str):
+        return "" if value is None else value
+    text = plain(value)
+    return "'" + text if text.lstrip(" '\"").startswith(_FORMULA) else text
 
 
 def _call(call: Call, lanes: Lanes, zero: int) -> tuple[object, ...]:

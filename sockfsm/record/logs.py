@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from sockfsm.errors import TraceError
+from sockfsm.files import regular
 from sockfsm.record.layout import LOSS, LOSS_AT, MAGIC, SLOT
 from sockfsm.record.names import SUFFIX, split
 from sockfsm.record.packs import PACKS, Packed, unpack
@@ -124,7 +125,7 @@ def loss(files: LogFiles) -> Loss | None:
     calls = orphans = since = until = why = 0
     for source in files.files:
         try:
-            with source.open("rb") as file:
+            with regular(source) if isinstance(source, Path) else source.open() as file:
                 begin = file.read(SLOT)
         except OSError:
             continue

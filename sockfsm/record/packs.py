@@ -7,6 +7,7 @@ import contextlib
 import io
 import json
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
@@ -14,7 +15,8 @@ from typing import BinaryIO
 from sockfsm.errors import TraceError
 
 PACKS = "*.packed"
-_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError)
+_DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zlib.error)
+_LARGEST = 1 << 20
 
 
 class Packed:
@@ -59,8 +61,10 @@ def unpack(path: Path) -> Iterator[Packed]:
             while line := file.readline(10_000):
                 about = json.loads(line)
                 name, size = about["log"], about["size"]
-                data = file.read(min(size, 1 << 20))
-                if not isinstance(name, str) or len(data) != size:
+                if not isinstance(name, str) or not 0 <= size <= _LARGEST:
+                    raise ValueError(name)
+                data = file.read(size)
+                if len(data) != size:
                     raise ValueError(name)
                 yield Packed(name, data)
     except _DAMAGE:

@@ -8,9 +8,10 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 from sockfsm.errors import TraceError
+from sockfsm.files import regular
 from sockfsm.record.layout import FRAGMENT, MAGIC, NOTE, SLOT, STANDARD
 from sockfsm.record.names import split
 from sockfsm.record.packs import Packed
@@ -18,6 +19,10 @@ from sockfsm.record.writer import Fields
 
 _RECORDS = struct.Struct(STANDARD)
 _CHUNK = SLOT * 16384
+
+
+def _opened(file: Path | Packed) -> BinaryIO:
+    return file.open() if isinstance(file, Packed) else regular(file)
 
 
 class LogReader:
@@ -34,7 +39,7 @@ class LogReader:
         self._upto = 0
         for file in files:
             try:
-                with file.open("rb") as opened:
+                with _opened(file) as opened:
                     magic = opened.read(len(MAGIC))
             except FileNotFoundError:
                 if len(files) == 1:
@@ -60,7 +65,7 @@ class LogReader:
     def _file(self, source: Path | Packed) -> Iterator[Fields | dict[str, Any]]:
         name = source.name
         try:
-            file = source.open("rb")
+            file = _opened(source)
         except FileNotFoundError:
             self.problems.append(f"{name}: was dropped while it was read: --max-size")
             return
@@ -105,7 +110,7 @@ class LogReader:
             del pieces[number]
             try:
                 note = json.loads(text)
-            except ValueError:
+            except (ValueError, RecursionError):
                 note = None
             if isinstance(note, dict):
                 return note

@@ -155,11 +155,11 @@ def _forget(folder: Path, logs: list[LogFiles]) -> None:
 def dropped(folder: Path) -> tuple[int, int]:
     """(processes, calls) of the logs that were dropped whole."""
     try:
-        told = json.loads((folder / DROPPED).read_bytes())
+        told = json.loads((folder / DROPPED).read_bytes()[:1000])
         processes, calls = told["processes"], told["calls"]
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return 0, 0
-    if not isinstance(processes, int) or not isinstance(calls, int):
+    if not isinstance(processes, int) or not isinstance(calls, int) or min(processes, calls) < 0:
         return 0, 0
     return processes, calls
 

@@ -330,6 +330,8 @@ def decode(
     files: LogFiles, sockets: dict[tuple[str, int], Socket], problems: list[str]
 ) -> tuple[Decoder, Iterator[Call]]:
     """A log's decoder and the stream of its calls. TraceError when the file is no log."""
+    from sockfsm.record.notes import checked  # late: it loads msgspec
+
     reader = LogReader(*files.files)
     decoder = Decoder(files.name, sockets)
 
@@ -338,7 +340,7 @@ def decode(
         for item in reader:
             try:
                 if isinstance(item, dict):
-                    decoder.note(item)
+                    decoder.note(checked(item))
                 elif (call := decoder.record(item)) is not None:
                     yield call
             except _DAMAGE:
@@ -353,12 +355,14 @@ def decode(
 
 def head(files: LogFiles) -> Decoder:
     """A log's process, by its first note alone. TraceError when the file is no log."""
+    from sockfsm.record.notes import checked
+
     decoder = Decoder(files.name, {})
     for item in LogReader(*files.files):
         if not isinstance(item, dict):
             continue
         try:
-            decoder.note(item)
+            decoder.note(checked(item))
         except _DAMAGE:
             continue  # told of when the whole log is read
         if decoder.process.pid:

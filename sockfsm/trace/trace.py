@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import TraceError
+from sockfsm.files import regular
 from sockfsm.record.logs import LOGS, all_logs
 from sockfsm.record.packs import PACKS, Packed
 from sockfsm.trace.causes import SLACK, STEP
@@ -20,6 +21,7 @@ from sockfsm.trace.losses import tell_losses
 from sockfsm.trace.summary import Summary
 
 if TYPE_CHECKING:
+    from sockfsm.trace.about import About
     from sockfsm.wire.kernel_states import KernelState
 
 PACKETS = "packets.pcapng"
@@ -67,18 +69,25 @@ class Trace:
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the recording wrote down about itself: command, capture, exit status."""
+        """What the recording wrote down about itself, unchecked, for who writes more of it."""
         try:
-            about = json.loads((self.path / ABOUT).read_text())
-        except (OSError, ValueError):
+            with regular(self.path / ABOUT) as file:
+                about = json.load(file)
+        except (OSError, ValueError, RecursionError):
             return {}
         return about if isinstance(about, dict) else {}
 
     @property
+    def facts(self) -> About:
+        """The same for who reads: checked."""
+        from sockfsm.trace.about import about
+
+        return about(self.path / ABOUT, self.problems)
+
+    @property
     def clock_error(self) -> int:
         """The most, ns, by which the packets' times are wrong; steps of the wall clock included."""
-        error = self.about.get("clock_error", 0)
-        return error if isinstance(error, int) and error > 0 else 0
+        return self.facts.clock_error
 
     def _decoders(self) -> list[tuple[Decoder, Iterator[Call]]]:
         sockets: dict[tuple[str, int], Socket] = {}
@@ -159,15 +168,15 @@ class Trace:
     def _state(self) -> object:
         """What changes when another pass would tell something else."""
         paths = [path for pattern in (LOGS, PACKS) for path in sorted(self.path.glob(pattern))]
-        files = [(path.name, (stat := path.stat()).st_size, stat.st_mtime_ns) for path in paths]
-        return files, self.since, self.until
+        return [(path.name, *_stamp(path)) for path in paths], self.since, self.until
 
     def kernel_states(self) -> list[KernelState]:
         """The kernel's own changes of TCP state, where they were recorded, by their time.
 
         Each one with the ports that its socket had in the end.
         """
-        from sockfsm.wire.kernel_states import FILE, read, with_ports
+        from sockfsm.wire.kernel_record import read
+        from sockfsm.wire.kernel_states import FILE, with_ports
 
         path = self.path / FILE
         if not path.exists():
@@ -213,3 +222,11 @@ class Trace:
             if problem not in self.problems:
                 self.problems.append(problem)
         return joined(index, packets(path, clock, self.problems))
+
+
+def _stamp(path: Path) -> tuple[int, int]:
+    try:
+        found = path.stat()
+    except OSError:
+        return 0, 0  # just now removed
+    return found.st_size, found.st_mtime_ns

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from sockfsm.trace.decode import alive
 from sockfsm.trace.events import Process, Thread, Wait
+from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.text import Paint, address, cut, cut_front, duration, plain
 
@@ -25,7 +26,6 @@ def lines(trace: Trace, paint: Paint | None = None) -> Iterator[str]:
     waits = sorted(trace.blocked(), key=lambda wait: wait.begin)
     if not waits:
         yield "no call is blocked"
-        return
     for wait in waits:
         process = owners.get(wait.thread.ident)
         where = plain(str(wait.site)) if wait.site is not None else "(unknown place)"
@@ -33,6 +33,7 @@ def lines(trace: Trace, paint: Paint | None = None) -> Iterator[str]:
         yield paint(cut(text, 100), "yellow")
         who = cut(f"    {_who(process, wait.thread)} at ", 60)
         yield who + cut_front(where, 100 - len(who))
+    yield from (paint(line, "magenta") for line in incomplete(trace))
 
 
 def _span(wait: Wait, process: Process | None) -> str:

@@ -8,9 +8,10 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from sockfsm.trace.events import Process, Socket
+from sockfsm.views.incomplete import incomplete, wanting
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.phrases import place
-from sockfsm.views.tally import ENDED, Tally
+from sockfsm.views.tally import CLOSED, ENDED, EXITED, Tally
 from sockfsm.views.text import Paint, address, count, cut, cut_front, duration, pad, plain
 
 if TYPE_CHECKING:
@@ -89,16 +90,16 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
         since = (wait.begin - zero) / 1_000_000_000
         text = f"{lanes.socket(wait.socket)} {plain(wait.method)}() since {since:.6f}"
         yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
-    about = trace.about
-    for fact, title in (
-        ("network", "network"),
-        ("capture", "capture"),
-        ("kernel_states", "kernel"),
+    facts = trace.facts
+    for title, said in (
+        ("network", facts.network),
+        ("capture", facts.capture),
+        ("kernel", facts.kernel_states),
     ):
-        if about.get(fact) is not None:
-            yield from (paint(line, "dim") for line in wrapped(title, plain(str(about[fact]))))
-    for problem in trace.problems[:_LISTED]:
-        yield from (paint(line, "magenta") for line in wrapped("note", plain(problem)))
+        if said is not None and not wanting(said):
+            yield from (paint(line, "dim") for line in wrapped(title, plain(said)))
+    for line in incomplete(trace):
+        yield from (paint(part, "magenta") for part in wrapped("note", line))
 
 
 def _refusals(title: str, counts: dict[tuple[str, str, str], int]) -> Iterator[str]:
@@ -116,9 +117,15 @@ def _refusals(title: str, counts: dict[tuple[str, str, str], int]) -> Iterator[s
 def _endings(lanes: Lanes, tally: Tally) -> Iterator[str]:
     """How the sockets that came up ended, also where their end was not selected."""
     states = {identity: lanes.states.get(identity, "?") for identity in tally.sockets}
-    closed = sum(state in ENDED for state in states.values())
+    closed = sum(state == CLOSED for state in states.values())
+    detached = sum(state == "DETACHED" for state in states.values())
+    exited = sum(state == EXITED for state in states.values())
     if closed:
         yield _titled("closed", count(closed, "socket"))
+    if detached:
+        yield _titled("detached", count(detached, "socket"))
+    if exited:
+        yield _titled("open", f"{count(exited, 'socket')} when the process ended")
     left = {identity: state for identity, state in states.items() if state not in ENDED}
     shown = [
         f"{lanes.name_of(identity)} {plain(state)}"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from sockfsm.trace.events import Address, Call, Cause, Packet, Site, Socket
 from sockfsm.trace.unix_wire import sends
 from sockfsm.trace.verdict import out_of_order
+from sockfsm.views.incomplete import lacking
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.selection import Selection
@@ -80,7 +81,7 @@ def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
         "sent": tally.sent,
         "received": tally.received,
         "states": {identity: lanes.states.get(identity, "") for identity in tally.sockets},
-        "problems": list(trace.problems),
+        "problems": lacking(trace),
     }
 
 

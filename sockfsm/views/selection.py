@@ -15,7 +15,7 @@ from sockfsm.wire.kernel_states import KernelState
 
 Event = Call | Wait | Packet | KernelState
 
-_SPAN = re.compile(r"^\+?(\d+(?:\.\d*)?|\.\d+)\s*(ns|us|ms|s|)$")
+_SPAN = re.compile(r"^\+?(\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})\s*(ns|us|ms|s|)$")
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000_000}
 
 

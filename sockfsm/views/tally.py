@@ -5,8 +5,12 @@ from __future__ import annotations
 from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.verdict import out_of_order
 
-ENDED = frozenset({"CLOSED", "DETACHED", "EXITED"})
-"""Last states of a socket that was let go of in good order."""
+CLOSED = "CLOSED"
+"""The last state of a socket that the program closed."""
+EXITED = "EXITED"
+"""The last state of one that was still open when its process ended."""
+ENDED = frozenset({CLOSED, "DETACHED", EXITED})
+"""Last states of a socket that is none any more."""
 
 
 class Tally:

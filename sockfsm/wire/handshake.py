@@ -50,11 +50,7 @@ def inspect_file(
     clock = source.clock.offset if source.clock else 0
     found = Connections().add_frames(source, Decoder(clock))
     if problems is not None:
-        problems += source.problems
-        if source.dropped:
-            problems.append(f"{source.dropped} packets were dropped by the kernel that captured")
-        if source.clock is not None and not source.complete:
-            problems.append("the capture was killed: its last packets may be missing")
+        problems += [problem for problem in source.lacks if problem not in problems]
     streams = [s for s in found.streams if port is None or port in _ports(s.sides[0], s.sides[1])]
     talks = [c for c in found.conversations if port is None or port in (e[1] for e in c.ends)]
     connections = tuple(connection(s, number) for number, s in enumerate(streams, 1))

@@ -19,7 +19,7 @@ from operator import attrgetter
 from pathlib import Path
 from socket import inet_ntoa
 from struct import pack
-from typing import Any, NamedTuple, TextIO
+from typing import NamedTuple, TextIO
 
 from sockfsm.errors import SockfsmError
 
@@ -225,39 +225,6 @@ def with_ports(states: Iterable[KernelState]) -> list[KernelState]:
 
 def _host(number: int) -> str:
     return inet_ntoa(pack("=I", number & 0xFFFFFFFF))
-
-
-def read(path: Path, problems: list[str]) -> list[KernelState]:
-    """What `stop` wrote; what was lost or cannot be read is added to `problems`. OSError."""
-    states: list[KernelState] = []
-    damaged = 0
-    with open(path, "rb") as lines:
-        for line in lines:
-            try:
-                entry = json.loads(line)
-                if isinstance(entry, dict):
-                    lost = int(entry.get("lost", 0))
-                    if lost:
-                        problems.append(f"{lost} of the kernel's changes of state were lost")
-                else:
-                    states.append(_state(*entry))
-            except (ValueError, TypeError, LookupError, RecursionError):
-                damaged += 1
-    if damaged:
-        problems.append(f"{path.name}: {damaged} damaged lines were passed over")
-    return states
-
-
-def _state(
-    time: int, sock: int, pid: int, before: str, after: str, source: list[Any], target: list[Any]
-) -> KernelState:
-    """A line's change. ValueError or TypeError when it is none."""
-    numbers = (time, sock, pid, source[1], target[1])
-    texts = (before, after, source[0], target[0])
-    if not all(isinstance(n, int) for n in numbers) or not all(isinstance(t, str) for t in texts):
-        raise ValueError("no change of state")
-    ends = (source[0], source[1]), (target[0], target[1])
-    return KernelState(time, sock, pid, before, after, *ends)
 
 
 def _refused(code: int) -> KernelStatesError:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from sockfsm.errors import TraceError
+from sockfsm.files import regular
 from sockfsm.trace.events import Packet
 from sockfsm.wire import blocks
 from sockfsm.wire.window import Unpacked, Window
@@ -90,7 +91,7 @@ class CaptureFile:
 
     def _open(self) -> BinaryIO | Unpacked:
         try:
-            stream = open(self.path, "rb")  # noqa: SIM115
+            stream = regular(self.path)
             packed = stream.read(2) == b"\x1f\x8b"
             stream.seek(0)
         except OSError as error:
@@ -122,7 +123,17 @@ class CaptureFile:
         for frames, packets in self._batches(decoder):
             yield packets or filter(None, map(decoder.decode, frames))
         if problems is not None:
-            problems += self.problems
+            problems += [problem for problem in self.lacks if problem not in problems]
+
+    @property
+    def lacks(self) -> list[str]:
+        """After the last frame: what could not be read, and what the capture says that it lost."""
+        found = [*self.problems]
+        if self.dropped:
+            found.append(f"{self.dropped} packets were dropped by the kernel that captured")
+        if self.clock is not None and not self.complete and not self.problems:
+            found.append("the capture was killed or still runs: its last packets may be missing")
+        return found
 
     def _batches(self, decoder: FrameDecoder | None) -> Iterator[_Batch]:
         """Frames, or packets that `decoder` made at once."""

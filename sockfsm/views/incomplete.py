@@ -1,0 +1,41 @@
+"""What a trace lacks: every view says so, in these words, with when and why.
+
+Ask once the trace was read: what cannot be read is known then.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+from sockfsm.views.text import plain
+
+if TYPE_CHECKING:
+    from sockfsm.trace.trace import Trace
+
+_LISTED = 30
+
+
+def lacking(trace: Trace) -> list[str]:
+    """One line for each thing that is lost, damaged or was left out, escaped; [] for none."""
+    facts = trace.facts  # what is wrong with them is a problem, too
+    found = [*trace.problems]
+    for title, said in (("packets", facts.capture), ("kernel states", facts.kernel_states)):
+        if said and wanting(said):
+            found.append(f"{title}: {said}")
+    lines = list(dict.fromkeys(map(plain, found)))
+    if len(lines) > _LISTED:
+        lines[_LISTED:] = [f"and {len(lines) - _LISTED:,} more of these"]
+    return lines
+
+
+def wanting(said: str) -> bool:
+    """Whether a recording's sentence about packets or states tells of a loss."""
+    whole = "none lost" in said or said.endswith(" 0 lost")
+    return not whole or ";" in said or "the oldest" in said
+
+
+def incomplete(trace: Trace) -> Iterator[str]:
+    """The same as lines of text."""
+    for line in lacking(trace):
+        yield f"incomplete: {line}"

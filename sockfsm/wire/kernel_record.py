@@ -1,0 +1,62 @@
+"""Reads what `kernel_states` wrote: a line of JSON for each change of a TCP state."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import msgspec
+from msgspec import Meta, Struct
+
+from sockfsm.files import regular
+from sockfsm.schema import Natural, Number32, Pid, Port
+from sockfsm.wire.kernel_states import KernelState
+
+LONGEST = 4096  # bytes of a line; a longer one is damage
+
+_State = Annotated[str, Meta(pattern=r"\A[A-Z0-9?-]{1,20}\Z")]
+_Host = Annotated[str, Meta(pattern=r"\A[0-9a-fA-F.:]{0,45}\Z")]
+
+
+class _Change(Struct, array_like=True, frozen=True):
+    time: Natural
+    sock: Number32
+    pid: Pid
+    before: _State
+    after: _State
+    source: tuple[_Host, Port]
+    target: tuple[_Host, Port]
+
+
+class _Lost(Struct, frozen=True):
+    lost: Natural = 0
+
+
+_CHANGE = msgspec.json.Decoder(_Change)
+_LOST = msgspec.json.Decoder(_Lost)
+
+
+def read(path: Path, problems: list[str]) -> list[KernelState]:
+    """The changes; what was lost or cannot be read is added to `problems`."""
+    states: list[KernelState] = []
+    found: list[str] = []
+    damaged = lost = 0
+    try:
+        with regular(path) as file:
+            while line := file.readline(LONGEST):
+                try:
+                    if line.startswith(b"{"):
+                        lost += _LOST.decode(line).lost
+                    else:
+                        change = msgspec.structs.astuple(_CHANGE.decode(line))
+                        states.append(KernelState(*change))
+                except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
+                    damaged += 1
+    except OSError as error:
+        found.append(f"{path.name}: cannot be read: {error.strerror}")
+    if lost:
+        found.append(f"{lost} of the kernel's changes of state were lost")
+    if damaged:
+        found.append(f"{path.name}: {damaged} damaged lines were passed over")
+    problems += [problem for problem in found if problem not in problems]
+    return states

@@ -1,0 +1,204 @@
+"""An incomplete trace says so in every view: what is lost, when and why."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import socket
+from pathlib import Path
+
+import fuzz
+import pytest
+from damage import blocks_of
+
+import sockfsm
+from sockfsm.cli.main import commands, main
+from sockfsm.testing import illegal
+from sockfsm.trace.trace import ABOUT, PACKETS, Trace
+from sockfsm.views.incomplete import wanting
+
+RECORDED = fuzz.TRACES / "tcp-echo"
+VIEWS = {"show", "blocked", "handshake", "diagram", "lint", "export"}
+"""The commands that show a trace."""
+
+
+@pytest.fixture
+def trace(tmp_path: Path) -> Path:
+    """A copy of a recorded trace."""
+    folder = tmp_path / "trace"
+    shutil.copytree(RECORDED, folder)
+    return folder
+
+
+def say(folder: Path, **facts: str) -> None:
+    """Change what the trace says about itself."""
+    about = json.loads((folder / ABOUT).read_text())
+    (folder / ABOUT).write_text(json.dumps({**about, **facts}))
+
+
+def cut_log(folder: Path) -> str:
+    (log,) = folder.glob("*.calls")
+    log.write_bytes(log.read_bytes() + b"x" * 7)
+    return "no whole record"
+
+
+def damaged_note(folder: Path) -> str:
+    (log,) = folder.glob("*.calls")
+    log.write_bytes(log.read_bytes().replace(b'{"thread":1', b'{"thread"!1'))
+    return "damaged note"
+
+
+def packets_lost(folder: Path) -> str:
+    say(folder, capture="10 packets, 7 LOST by the kernel, clock error 190 ns")
+    return "7 LOST by the kernel"
+
+
+def disk_full(folder: Path) -> str:
+    say(folder, capture="10 packets, none lost, clock error 1 ns; No space left on device at 12:00")
+    return "No space left on device at 12:00"
+
+
+def packets_dropped(folder: Path) -> str:
+    say(folder, capture="10 packets, none lost, the oldest 5 left out to stay within --max-size")
+    return "the oldest 5 left out"
+
+
+def not_captured(folder: Path) -> str:
+    say(folder, capture="no packets: no permission")
+    return "no packets: no permission"
+
+
+def states_lost(folder: Path) -> str:
+    say(folder, kernel_states="12 changes of state, 30 lost")
+    return "30 lost"
+
+
+def damaged_about(folder: Path) -> str:
+    (folder / ABOUT).write_text('{"clock_error": Infinity}')
+    return "trace.json: damaged"
+
+
+@pytest.mark.parametrize(
+    "lose",
+    [
+        cut_log, damaged_note, packets_lost, disk_full, packets_dropped, not_captured, states_lost,
+        damaged_about,
+    ],
+)  # fmt: skip
+@pytest.mark.parametrize("words", fuzz.COMMANDS, ids=" ".join)
+def test_no_view_is_silent(words, lose, trace, capfdbinary):
+    lost = lose(trace)
+    assert main([*words, str(trace)]) in (0, 1)
+    out, err = (text.decode(errors="replace") for text in capfdbinary.readouterr())
+    joined = " ".join(line.strip() for line in out.split("\n"))
+    if words[0] == "export":
+        assert f"incomplete: {lost}" in err or lost in err
+    if words[0] == "diagram":
+        assert lost in err
+        return  # the picture breaks its lines
+    if words in (("export", "--form", "csv"), ("export", "--form", "pcapng")):
+        return  # no place for it
+    assert lost.lower() in joined.lower(), joined[-800:]
+
+
+@pytest.mark.parametrize(
+    ("words", "key"),
+    [
+        (("show", "--json"), "problems"),
+        (("handshake", "--json"), "problems"),
+        (("lint", "--json"), "problems"),
+        (("export", "--form", "jsonl"), "problems"),
+        (("export", "--form", "perfetto"), "otherData"),
+    ],
+)
+def test_json_has_a_field(words, key, trace, capfd):
+    lost = cut_log(trace)
+    main([*words, str(trace)])
+    out = capfd.readouterr().out
+    whole = words[0] == "handshake" or "perfetto" in words
+    said = json.loads(out if whole else out.splitlines()[-1])[key]
+    assert lost in str(said)
+
+
+def test_the_picture_says_it_too(trace, capfd):
+    lost = packets_lost(trace)
+    main(["diagram", str(trace)])
+    assert lost.split()[0] in capfd.readouterr().out.split("incomplete")[1]
+
+
+def test_every_command_that_reads_a_trace_is_among_them():
+    assert {words[0] for words in fuzz.COMMANDS} == VIEWS
+    others = {"demo", "run", "machine", "check", "conform", "learn"}
+    assert set(commands()) - others == VIEWS
+
+
+@pytest.mark.parametrize("words", fuzz.COMMANDS, ids=" ".join)
+def test_a_whole_trace_says_nothing(words, trace, capfdbinary):
+    main([*words, str(trace)])
+    out, err = capfdbinary.readouterr()
+    assert b"incomplete:" not in out + err
+
+
+def test_a_killed_capture(trace, capfd):
+    *all_but_statistics, _ = blocks_of((trace / PACKETS).read_bytes())
+    (trace / PACKETS).write_bytes(b"".join(all_but_statistics))
+    for words in (("show",), ("show", "--list"), ("show", "--json"), ("handshake",)):
+        main([*words, str(trace)])
+        out = " ".join(capfd.readouterr().out.split())
+        assert out.count("the capture was killed or still runs") == 1
+
+
+def test_each_is_told_once(trace):
+    found = Trace.open(trace)
+    cut_log(trace)
+    for _ in range(3):
+        list(found.calls()), list(found.packets()), found.kernel_states(), found.facts
+    assert len(found.problems) == len(set(found.problems)) == 1
+
+
+@pytest.mark.parametrize(
+    ("said", "lacks"),
+    [
+        ("10 packets, none lost, clock error 190 ns", False),
+        ("10 packets, none lost, 5 of others left out, clock error 190 ns", False),
+        ("10 packets, 1 LOST, clock error 190 ns", True),
+        ("12 changes of state, 0 lost", False),
+        ("12 changes of state, 10 lost", True),
+        ("12 changes of state, the oldest 3 left out, 0 lost", True),
+    ],
+)
+def test_what_is_wanting(said, lacks):
+    assert wanting(said) is lacks
+
+
+def test_a_failure_text_says_it(tmp_path):
+    def expects_a_refusal(folder: Path) -> None:
+        with illegal("listen"):
+            (folder / ABOUT).write_text('{"clock_error": -1}')
+            socket.socket().close()
+
+    with (
+        sockfsm.tracing(tmp_path / "trace") as traced,
+        pytest.raises(AssertionError) as caught,
+    ):
+        expects_a_refusal(traced.path)
+    assert "incomplete: trace.json: damaged" in str(caught.value)
+
+
+def test_closed_by_the_program_or_ended_with_the_process(tmp_path, capfd):
+    folder = tmp_path / "trace"
+    script = tmp_path / "leaves.py"
+    script.write_text(
+        "import socket\n"
+        "socket.socket().close()\n"
+        "kept = [socket.socket() for _ in range(3)]\n"
+        "socket.socket().detach()\n"
+    )
+    assert main(["run", "--no-capture", "-o", str(folder), str(script)]) == 0
+    capfd.readouterr()
+    for words in (("show",), ("show", "--list")):
+        main([*words, str(folder)])
+        lines = [" ".join(line.split()) for line in capfd.readouterr().out.splitlines()]
+        assert "closed 1 socket" in lines
+        assert "detached 1 socket" in lines
+        assert "open 3 sockets when the process ended" in lines
