@@ -16,7 +16,6 @@ from select import POLLIN
 from types import FrameType
 from typing import Any
 
-from sockfsm.model.variants import VARIANTS
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.adapters import adapt
@@ -60,7 +59,7 @@ _fileno = _base.fileno
 _id = id
 _fsencode = os.fsencode
 _ABSTRACT = "abstract"
-_AUTO = "auto" if "auto" in VARIANTS else _ABSTRACT
+_AUTO = "auto"
 _NO_DESCRIPTOR = 0xFFFFFFFF
 _SOL_SOCKET, _SO_ERROR, _SO_RCVLOWAT = _stdlib.SOL_SOCKET, _stdlib.SO_ERROR, _stdlib.SO_RCVLOWAT
 SHUTDOWN = {
