@@ -23,6 +23,9 @@ _EXAMPLES = """examples:
                                         deeper; interrupted, it goes on where it was
   sockfsm conform udp --all             ... and in every other environment
   sockfsm conform tcp --suite "peer resets"
+  sockfsm conform --all --traced        ... and what a tracer of these sockets says
+  sockfsm conform --random 100000 --seed 7
+                                        random calls among peers that are alive
 
 Every sequence of calls up to the depth is run on real sockets, on loopback. Each outcome is
 compared, and in the reference environment also what can be seen from outside afterwards: name,
@@ -48,6 +51,17 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--jobs", type=int, default=0, metavar="N", help="processes at a time")
     parser.add_argument("--keep", metavar="FILE", help="keep the progress here, and resume from it")
+    parser.add_argument(
+        "--traced", action="store_true", help="trace the sockets, and compare what the tracer says"
+    )
+    parser.add_argument(
+        "--random",
+        type=int,
+        default=0,
+        metavar="N",
+        help="run N random sequences of 10 to 25 calls among live peers instead",
+    )
+    parser.add_argument("--seed", type=int, default=1, metavar="S", help="for --random (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
 
@@ -61,6 +75,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"no kind {args.kind!r}: choose one of {', '.join(KINDS)}")
     if args.jobs < 0:
         raise UsageError(f"--jobs {args.jobs} is no number of processes")
+    if args.random:
+        return _random(args)
     names = tuple(args.suite) if args.suite or args.all else (REFERENCE,)
     chosen = suites(args.kind, names)
     bar = _Bar() if sys.stderr.isatty() else None
@@ -71,6 +87,7 @@ def run(args: argparse.Namespace) -> int:
             args.depth,
             jobs=args.jobs,
             memory=args.keep,
+            traced=args.traced,
             progress=bar.show if bar is not None else None,
         )
     finally:
@@ -81,6 +98,41 @@ def run(args: argparse.Namespace) -> int:
     else:
         _print(chosen, results, args.depth, time.monotonic() - began)
     return 1 if any(share.disagreements for share in results.values()) else 0
+
+
+def _random(args: argparse.Namespace) -> int:
+    from sockfsm.conform.runner import run_random
+
+    if args.suite or args.all or args.keep:
+        raise UsageError("--random brings its own environments: not with --suite, --all or --keep")
+    bar = _Bar() if sys.stderr.isatty() else None
+    began = time.monotonic()
+    try:
+        faults = run_random(
+            args.kind,
+            args.random,
+            args.seed,
+            jobs=args.jobs,
+            traced=args.traced,
+            progress=bar.show if bar is not None else None,
+        )
+    finally:
+        if bar is not None:
+            bar.clear()
+    seconds = round(time.monotonic() - began, 1)
+    if args.json:
+        told = [{"kind": f.kind, "number": f.number, "what": f.what,
+                 "steps": list(map(str, f.steps))} for f in faults]  # fmt: skip
+        report = {"kernel": platform.release(), "sequences": args.random, "seed": args.seed}
+        print(json.dumps({**report, "seconds": seconds, "faults": told}, indent=2))
+    else:
+        print(
+            f"Linux {platform.release()}, {args.random:,} random sequences, seed {args.seed}, "
+            f"{seconds} s: {len(faults)} faults"
+        )
+        for fault in faults:
+            print(f"\n{fault}")
+    return 1 if faults else 0
 
 
 class _Bar:

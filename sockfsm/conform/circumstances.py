@@ -9,8 +9,8 @@ from pathlib import Path
 
 from sockfsm.conform.bench import Address, Bench, UnixBench, outcome_of
 
-_LINGER_ZERO = struct.pack("ii", 1, 0)
-_DEADLINE = struct.pack("ll", 0, 1_000)
+LINGER_ZERO = struct.pack("ii", 1, 0)
+DEADLINE = struct.pack("ll", 0, 1_000)
 """One millisecond, which the kernel rounds up to a tick: what blocking means when it must end."""
 
 
@@ -39,7 +39,7 @@ class Accepting(Bench):
         super().dispose(sock)
         for end in self.ends:
             if end.family != socket.AF_UNIX:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
             end.close()
         self.ends.clear()
 
@@ -57,7 +57,14 @@ class Ends(Accepting):
 
 class Resets(Accepting):
     def treat(self, end: socket.socket) -> None:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        end.close()
+
+
+class Breaks(Accepting):
+    def treat(self, end: socket.socket) -> None:
+        end.shutdown(socket.SHUT_WR)
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         end.close()
 
 
@@ -99,8 +106,8 @@ class Blocking(Bench):
     def make(self) -> socket.socket:
         sock = super().make()
         sock.setblocking(True)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, _DEADLINE)
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _DEADLINE)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVTIMEO, DEADLINE)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, DEADLINE)
         return sock
 
 

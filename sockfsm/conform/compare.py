@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from itertools import product
 
+from sockfsm.conform.bench import Bench
 from sockfsm.conform.expect import expected
 from sockfsm.conform.suites import SUITES, Suite
+from sockfsm.conform.traced import UNTRACED, Tracer, tracing
+from sockfsm.conform.watch import Watch
 from sockfsm.model.predict import Predictor
 
 
@@ -69,31 +73,62 @@ def sequences(suite: Suite, depth: int, prefix: Sequence[str]) -> Iterator[tuple
         yield (*prefix, *rest)
 
 
-def compare(title: str, depth: int, prefix: Sequence[str], lane: int) -> Share:
-    """Run one share of the suite called `title`. UsageError when the kernel refuses the bench."""
+def compare(
+    title: str, depth: int, prefix: Sequence[str], lane: int, traced: bool = False
+) -> Share:
+    """Run one share of the suite called `title`. UsageError when the kernel refuses the bench.
+
+    traced: trace the sockets, and compare what the tracer says of them, too.
+    """
     suite = SUITES[title]
-    predictor = Predictor(suite.kind, suite.given)
-    share = Share()
-    with suite.bench(lane) as bench:
+    with ExitStack() as stack:
+        tracer = stack.enter_context(tracing()) if traced else None
+        bench = stack.enter_context(suite.bench(lane))
+        one = _One(suite, bench, tracer)
         for calls in sequences(suite, depth, prefix):
-            outcomes, seen = bench.run(calls, suite.looks)
-            share.sequences += 1
-            share.outcomes += len(outcomes)
-            node = predictor.created
-            for index, call in enumerate(calls):
+            if tracer is None or not UNTRACED.intersection(calls):
+                one.run(calls)
+    if tracer is not None:
+        for found in tracer.unexplained():
+            one.share.add(
+                Disagreement((found.call,), found.before, found.method, found.outcome, "?")
+            )
+    return one.share
+
+
+class _One:
+    """Sequence after sequence of one suite on its bench."""
+
+    def __init__(self, suite: Suite, bench: Bench, tracer: Tracer | None) -> None:
+        self.share = Share()
+        self._suite = suite
+        self._bench = bench
+        self._tracer = tracer
+        self._predictor = Predictor(suite.kind, suite.given)
+
+    def run(self, calls: tuple[str, ...]) -> None:
+        """Make the calls, and compare after each; what is wrong after the first fault follows."""
+        bench, suite, predictor = self._bench, self._suite, self._predictor
+        node, watch, sock = predictor.created, Watch(suite.kind), bench.begin()
+        self.share.sequences += 1
+        try:
+            for done, call in enumerate(calls, 1):
                 before = node
-                outcome, node, _ = predictor.step(node, call)
-                if outcome != outcomes[index]:
-                    share.add(
-                        Disagreement(
-                            calls[: index + 1], before.name, call, outcome, outcomes[index]
-                        )
-                    )
-                    break
-            else:
-                if suite.looks:
-                    _look(share, predictor, calls, node.name, node.parts, seen)
-    return share
+                seen = bench.step(sock, call)
+                self.share.outcomes += 1
+                said, node, _ = predictor.step(node, call)
+                found = said if seen != said else watch.step(call, seen, suite.variant(call))
+                if not found and node.name not in watch.states:
+                    found = f"{node.name} is not among {watch.state}"
+                if not found and self._tracer is not None:
+                    found = self._tracer.differs(sock, watch.state)
+                if found:
+                    self.share.add(Disagreement(calls[:done], before.name, call, found, seen))
+                    return
+            if suite.looks:
+                _look(self.share, predictor, calls, node.name, node.parts, bench.seen(sock))
+        finally:
+            bench.dispose(sock)
 
 
 def _look(

@@ -33,6 +33,19 @@ def expected(table: Table, parts: Parts) -> Facts:
     return facts
 
 
+def firm(table: Table, parts: Parts) -> Facts:
+    """The facts that hold whatever a peer has done since: an end, a reset, an error on its way."""
+    facts = expected(table, parts)
+    facts.pop("error", None)
+    part = dict(zip(table.parts, parts, strict=True))
+    if table.kind == "tcp" and part["role"] in ("connecting", "established", "connected"):
+        return {fact: facts[fact] for fact in ("open", "listening") if fact in facts}
+    if table.kind == "unix-stream" and part["role"] == "connected":
+        # A data socket shows the name of the listening socket that it came from.
+        facts.pop("named", None)
+    return facts
+
+
 def _one(value: object) -> frozenset[object]:
     return frozenset({value})
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import os
 import platform
@@ -13,7 +14,9 @@ from multiprocessing import get_context
 from pathlib import Path
 
 from sockfsm.conform.compare import Share, compare, prefixes
+from sockfsm.conform.ramble import Fault, kinds, ramble
 from sockfsm.conform.suites import Suite
+from sockfsm.conform.traced import tracing
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS, table_of
 
@@ -92,17 +95,85 @@ def _digest() -> str:
     return hashlib.sha256("\n".join(text).encode()).hexdigest()[:16]
 
 
+def _pool(stack: ExitStack, processes: int) -> ProcessPoolExecutor:
+    # spawn: the program that calls us may have threads, which fork() does not carry over.
+    pool = stack.enter_context(ProcessPoolExecutor(processes, get_context("spawn")))
+    stack.callback(pool.shutdown, cancel_futures=True)
+    return pool
+
+
+_PORTION = 500
+
+
+def run_random(
+    kind: str,
+    number: int,
+    seed: int,
+    *,
+    jobs: int = 0,
+    traced: bool = False,
+    progress: Progress | None = None,
+) -> list[Fault]:
+    """Run `number` random sequences of a kind ('' for all kinds, shared out); what was found wrong.
+
+    UsageError when the number is none or the kernel refuses the scene.
+    """
+    if number < 1:
+        raise UsageError(f"--random {number} is no number of sequences")
+    chosen = kinds(kind)
+    each = -(-number // len(chosen))
+    todo = [
+        (name, range(begin, min(begin + _PORTION, each)))
+        for begin in range(0, each, _PORTION)
+        for name in chosen
+    ]
+    base = os.getpid() % 200 * 250
+    found: list[Fault] = []
+    with ExitStack() as stack:
+        processes = min(jobs or os.cpu_count() or 1, len(todo))
+        pool = _pool(stack, processes) if processes > 1 else None
+        lanes = itertools.cycle(range(base, base + 250))
+        jobs_ = [(name, seed, numbers, next(lanes), traced) for name, numbers in todo]
+        results = pool.map(_rambled, jobs_) if pool else map(_rambled, jobs_)
+        for done, (job, faults) in enumerate(zip(jobs_, results, strict=True), 1):
+            found += faults
+            if progress is not None:
+                progress(done, len(todo), f"{job[0]}, random")
+    return found
+
+
+def _rambled(job: tuple[str, int, range, int, bool]) -> list[Fault]:
+    name, seed, numbers, lane, traced = job
+    if not traced:
+        return list(ramble(name, seed, numbers, lane))
+    with tracing() as tracer:
+        found = list(ramble(name, seed, numbers, lane, tracer))
+    unexplained = (
+        Fault(
+            name,
+            seed,
+            numbers.start,
+            (),
+            f"the trace cannot explain {call.method} = {call.outcome}",
+        )
+        for call in tracer.unexplained()
+    )
+    return found or list(itertools.islice(unexplained, 1))
+
+
 def run(
     chosen: Iterable[Suite],
     depth: int,
     *,
     jobs: int = 0,
     memory: str | None = None,
+    traced: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Share]:
     """Compare the suites up to `depth` calls; title -> what was found.
 
     jobs: processes at a time, 0 for one per processor. memory: a file that keeps the progress.
+    traced: trace the sockets, and compare what the tracer says.
     UsageError when the depth is none, the file is unfit, or the kernel refuses the bench.
     """
     if depth < 1:
@@ -130,12 +201,10 @@ def run(
     base = os.getpid() % 200 * 250
     if processes <= 1:
         for number, (suite, prefix) in enumerate(todo, 1):
-            finished(number, suite, prefix, compare(suite.title, depth, prefix, base))
+            finished(number, suite, prefix, compare(suite.title, depth, prefix, base, traced))
         return results
     with ExitStack() as stack:
-        # spawn: the program that calls us may have threads, which fork() does not carry over.
-        pool = stack.enter_context(ProcessPoolExecutor(processes, get_context("spawn")))
-        stack.callback(pool.shutdown, cancel_futures=True)
+        pool = _pool(stack, processes)
         waiting: dict[Future[Share], tuple[Suite, tuple[str, ...]]] = {}
         number = 0
         queue = iter(enumerate(todo))
@@ -145,7 +214,7 @@ def run(
                 if item is None:
                     break
                 lane = base + index % 250
-                waiting[pool.submit(compare, item[0].title, depth, item[1], lane)] = item
+                waiting[pool.submit(compare, item[0].title, depth, item[1], lane, traced)] = item
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
                 suite, prefix = waiting.pop(future)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import socket
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-from sockfsm.conform import bench, worlds
-from sockfsm.conform.bench import Bench
+from sockfsm.conform import bench, rare, worlds
+from sockfsm.conform.bench import BENCHES, Bench
+from sockfsm.conform.methods import RECEIVE
 from sockfsm.errors import UsageError
+from sockfsm.model.variants import VARIANTS
 
 WORDS = (
     *("bind", "listen", "accept", "connect", "send", "recv"),
@@ -27,15 +30,21 @@ class Suite:
     words: tuple[str, ...] = _ASKING
     looks: bool = False
 
+    def variant(self, call: str) -> str:
+        """What somebody who watches knows of a call."""
+        words = [word for word, facts in VARIANTS.items() if facts.items() <= self.given.items()]
+        return " ".join(word for word in words if call == "send" or word != "address")
+
     @property
     def title(self) -> str:
         """`tcp: peer refuses`."""
         return f"{self.kind}: {self.name}"
 
 
+_ACCEPTING = ("bind", "listen", "accept", "connect", "shutdown_rd", "close")
 REFERENCE = "reference"
 
-_ALL = (
+_COMMON = (
     Suite("tcp", REFERENCE, bench.TcpBench, {}, WORDS, True),
     Suite("udp", REFERENCE, bench.UdpBench, {}, WORDS, True),
     Suite("unix-stream", REFERENCE, bench.UnixBench, {}, WORDS, True),
@@ -110,6 +119,96 @@ _ALL = (
     ),
 )
 
+_FEW = ("bind", "listen", "connect", "send", "recv", "shutdown_rd", "close")
+_RARE = (
+    *(
+        Suite("tcp", f"blocking, peer {peer}", bench, {"mode": "blocking", "peer": peer})
+        for peer, bench in (
+            ("resets", rare.TcpBlockingResets),
+            ("ends", rare.TcpBlockingEnds),
+            ("breaks", rare.TcpBlockingBreaks),
+        )
+    ),
+    Suite(
+        "unix-stream",
+        "Python's timeout, listening",
+        worlds.UnixTimeout,
+        {"mode": "timeout"},
+        ("bind", "listen", "send", "recv", "shutdown_rd"),
+    ),
+    Suite("tcp", "peer ends, then resets", rare.TcpBreaks, {"peer": "breaks"}),
+    Suite("tcp", "port is privileged", rare.TcpPrivileged, {"address": "privileged"}),
+    Suite("udp", "port is privileged", rare.UdpPrivileged, {"address": "privileged"}),
+    Suite("tcp", "no descriptors", rare.TcpDescriptors, {"limit": "descriptors"}, _ACCEPTING),
+    Suite("udp", "no descriptors", rare.UdpDescriptors, {"limit": "descriptors"}, _ACCEPTING),
+    Suite(
+        "unix-stream", "no descriptors", rare.UnixDescriptors, {"limit": "descriptors"}, _ACCEPTING
+    ),
+    Suite(
+        "unix-dgram",
+        "no descriptors",
+        rare.DatagramDescriptors,
+        {"limit": "descriptors"},
+        _ACCEPTING,
+    ),
+    Suite("udp", "too big", rare.UdpBig, {"size": "big"}),
+    Suite("unix-dgram", "too big", rare.DatagramBig, {"size": "big"}),
+    Suite("tcp", "buffers full", rare.TcpRoom, {"room": "no"}, _FEW),
+    Suite("unix-stream", "buffers full", rare.UnixRoom, {"room": "no"}, _FEW),
+    Suite(
+        "tcp",
+        "the kernel gives up",
+        rare.TcpGivesUp,
+        {"mode": "blocking", "peer": "silent"},
+        ("connect",),
+    ),
+    Suite(
+        "unix-dgram",
+        "sendto a stale path",
+        rare.DatagramSendtoStale,
+        {"target": "dead", "to": "address"},
+    ),
+    Suite(
+        "unix-dgram",
+        "sendto no path",
+        rare.DatagramSendtoAbsent,
+        {"target": "absent", "to": "address"},
+    ),
+    Suite(
+        "unix-dgram",
+        "sendto another type",
+        rare.DatagramSendtoOther,
+        {"target": "othertype", "to": "address"},
+    ),
+    Suite("unix-stream", "name left to the kernel", rare.UnixAuto, {"address": "auto"}),
+    Suite("unix-dgram", "name left to the kernel", rare.DatagramAuto, {"address": "auto"}),
+    Suite("unix-stream", "abstract name", rare.UnixAbstract, {"address": "abstract"}),
+    Suite("unix-dgram", "abstract name", rare.DatagramAbstract, {"address": "abstract"}),
+)
+
+
+def _by_methods() -> Iterator[Suite]:
+    """Every method by which something is sent or received, and the flags that change an outcome."""
+    for kind, base in rare.SENDING.items():
+        for method in list(RECEIVE)[1:]:
+            bench = rare.using(base, receives=method)
+            yield Suite(kind, f"{method}()", bench, {"peer": "sends"}, _FEW)
+        for method in ("sendall", "sendmsg"):
+            yield Suite(
+                kind, f"{method}()", rare.using(base, sends=method), {"peer": "sends"}, _FEW
+            )
+    for kind, base in BENCHES.items():
+        nothing = {"length": "zero", "asked": "nobody"}
+        yield Suite(kind, "recv(0)", rare.using(base, size=0), nothing, _FEW)
+        flag = rare.using(base, flags=socket.MSG_OOB)
+        if kind != "unix-stream":  # where urgent data is a matter of how the kernel was built
+            yield Suite(kind, "MSG_OOB", flag, {"flag": "oob"}, _FEW)
+    for kind in ("tcp", "udp"):
+        flag = rare.using(BENCHES[kind], flags=socket.MSG_ERRQUEUE)
+        yield Suite(kind, "MSG_ERRQUEUE", flag, {"flag": "errqueue"}, _FEW)
+
+
+_ALL = (*_COMMON, *_RARE, *_by_methods())
 SUITES = {suite.title: suite for suite in _ALL}
 """Title -> suite, reference environments first."""
 

@@ -8,7 +8,7 @@ the traced program may call often, has next to nothing to visit.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import TYPE_CHECKING, Any
 
@@ -25,14 +25,24 @@ FACTS: dict[str, dict[str, str]] = {
     "sendmsg": {},
 }
 """What a word for sending tells of the environment; a `sendmsg` may have an address or not."""
-KNOWN = {"history": "complete"}
-"""What is known whatever the call: the tracer sees all that happens to a socket."""
+KNOWN = {"history": "complete", "length": "some", "flag": "none", "layer": "none"}
+"""What is known of a call without a variant: the tracer sees all that happens to a socket."""
+_TELLING = ("auto", "zero", "peek", "oob", "errqueue", "fastopen", "tls")
+"""The variants in which a call may be taken that is refused otherwise."""
+
+Ways = Mapping[str, Mapping[str, Mapping[str, tuple[str, ...]]]]
 
 
 class Compiled:
     """(state, call, outcome) -> next state, and which calls are refused, as the machine stood.
 
-    moves: state -> trigger -> next state. refusals: state -> call, or one of FACTS -> errno's name.
+    Who watches a socket may not know which of a few states it is in: a peer's FIN or reset shows
+    later, if ever. Where that is so a state here is all of them, the likeliest first, joined by `|`.
+
+    moves: state -> trigger -> next state. ways: state -> call_outcome -> variant -> the triggers that
+    it may have been, the likeliest first, `?` before those that nobody can count on; left out where
+    there is one alone. refusals: state -> call, or one of FACTS -> errno's name. excused: state ->
+    the same -> the variants in which the call may be taken all the same.
     """
 
     def __init__(
@@ -40,13 +50,17 @@ class Compiled:
         kind: str,
         initial: str,
         moves: Mapping[str, Mapping[str, str]],
+        ways: Ways,
         refusals: Mapping[str, Mapping[str, str]],
+        excused: Mapping[str, Mapping[str, tuple[str, ...]]],
     ) -> None:
         self.kind = kind
         self.initial = initial
         self.states = tuple(moves)
         self.moves = moves
+        self.ways = ways
         self.refusals = refusals
+        self.excused = excused
         self._machine: SocketMachine | None = None
         self._observed: frozenset[tuple[str, str]] = frozenset()
 
@@ -66,7 +80,7 @@ class Compiled:
             for state, ruled in _ruled(flat).items()
         }
         watched = set(observed(machine))
-        compiled = cls(flat.kind, flat.initial, moves, refusals)
+        compiled = cls(flat.kind, flat.initial, moves, _ways(flat), refusals, _excused(flat))
         if watched:
             compiled._machine, compiled._observed = machine, frozenset(watched)
         return compiled
@@ -77,23 +91,48 @@ class Compiled:
             "kind": self.kind,
             "initial": self.initial,
             "moves": self.moves,
+            "ways": self.ways,
             "refusals": self.refusals,
+            "excused": self.excused,
         }
-
-    def trigger(self, state: str, call: str, outcome: str, variant: str = "") -> str:
-        """The trigger's name: with the variant where the outcome leads elsewhere in it."""
-        usual = f"{call}_{outcome}"
-        moves = self.moves[state]
-        words = reversed(variant.split())
-        return next((s for word in words if (s := f"{usual}_{word}") in moves), usual)
-
-    def varies(self, state: str, call: str, outcome: str) -> bool:
-        """Whether where the outcome leads depends on the variant."""
-        return any(f"{call}_{outcome}_{variant}" in self.moves[state] for variant in VARIANTS)
 
     def step(self, state: str, call: str, outcome: str, variant: str = "") -> str | None:
         """The state after this outcome of `call`, None when the machine has no such transition."""
-        return self.moves[state].get(self.trigger(state, call, outcome, variant))
+        return joined(target for _, _, target in self._taken(state, call, outcome, variant))
+
+    def trigger(self, state: str, call: str, outcome: str, variant: str = "") -> tuple[str, str]:
+        """(state, trigger) of the likeliest transition, for `observed` and `run`."""
+        for member, trigger, _ in self._taken(state, call, outcome, variant):
+            return member, trigger
+        return state.partition("|")[0], f"{call}_{outcome}"
+
+    def _taken(
+        self, state: str, call: str, outcome: str, variant: str
+    ) -> list[tuple[str, str, str]]:
+        """(state, trigger, next state) of all transitions that this may have been, likeliest first."""
+        sure: list[tuple[str, str, str]] = []
+        aside: list[tuple[str, str, str]] = []
+        for member in state.split("|"):
+            moves = self.moves[member]
+            for trigger in self._triggers(member, f"{call}_{outcome}", variant):
+                name = trigger.removeprefix("?")
+                if name not in moves:
+                    break  # a stricter machine has no such transition
+                (sure if name is trigger else aside).append((member, name, moves[name]))
+        return sure + aside
+
+    def _triggers(self, state: str, usual: str, variant: str) -> tuple[str, ...]:
+        ways = self.ways.get(state, {}).get(usual)
+        if ways is None:
+            return (usual,)
+        said = variant.split()
+        telling = {word for words in ways for word in words.split()}
+        return ways.get(" ".join(w for w in VARIANTS if w in said and w in telling), ())
+
+    def varies(self, state: str, call: str, outcome: str) -> bool:
+        """Whether where the outcome leads depends on the variant."""
+        usual = f"{call}_{outcome}"
+        return any(len(self.ways.get(m, {}).get(usual, ())) > 1 for m in state.split("|"))
 
     def observed(self, state: str, trigger: str) -> bool:
         """Whether the transition has to be run by `transitions`, for its callbacks or conditions."""
@@ -105,24 +144,32 @@ class Compiled:
         event = self._machine.events.get(trigger)
         return event is not None and bool(event.trigger(model))
 
-    def refusal(self, state: str, word: str) -> str:
-        """The errno's name with which a call is refused in `state`, '' where it is legal.
+    def refusal(self, state: str, word: str, variant: str = "") -> str:
+        """The errno's name with which a call is refused in `state`, '' where it may be taken.
 
         word: a call, or one of FACTS. A call that only a stricter machine forbids gives EPERM.
         """
-        return self.refusals[state].get(word, "")
+        first = ""
+        said = variant.split()
+        for member in state.split("|"):
+            refused = self.refusals[member].get(word, "")
+            excuses = self.excused.get(member, {}).get(word, ()) if said else ()
+            if not refused or any(excuse in said for excuse in excuses):
+                return ""
+            first = first or refused
+        return first
 
     def legal(self, state: str) -> tuple[str, ...]:
         """The calls on the socket itself that are taken in `state`."""
         from sockfsm.model.kinds import flat_of
         from sockfsm.model.rules import WITHOUT_DESCRIPTOR
 
-        flat = flat_of(self.kind)
+        flat, shown = flat_of(self.kind), state.partition("|")[0]
         return tuple(
             call
             for call in flat.calls
             if call not in WITHOUT_DESCRIPTOR
-            and flat.cells.get((state, call))
+            and flat.cells.get((shown, call))
             and not self.refusal(state, call)
         )
 
@@ -130,12 +177,25 @@ class Compiled:
         """The rule that refuses a call; None where it is legal, or only a stricter machine refuses."""
         from sockfsm.model.kinds import flat_of
 
-        return _rule(flat_of(self.kind), state, word)
+        return _rule(flat_of(self.kind), state.partition("|")[0], word)
 
 
-def _rule(flat: FlatMachine, state: str, word: str) -> Rule | None:
-    facts = {**KNOWN, **FACTS.get(word, {})}
+def joined(states: Iterator[str]) -> str | None:
+    """States, the likeliest first, as one text that is the same for the same ones."""
+    distinct = list(dict.fromkeys(states))
+    return "|".join((distinct[0], *sorted(distinct[1:]))) if distinct else None
+
+
+def _rule(flat: FlatMachine, state: str, word: str, excuse: str = "") -> Rule | None:
+    """The rule that refuses a call in every environment; None when one takes it.
+
+    What only nobody can count on may make the kernel take it, too: then it is none to be stopped.
+    """
+    facts = {**KNOWN, **FACTS.get(word, {}), **VARIANTS.get(excuse, {})}
     known = {name: fact for name, fact in facts.items() if name in flat.table.environment}
+    rules = flat.table.fitting(_call(word), flat.states[state], known)
+    if any(rule.outcome in ("ok", "eof") for rule in rules):
+        return None
     return flat.refusal(state, _call(word), known)
 
 
@@ -143,22 +203,69 @@ def _call(word: str) -> str:
     return "send" if word in FACTS else word
 
 
+def _words(flat: FlatMachine) -> list[str]:
+    return [*flat.calls, *(word for word in FACTS if word not in flat.calls)]
+
+
 @cache
 def _ruled(flat: FlatMachine) -> dict[str, dict[str, str]]:
     """state -> word -> errno's name, of the calls that the rules refuse."""
-    words = [*flat.calls, *(word for word in FACTS if word not in flat.calls)]
     return {
-        state: {word: rule.outcome for word in words if (rule := _rule(flat, state, word))}
+        state: {word: rule.outcome for word in _words(flat) if (rule := _rule(flat, state, word))}
         for state in flat.states
     }
+
+
+@cache
+def _excused(flat: FlatMachine) -> dict[str, dict[str, tuple[str, ...]]]:
+    """state -> word -> the variants in which a call that the rules refuse may be taken."""
+    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    for state, refused in _ruled(flat).items():
+        for word in refused:
+            excuses = tuple(e for e in _TELLING if _rule(flat, state, word, e) is None)
+            if excuses:
+                found.setdefault(state, {})[word] = excuses
+    return found
+
+
+@cache
+def _ways(flat: FlatMachine) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
+    """See Compiled: state -> call_outcome -> variant -> triggers, where there is more to tell."""
+    found: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
+    for (state, call), variants in flat.ways.items():
+        for outcome in dict.fromkeys(o for outcomes in variants.values() for o in outcomes):
+            told = {
+                variant: tuple(
+                    "?" * (cell.rule.aside and cell.rule.call != "*") + cell.trigger
+                    for cell in outcomes.get(outcome, ())
+                )
+                for variant, outcomes in variants.items()
+            }
+            usual = f"{call}_{outcome}"
+            if any(triggers != (usual,) for triggers in told.values()):
+                found.setdefault(state, {})[usual] = _short(told)
+    return found
+
+
+def _short(told: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+    """Without the words that make no difference."""
+    for word in dict.fromkeys(word for variant in told for word in variant.split()):
+        without = {variant: " ".join(w for w in variant.split() if w != word) for variant in told}
+        if all(told[variant] == told[rest] for variant, rest in without.items()):
+            told = {rest: told[rest] for rest in dict.fromkeys(without.values())}
+    return told
 
 
 def _forbidden(flat: FlatMachine, state: str, moves: Mapping[str, str]) -> dict[str, str]:
     """The calls that the rules would take, and of which a stricter machine has no transition left."""
     from sockfsm.model.rules import ACCEPTED
 
+    taken = {
+        call: [cell.trigger for cell in flat.cells[state, call] if cell.outcome in ACCEPTED]
+        for call in flat.calls
+    }
     return {
         call: "EPERM"
-        for call in flat.calls
-        if flat.cells[state, call] and not any(f"{call}_{way}" in moves for way in ACCEPTED)
+        for call, triggers in taken.items()
+        if triggers and not any(trigger in moves for trigger in triggers)
     }

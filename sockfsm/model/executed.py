@@ -34,7 +34,7 @@ def build(flat: FlatMachine) -> SocketMachine:
         name=flat.kind,
     )
     machine.flat = flat
-    for cell in flat:
+    for cell in (*flat, *flat.unseen()):
         target = None if cell.target == cell.state else cell.target
         machine.add_transition(cell.trigger, cell.state, target)
     return machine

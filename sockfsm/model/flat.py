@@ -2,23 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
 
-from sockfsm.model.rules import ACCEPTED, Condition, Parts, Rule, Table
+from sockfsm.model.rules import ACCEPTED, Parts, Rule, Table
 from sockfsm.model.variants import VARIANTS
+from sockfsm.model.ways import Reach, given_name
 
+_DRAWN = frozenset({"blocking", "timeout", "abstract", "address"})
+"""What may make a cell of its own; other flags and lengths are seen by who watches alone."""
 
-def _special(condition: Condition) -> bool:
-    return condition.name == "mode" or "abstract" in condition.values
+Ways = dict[str, dict[str, tuple["Cell", ...]]]
+"""variant -> outcome -> the cells that it may be, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One way a call can end in a state: its outcome, where it leads, and the rule that says so.
 
-    variant: one of VARIANTS, in which the outcome leads elsewhere than it usually does: a refused
-    connect of a `blocking` socket leaves it fresh, one of a socket with a `timeout` does not.
+    variant: where the same outcome leads elsewhere than it usually does, in what case: a text of
+    VARIANTS (a refused connect of a `blocking` socket leaves it fresh, one of a socket with a
+    `timeout` does not), or `if_` and the environment, which nobody who watches the call can see.
     """
 
     state: str
@@ -31,11 +35,15 @@ class Cell:
     @property
     def trigger(self) -> str:
         """The trigger's name in the `transitions` machine: `bind_ok`, `connect_ok_timeout`."""
-        return f"{self.call}_{self.outcome}_{self.variant}".removesuffix("_")
+        return f"{self.call}_{self.outcome}_{self.variant.replace(' ', '_')}".removesuffix("_")
 
 
 class FlatMachine:
-    """All reachable states of a kind and, for each state and call, the possible outcomes."""
+    """All reachable states of a kind and, for each state and call, the possible outcomes.
+
+    cells: (state, call) -> the likeliest way of each outcome. hidden: the other ways, which the
+    environment decides unseen. ways: all of them, by what is known of the call.
+    """
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -43,8 +51,10 @@ class FlatMachine:
         self.calls = table.calls
         self.states: dict[str, Parts] = {}
         self.cells: dict[tuple[str, str], tuple[Cell, ...]] = {}
+        self.hidden: dict[tuple[str, str], tuple[Cell, ...]] = {}
+        self.ways: dict[tuple[str, str], Ways] = {}
         self._named: dict[Parts, str] = {}
-        self._reference = table.reference
+        self._reach = Reach(table)
         self.initial = self._add(table.initial)
         self._expand()
 
@@ -59,62 +69,92 @@ class FlatMachine:
         return name
 
     def _expand(self) -> None:
-        todo = [self.initial]
-        while todo:
-            state = todo.pop(0)
-            parts = self.states[state]
-            for call in self.calls:
-                cells: list[Cell] = []
-                for entry, variant in self._choices(call, parts):
-                    count = len(self.states)
-                    target = self._add(self.table.after(entry, parts))
-                    if len(self.states) > count:
-                        todo.append(target)
-                    cells.append(Cell(state, call, entry.outcome, target, entry, variant))
-                self.cells[state, call] = tuple(cells)
+        """Walk all ways, those that are seen first: so the states stand in a reader's order."""
+        done = 0
+        seen: list[str] = []
+        while done < len(self.states):
+            while done < len(self.states):
+                seen.append(list(self.states)[done])
+                done += 1
+                for call in self.calls:
+                    self._fill(seen[-1], call)
+            for state in seen:
+                for call in self.calls:
+                    self._hide(state, call)
+            seen.clear()
 
-    def _choices(self, call: str, parts: Parts) -> Iterator[tuple[Rule, str]]:
-        """One rule for each outcome, and one more for each variant in which it leads elsewhere."""
-        rules = tuple(self.table.fitting(call, parts))
-        if not any(_special(condition) for entry in rules for condition in entry.given):
-            yield from ((entry, "") for entry in self._first(rules, self._reference).values())
-            return
-        usual: dict[str, Rule] = {}
-        for variant, known in {"": {"mode": self._reference["mode"]}, **VARIANTS}.items():
-            if not all(value in self.table.environment[fact] for fact, value in known.items()):
+    def _fill(self, state: str, call: str) -> None:
+        """The cells: the likeliest rule of each outcome, in each variant that leads elsewhere."""
+        parts = self.states[state]
+        chosen: dict[tuple[str, str], Cell] = {}
+        usual: set[str] = set()
+        for variant in self._reach.variants(call, parts):
+            if not _DRAWN.issuperset(variant.split()):
                 continue
-            rules = tuple(self.table.fitting(call, parts, known))
-            for outcome, entry in self._first(rules, {**self._reference, **known}).items():
-                if outcome not in usual:
-                    usual[outcome] = entry
-                    yield entry, ""
-                elif self.table.after(entry, parts) != self.table.after(usual[outcome], parts):
-                    yield entry, variant
+            likeliest: dict[str, Rule] = {}
+            for entry in self._reach.ordered(call, parts, variant):
+                likeliest.setdefault(entry.outcome, entry)
+            rules = self._reach.within(call, parts, variant)
+            for outcome in dict.fromkeys(entry.outcome for entry in rules):
+                entry = likeliest[outcome]
+                target = self._add(self.table.after(entry, parts))
+                word = variant if outcome in usual else ""
+                usual.add(outcome)
+                chosen.setdefault(
+                    (outcome, target), Cell(state, call, outcome, target, entry, word)
+                )
+        self.cells[state, call] = tuple(chosen.values())
 
-    @staticmethod
-    def _first(rules: Iterable[Rule], environment: Mapping[str, str]) -> dict[str, Rule]:
-        """One rule for each outcome: that of the environment, else the first."""
-        chosen: dict[str, Rule] = {}
-        expected: Rule | None = None
-        for entry in rules:
-            chosen.setdefault(entry.outcome, entry)
-            if expected is None and all(c.holds(environment[c.name]) for c in entry.given):
-                expected = chosen[entry.outcome] = entry
-        return chosen
+    def _hide(self, state: str, call: str) -> None:
+        """The ways that are never the likeliest, and all ways by what is known."""
+        parts = self.states[state]
+        cells = {(cell.outcome, cell.target): cell for cell in self.cells[state, call]}
+        seen = len(cells)
+        ways = self.ways[state, call] = {}
+        for variant in self._reach.variants(call, parts):
+            found: dict[str, dict[str, Cell]] = {}
+            for entry in self._reach.ordered(call, parts, variant):
+                target = self._add(self.table.after(entry, parts))
+                outcome = entry.outcome
+                if (outcome, target) not in cells:
+                    case = f"if_{given_name(entry)}"
+                    cells[outcome, target] = Cell(state, call, outcome, target, entry, case)
+                way = replace(cells[outcome, target], rule=entry)
+                found.setdefault(outcome, {}).setdefault(target, way)
+            ways[variant] = {outcome: tuple(targets.values()) for outcome, targets in found.items()}
+        self.hidden[state, call] = tuple(cells.values())[seen:]
+        triggers = [cell.trigger for cell in cells.values()]
+        if len(set(triggers)) < len(triggers):
+            raise ValueError(
+                f"{self.kind}: two ways of {call} in {state} have one name: {triggers}"
+            )
 
     def __iter__(self) -> Iterator[Cell]:
         """Every cell of the machine, in the order of states and calls."""
         for cells in self.cells.values():
             yield from cells
 
-    def cell(self, state: str, call: str, outcome: str, variant: str = "") -> Cell | None:
-        """The cell for this outcome (of this variant, where it matters), None when no rule fits."""
-        found: Cell | None = None
-        for cell in self.cells.get((state, call), ()):
-            fits = cell.outcome == outcome and cell.variant in ("", variant)
-            if fits and (found is None or cell.variant):
-                found = cell
-        return found
+    def unseen(self) -> Iterator[Cell]:
+        """Every hidden way."""
+        for cells in self.hidden.values():
+            yield from cells
+
+    def cell(self, state: str, call: str, outcome: str, variant: str | None = None) -> Cell | None:
+        """The likeliest cell of this outcome (in this variant), None when no rule fits."""
+        if variant is None:
+            cells = self.cells.get((state, call), ())
+        else:
+            cells = self.possible(state, call, outcome, variant)
+        return next((cell for cell in cells if cell.outcome == outcome), None)
+
+    def possible(self, state: str, call: str, outcome: str, variant: str = "") -> tuple[Cell, ...]:
+        """All ways in which the outcome may have come about, the likeliest first."""
+        ways = self.ways.get((state, call), {})
+        said = variant.split()
+        telling = {word for words in ways for word in words.split()}
+        return ways.get(" ".join(w for w in VARIANTS if w in said and w in telling), {}).get(
+            outcome, ()
+        )
 
     def refusal(self, state: str, call: str, facts: Mapping[str, str] | None = None) -> Rule | None:
         """The rule that refuses `call` in `state`; None when it is legal.

@@ -19,7 +19,11 @@ SURROUNDINGS = {
     "limit": ("none", "descriptors", "memory", "family", "permission"),
     "signal": ("none", "caught"),
     "history": ("complete", "partial"),
+    "length": ("some", "zero"),
+    "asked": ("kernel", "nobody"),
 }
+
+STREAM_FACTS = {"layer": ("none", "tls"), "notice": ("none", "sent")}
 
 WORDS = {
     "fd": "the descriptor: not made yet, open, closed, given away by detach(), gone with the "
@@ -27,6 +31,8 @@ WORDS = {
     "mode": "how calls wait: not at all, for ever, or until Python's timeout",
     "limit": "what the system has run out of, or does not permit",
     "signal": "whether a signal handler runs while the call waits, and raises",
+    "length": "how much is asked for",
+    "asked": "nobody: Python answers by itself",
     "history": "partial: something happened to the socket that sockfsm did not see",
 }
 
@@ -36,18 +42,30 @@ INET_WORDS = {
     "ports": "whether the system has a local port left to assign",
     "resolved": "whether getaddrinfo() has been asked and no socket made from its answer yet",
     "lookup": "what getaddrinfo() finds",
+    "flag": "what is asked for beside the data: a look (MSG_PEEK), urgent data (MSG_OOB), queued "
+    "errors (MSG_ERRQUEUE); fastopen: connect() and send() in one (MSG_FASTOPEN)",
     "network": "what routing and firewall say",
     "room": "whether the send buffer has room",
 }
 
 
+STREAM_WORDS = {
+    "layer": "what lies between program and socket",
+    "notice": "sent: TLS said goodbye, whatever TCP does",
+}
+
+INET_FLAGS = ("none", "peek", "oob", "errqueue", "fastopen")
+UNIX_FLAGS = ("none", "peek", "oob")
+
 UNIX_WORDS = {
+    "flag": "what is asked for beside the data: a look (MSG_PEEK), urgent data (MSG_OOB)",
     "name": "the socket's own name: none, a path in the file system, or one that needs no unlink(): "
     "an abstract name, or a path that was unlinked",
     "file": "stale: the path is there (before) or was removed by somebody else (after); "
     "protected: it may not be removed",
     "target": "what stands at the path that is connected or sent to",
-    "address": "what bind() was given: a free path, an abstract name, or why it cannot be had",
+    "address": "what bind() was given: a free path, an abstract name, nothing (auto: the kernel "
+    "chooses), or why it cannot be had",
     "room": "whether the send buffer has room",
 }
 
@@ -55,7 +73,7 @@ UNIX_FACTS = {
     "file": ("absent", "stale", "protected"),
     "target": ("live", "absent", "dead", "othertype", "denied", "full", "family",
                "invalid"),
-    "address": ("free", "abstract", "taken", "denied", "nowhere", "invalid", "family"),
+    "address": ("free", "abstract", "auto", "taken", "denied", "nowhere", "invalid", "family"),
     "room": ("yes", "no"),
 }
 
@@ -77,6 +95,17 @@ def naming(lint: str = "") -> tuple[Rule, ...]:
             ("nowhere", "ENAMETOOLONG", "The path is too long (108 bytes)."),
             ("family", "EAFNOSUPPORT", "The address is of another family than the socket."),
         )
+    )
+
+
+def naming_itself() -> tuple[Rule, ...]:
+    """bind("") of a UNIX socket: the kernel chooses an abstract name, unless there is a name."""
+    return (
+        rule("bind", "name=no", "ok", "name=unlinked", given="address=auto",
+             why="The kernel chooses an abstract name: no path appears, none has to be removed.",
+             source="unix(7)"),
+        rule("bind", "", "ok", given="address=auto",
+             why="There is a name, so there is nothing to choose.", source="measured, Linux 6.18"),
     )
 
 
@@ -105,9 +134,40 @@ def resolving() -> tuple[Rule, ...]:
         rule("resolve", "fd=none", "gaierror", given="lookup=fails",
              why="getaddrinfo() found no address: unknown host or service, or flags that do not fit.",
              source="getaddrinfo(3)"),
+        *(
+            rule(call, "", "gaierror", given="lookup=fails",
+                 why="Python looks the host's name up first, and no address was found.",
+                 source="getaddrinfo(3)")
+            for call in ("bind", "connect", "send")
+        ),
         rule("resolve", "fd=none", "ok", "resolved=yes",
              why="getaddrinfo() gives a list of addresses, to be tried in turn; Python frees the list.",
              source="getaddrinfo(3)"),
+    )
+
+
+def nothing_asked() -> tuple[Rule, ...]:
+    """recv(0) and recv_into() an empty buffer, on whatever descriptor."""
+    return (
+        rule("recv", "fd!=none", "ok", given="length=zero asked=nobody",
+             why="Python returns b'' for recv(0) without asking the kernel.",
+             source="CPython Modules/socketmodule.c, measured"),
+    )
+
+
+def goodbyes(live: str) -> tuple[Rule, ...]:
+    """TLS over a stream: its end is an outcome of every call, and need not be the stream's.
+
+    live: the situations in which the peer's end may still come.
+    """
+    source = "Python library, ssl"
+    return (
+        rule("send", live, "eof", "peer=closed rd=shut", given="layer=tls peer=ends|closes", aside=True,
+             why="The stream ended in the middle of a handshake or a goodbye.", source=source),
+        rule("send", "", "eof", given="layer=tls notice=sent", aside=True,
+             why="The peer's TLS said goodbye; the stream below may go on.", source=source),
+        rule("recv", "", "eof", given="layer=tls notice=sent", aside=True,
+             why="The peer's TLS said goodbye; the stream below may go on.", source=source),
     )
 
 

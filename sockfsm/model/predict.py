@@ -70,7 +70,10 @@ class Predictor:
         self.environment = environment(self.table, given or {})
         self._nodes: dict[Parts, Node] = {}
         self.start = self._node(self.table.initial)
-        self.created = self.step(self.start, "create")[1]
+        # A socket that is there was made, whatever the environment would say of another one.
+        born = self.table.predict("create", self.table.initial, self.table.reference)
+        assert born is not None
+        self.created = self._node(self.table.after(born, self.table.initial))
 
     def _node(self, parts: Parts) -> Node:
         node = self._nodes.get(parts)

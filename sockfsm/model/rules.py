@@ -29,7 +29,11 @@ ACCEPTED = frozenset({OK, EOF, WOULD_BLOCK, "EINPROGRESS", "EALREADY"})
 # Calls that take no descriptor: a rule for `*` does not speak of them.
 WITHOUT_DESCRIPTOR = frozenset({"resolve", "unlink", "create", "socketpair", "accepted", "exit"})
 
-_ASIDE = frozenset({"history=partial", "length=zero"})
+_MIDDLE = (
+    *("bind", "listen", "accept", "connect", "send", "recv"),
+    *("shutdown_rd", "shutdown_wr", "shutdown_rdwr", "disconnect", "so_error"),
+)
+_ASIDE = frozenset({"history=partial", "length=zero", "asked=nobody"})
 
 Parts = tuple[str, ...]
 _Tests = tuple[tuple[int, frozenset[str]], ...]
@@ -179,8 +183,10 @@ class Table:
 
     @property
     def calls(self) -> tuple[str, ...]:
-        """The call words, in the order of their first rule."""
-        return tuple(dict.fromkeys(entry.call for entry in self.rules if entry.call != "*"))
+        """The call words in the order of their first rule; of a socket's, its middle comes last."""
+        words = dict.fromkeys(entry.call for entry in self.rules if entry.call != "*")
+        middle = _MIDDLE if "create" in words else ()
+        return tuple(sorted(words, key=lambda word: middle.index(word) if word in middle else -1))
 
     @property
     def initial(self) -> Parts:

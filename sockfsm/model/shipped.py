@@ -38,7 +38,7 @@ def text(machines: Mapping[str, Compiled]) -> str:
     for kind, compiled in machines.items():
         data = compiled.data()
         parts = [f'"kind": {json.dumps(kind)}', f'"initial": {json.dumps(data["initial"])}']
-        for name in ("moves", "refusals"):
+        for name in ("moves", "ways", "refusals", "excused"):
             rows = [
                 f"{json.dumps(state)}: {json.dumps(row, separators=(',', ':'))}"
                 for state, row in data[name].items()

@@ -10,22 +10,27 @@ from __future__ import annotations
 
 from sockfsm.model.lifecycle import (
     DESCRIPTOR,
+    INET_FLAGS,
     INET_WORDS,
+    STREAM_FACTS,
+    STREAM_WORDS,
     SURROUNDINGS,
     WORDS,
     birth,
     end,
+    goodbyes,
+    nothing_asked,
     resolving,
 )
-from sockfsm.model.rules import Rule, Table, rule
+from sockfsm.model.rules import Table, rule
+from sockfsm.model.tcp_ending import CLEAN, DISCONNECT, SHUTDOWN, SO_ERROR
 from sockfsm.model.tcp_transfer import GONE, MEASURED, RECV, SEND
 
 # A rule is a paragraph: situation and outcome first, then why and source.
 # fmt: off
 
-_CLEAN = "role=fresh peer=open rd=open wr=open own=none"
-_RESET = f"resolved=no name=no {_CLEAN} err=none"
-_LIVE = "waits|sends|ends|closes|resets|itself"
+_RESET = f"resolved=no name=no {CLEAN} err=none"
+_LIVE = "waits|sends|ends|closes|resets|breaks|itself"
 
 _BIRTH = (
     *resolving(),
@@ -52,6 +57,16 @@ _BIND = (
          given="peer=refuses|resets", aside=True,
          why="The reset took the assigned port back, so a new name is free to take. The error is "
          "still waiting to be read.", source=MEASURED),
+    rule("bind", "name=yes role=connecting|established|connected peer=open|closed", "ok",
+         "peer=reset rd=shut wr=shut err=pipe",
+         given="peer=breaks", aside=True,
+         why="The reset after the peer's FIN took the assigned port back, so a new name is free to "
+         "take. The error is still waiting to be read.", source=MEASURED),
+    rule("bind", "name=yes role=established|connected peer=open wr=shut", "ok",
+         "peer=done rd=shut wr=shut",
+         given="peer=ends|closes", aside=True,
+         why="Both directions are over, which took the assigned port back: a new name is free to "
+         "take.", source=MEASURED),
     rule("bind", "name=yes", "EINVAL",
          why="The socket has a name already, by bind(), listen() or connect(): names are for life.",
          source="bind(2)"),
@@ -78,7 +93,7 @@ _LISTEN = (
     rule("listen", "role=listening", "ok",
          why="A second listen() only changes the backlog.", source="listen(2), POSIX listen()"),
     rule("listen", "role=connecting|established peer=reset", "ok",
-         f"{_CLEAN} role=listening name=yes err=none", given="mode=blocking",
+         f"{CLEAN} role=listening name=yes err=none", given="mode=blocking history=partial",
          why="After a refused blocking connect() the socket is as fresh.", source=MEASURED),
     rule("listen", "", "EINVAL",
          why="The socket is or was a connection's end: a listening socket must be another one.",
@@ -109,7 +124,7 @@ _ACCEPT = (
          why="No connection waits in the queue: a blocking accept() would wait here.",
          source="accept(2)"),
     rule("accept", "role=connecting|established|connected peer=open rd=open", "EAGAIN",
-         given="mode=timeout", aside=True,
+         given="mode=timeout peer=waits|silent", aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
          "wait runs out, and the refusal is never seen.",
          source="CPython Modules/socketmodule.c, measured"),
@@ -119,11 +134,21 @@ _ACCEPT = (
 )
 
 _CONNECT = (
+    rule("connect", "role=listening|connecting peer=open", "EAGAIN",
+         given="mode=timeout flag=fastopen peer=waits|silent", aside=True,
+         why="With a timeout Python waits for the socket to be writable before it sends: the wait "
+         "runs out.", source="CPython Modules/socketmodule.c, measured"),
+    rule("connect", "role=fresh wr=muted", "EPIPE", "role=connected name=yes",
+         given="flag=fastopen mode=blocking cookie=no", aside=True,
+         why="The connection is up, and this direction was shut.", source="send(2), measured"),
+    rule("connect", "role=connecting|established wr=muted", "EPIPE", "role=connected",
+         given="flag=fastopen cookie=no", aside=True,
+         why="The connection is up, and this direction was shut.", source="send(2), measured"),
     rule("connect", "role=listening", "EISCONN",
          why="A listening socket cannot become a client: Linux answers as if it were connected.",
          source=MEASURED, note="POSIX allows EOPNOTSUPP for a listening socket."),
-    rule("connect", "role=stuck", "ok", f"{_CLEAN} role=connected name=yes err=none",
-         given="mode=blocking",
+    rule("connect", "role=stuck", "ok", f"{CLEAN} role=connected name=yes err=none",
+         given="mode=blocking history=partial",
          why="After a refused blocking connect() the socket is as fresh, shut flags apart.",
          source=MEASURED),
     rule("connect", "role=stuck", "EINVAL",
@@ -135,46 +160,53 @@ _CONNECT = (
     rule("connect", "role=connected", "EISCONN",
          why="The socket is the end of one connection for life; after a reset, too.",
          source="connect(2)"),
-    rule("connect", "role=connecting|established peer=reset err=pipe", "EPIPE", f"{_CLEAN} err=none",
+    rule("connect", "role=connecting|established peer=reset err=pipe", "EPIPE", f"{CLEAN} err=none",
          why="The retry reports the pending error, and makes the socket fresh.", source=MEASURED),
     rule("connect", "role=connecting|established peer=reset err=pending", "ECONNREFUSED",
-         f"{_CLEAN} err=none", given="peer=refuses",
+         f"{CLEAN} err=none", given="peer=refuses",
          why="The retry reports the pending error, and makes the socket fresh.", source=MEASURED),
     rule("connect", "role=connecting|established peer=reset err=pending", "ECONNRESET",
-         f"{_CLEAN} err=none",
+         f"{CLEAN} err=none",
          why="The retry reports the pending error, and makes the socket fresh.", source=MEASURED),
     rule("connect", "role=connecting|established peer=reset", "ok",
-         f"{_CLEAN} role=connected name=yes", given="mode=blocking",
+         f"{CLEAN} role=connected name=yes", given="mode=blocking history=partial",
          why="After a refused blocking connect() the socket is as fresh: the next try may succeed.",
          source=MEASURED, note="POSIX leaves the state unspecified; the BSDs need a new socket."),
     rule("connect", "role=connecting|established peer=reset", "ECONNREFUSED",
-         given="mode=blocking peer=refuses",
+         given="mode=blocking peer=refuses history=partial",
          why="Nobody listens there yet.", source="connect(2)"),
     rule("connect", "role=connecting|established peer=reset", "EINPROGRESS",
-         f"{_CLEAN} role=connecting name=yes", given="history=partial",
+         f"{CLEAN} role=connecting name=yes", given="history=partial",
          why="A new attempt is under way.", source="connect(2)"),
-    rule("connect", "role=connecting|established peer=reset", "ECONNABORTED", f"{_CLEAN}",
+    rule("connect", "role=connecting|established peer=reset", "ECONNABORTED", f"{CLEAN}",
          why="The error was read already (SO_ERROR, recv, send), so the kernel has only this to "
          "say; the call after this one starts a new attempt.", source=MEASURED),
     rule("connect", "role=connecting|established peer=open", "ECONNREFUSED",
-         f"{_CLEAN} name=no", given="peer=refuses",
+         f"{CLEAN} name=no", given="peer=refuses",
          why="The attempt failed: nobody listens there, a RST came back. The socket is fresh again.",
          source="connect(2), RFC 9293 3.10.7.3",
          note="POSIX leaves the state unspecified; portable programs close and make a new socket."),
     rule("connect", "role=connecting|established peer=open", "ECONNRESET",
-         f"{_CLEAN} name=no", given="peer=resets",
+         f"{CLEAN} name=no", given="peer=resets",
          why="The connection was made and reset before connect() was asked again.",
          source=MEASURED),
+    rule("connect", "role=connecting|established peer=open", "EPIPE",
+         f"{CLEAN} name=no", given="peer=breaks",
+         why="The connection was made, ended and reset before connect() was asked again.",
+         source=MEASURED),
     rule("connect", "role=connecting|established peer=open", "ETIMEDOUT",
-         f"{_CLEAN} name=no", given="peer=lost",
+         f"{CLEAN} name=no", given="peer=lost",
          why="No SYN was answered: the kernel gave up.", source="connect(2)"),
     rule("connect", "role=connecting|established peer=open", "EHOSTUNREACH",
-         f"{_CLEAN} name=no", given="network=unreachable",
+         f"{CLEAN} name=no", given="network=unreachable",
          why="A router or the neighbour table says that the host cannot be reached.",
          source="RFC 9293 3.9.2.2, ip(7)"),
     rule("connect", "role=connecting|established peer=open", "ENETUNREACH",
-         f"{_CLEAN} name=no", given="network=unreachable",
+         f"{CLEAN} name=no", given="network=unreachable",
          why="A router says that there is no way to that network.", source="connect(2)"),
+    rule("connect", "role=connecting|established", "EINTR", given="signal=caught",
+         why="A signal handler raised while connect() waited; the attempt goes on.",
+         source="connect(2), signal(7)"),
     rule("connect", "role=connecting|established peer=open", "EALREADY",
          given="peer=silent",
          why="The first connect() is still waiting for its SYN to be answered.",
@@ -182,12 +214,9 @@ _CONNECT = (
     rule("connect", "role=connecting|established peer=open", "EISCONN",
          "role=connected", given="history=partial",
          why="connect() has said yes before.", source="connect(2)"),
-    rule("connect", "role=connecting peer=open", "ECONNABORTED", f"{_CLEAN} name=no",
+    rule("connect", "role=connecting peer=open", "ECONNABORTED", f"{CLEAN} name=no",
          given="history=partial",
          why="The attempt failed and its error was read beside sockfsm.", source=MEASURED),
-    rule("connect", "role=connecting|established", "EINTR", given="signal=caught",
-         why="A signal handler raised while connect() waited; the attempt goes on.",
-         source="connect(2), signal(7)"),
     rule("connect", "role=connecting|established", "ok", "role=connected",
          why="The handshake is complete; the second connect() says so, once.",
          source="connect(2), measured",
@@ -225,25 +254,28 @@ _CONNECT = (
          why="SYN, SYN-ACK, ACK: the handshake is done, even when the server never calls accept().",
          source="connect(2), RFC 9293 3.5"),
     rule("connect", "", "ok", "role=established name=yes err=none",
-         given=f"mode=timeout peer={_LIVE}",
+         given=f"mode=timeout flag=none peer={_LIVE}",
          why="Python waited for the handshake with poll() and read SO_ERROR; the kernel itself was "
          "not asked again.", source="CPython Modules/socketmodule.c, measured"),
     rule("connect", "", "ECONNREFUSED", f"role=connecting {GONE} err=none",
-         given="mode=timeout peer=refuses",
+         given="mode=timeout flag=none peer=refuses",
          why="Nobody listens there: a RST came back. Python read the error by SO_ERROR, so the "
          "kernel has not been told: its next connect() says ECONNABORTED.",
          source="connect(2), measured"),
-    rule("connect", "", "ECONNREFUSED", f"{_CLEAN} name=no err=none",
+    rule("connect", "", "ECONNREFUSED", f"{CLEAN} name=no err=none",
          given="mode=blocking peer=refuses",
          why="Nobody listens there: a RST came back. The socket is fresh again.",
          source="connect(2), RFC 9293 3.10.7.3",
          note="POSIX leaves the state unspecified; portable programs close and make a new socket."),
-    rule("connect", "", "ECONNRESET", f"{_CLEAN} name=no err=none",
+    rule("connect", "", "ECONNRESET", f"{CLEAN} name=no err=none",
          given="mode=blocking peer=resets",
          why="The connection was reset while connect() waited.", source="POSIX connect()"),
-    rule("connect", "", "ETIMEDOUT", f"{_CLEAN} name=no err=none",
+    rule("connect", "", "ETIMEDOUT", f"{CLEAN} name=no err=none",
          given="mode=blocking peer=silent|lost",
          why="No SYN was answered, and tcp_syn_retries is used up.", source="connect(2), tcp(7)"),
+    rule("connect", "", "ok", "role=connecting name=yes err=none", given="flag=fastopen cookie=yes",
+         why="A sendto() with MSG_FASTOPEN: data goes with the SYN, and the answer is not awaited.",
+         source="RFC 7413, connect(2)"),
     rule("connect", "wr=muted", "EINPROGRESS", f"role=connecting {GONE} err=none",
          given="mode=nonblocking peer=itself",
          why="A simultaneous open remembers the shutdown that was asked for in vain: the FIN follows "
@@ -255,129 +287,6 @@ _CONNECT = (
          source="connect(2)"),
 )
 
-
-def _shutdown(call: str, fresh: str, shut: str) -> tuple[Rule, ...]:
-    """`fresh`: what the failing call shuts all the same; `shut`: what it shuts on a connection."""
-    writes = call != "shutdown_rd"
-    listener = (
-        rule(call, "role=listening", "ok",
-             why="Linux ignores the writing side of a listening socket.", source=MEASURED,
-             note="POSIX and the BSDs answer ENOTCONN.")
-        if call == "shutdown_wr" else
-        rule(call, "role=listening", "ok", f"{_CLEAN} name=no",
-             why="The socket stops listening and is as fresh; connections in its queue are reset, "
-             "blocked accept() calls end with EINVAL, listen() would revive it.",
-             source=MEASURED, note="POSIX and the BSDs answer ENOTCONN.")
-    )
-    finish = (
-        rule(call, "role=connecting|established|connected peer=open wr=open|muted", "ok",
-             f"{GONE} role=connected peer=done", given="peer=ends|closes|itself",
-             why="Our FIN answers the peer's, which nobody has read yet, or is answered by itself "
-             "where the peer is this socket: both directions are over.",
-             source="shutdown(2), RFC 9293 3.6"),
-        rule(call, "peer=closed", "ok", f"{GONE} role=connected peer=done",
-             why="Our FIN answers the peer's: both directions are over.",
-             source="shutdown(2), RFC 9293 3.6"),
-    )
-    return (
-        listener,
-        rule(call, "role=fresh", "ENOTCONN", fresh,
-             why="There is no connection to shut, and yet the flag stays: a later connection cannot "
-             "use this direction.", source=MEASURED,
-             note="POSIX names ENOTCONN and no effect."),
-        rule(call, "role=stuck", "ENOTCONN", why="There is no connection.", source="shutdown(2)"),
-        rule(call, "role=connecting|established peer=reset", "ENOTCONN",
-             "role=stuck peer=open rd=shut wr=shut",
-             why="The attempt has failed: there is no connection. connect() will say EINVAL now.",
-             source=MEASURED),
-        rule(call, "role=connecting|established peer=open", "ENOTCONN",
-             f"{GONE} peer=open role=stuck err=pending", given="peer=refuses|resets",
-             why="The attempt has failed, with its error unread: connect() will say EINVAL now.",
-             source=MEASURED),
-        rule(call, "role=connecting peer=open", "ok",
-             f"{_CLEAN} name=no err=pending", given="peer=silent|lost",
-             why="shutdown() while the SYN is unanswered gives the attempt up: the socket is fresh, "
-             "with an ECONNRESET pending.", source=MEASURED),
-        rule(call, "peer=done", "ok", given="wire=slow",
-             why="The last FIN is not acknowledged yet.", source="RFC 9293 3.6"),
-        rule(call, "peer=reset|done", "ENOTCONN", why="The connection is over.",
-             source="shutdown(2)"),
-        rule(call, "peer=open", "ENOTCONN", f"{GONE} err=pending", given="peer=resets",
-             why="The peer reset the connection; the error is still waiting to be read.",
-             source="shutdown(2), measured"),
-        rule(call, "role=connected wr=shut", "ENOTCONN", f"{GONE} peer=done",
-             given="peer=ends|closes",
-             why="The peer's FIN came, too: both directions are over.", source="shutdown(2)"),
-        *(finish if writes else ()),
-        rule(call, "", "ok", f"role=connected {shut}",
-             why={
-                 "shutdown_rd": "recv() gives b'' from now on; the peer is not told.",
-                 "shutdown_wr": "A FIN tells the peer that nothing more will come; receiving goes on.",
-                 "shutdown_rdwr": "A FIN is sent, and recv() gives b'' from now on.",
-             }[call], source="shutdown(2), RFC 9293 3.6"),
-    )
-
-
-_SHUTDOWN = (
-    *_shutdown("shutdown_rd", "rd=shut", "rd=shut"),
-    *_shutdown("shutdown_wr", "wr=muted", "wr=shut"),
-    *_shutdown("shutdown_rdwr", "rd=shut wr=muted", "rd=shut wr=shut"),
-)
-
-_DISCONNECT = (
-    rule("disconnect", "role=fresh|stuck", "ok", _CLEAN,
-         why="connect() to AF_UNSPEC makes the socket fresh; shut directions are open again.",
-         source="connect(2), measured"),
-    rule("disconnect", "role=listening", "ok", f"{_CLEAN} name=no",
-         why="The socket stops listening; connections in its queue are reset.", source=MEASURED),
-    rule("disconnect", "peer=reset|done", "ok", _CLEAN,
-         why="The connection is over already: the socket is fresh again.", source=MEASURED),
-    rule("disconnect", "", "ok", f"{_CLEAN} name=no err=pending",
-         why="The connection is reset (a RST is sent), the assigned port goes back, and an "
-         "ECONNRESET stays pending for the next call that reports errors.",
-         source="connect(2), measured",
-         note="POSIX leaves AF_UNSPEC on connection-mode sockets unspecified."),
-)
-
-_SO_ERROR = (
-    rule("so_error", "err=pipe", "EPIPE", "err=none",
-         why="The pending error is read and cleared.", source="socket(7)"),
-    rule("so_error", "err=pending", "ECONNREFUSED", "err=none", given="peer=refuses",
-         why="The pending error is read and cleared.", source="socket(7)"),
-    rule("so_error", "err=pending", "ECONNRESET", "err=none",
-         why="The pending error is read and cleared.", source="socket(7)"),
-    rule("so_error", "role=connecting|established peer=open", "ECONNREFUSED",
-         GONE, given="peer=refuses",
-         why="The attempt failed: nobody listens there. Reading the error clears it, so the next "
-         "connect() says ECONNABORTED.", source="connect(2), socket(7), measured"),
-    rule("so_error", "role=connecting|established peer=open", "ECONNRESET",
-         GONE, given="peer=resets",
-         why="The connection was reset; reading the error clears it.", source="socket(7)"),
-    rule("so_error", "role=connecting|established peer=open", "ETIMEDOUT",
-         GONE, given="peer=lost",
-         why="No SYN was answered: the kernel gave up.", source="connect(2), socket(7)"),
-    rule("so_error", "role=connecting|established peer=open", "EHOSTUNREACH",
-         GONE, given="network=unreachable",
-         why="The host cannot be reached.", source="ip(7), socket(7)"),
-    rule("so_error", "role=connecting|established peer=open", "ENETUNREACH",
-         GONE, given="network=unreachable",
-         why="The network cannot be reached.", source="ip(7), socket(7)"),
-    rule("so_error", "role=connected peer=open|closed", "ECONNRESET", GONE,
-         given="peer=resets",
-         why="The peer reset the connection; reading the error clears it.", source="socket(7)"),
-    rule("so_error", "role=connected|established peer=open|closed", "EPIPE", GONE,
-         given="peer=closes history=partial",
-         why="A RST answered what was sent after the peer's FIN.", source="socket(7)"),
-    rule("so_error", "role=connected peer=open|closed", "ETIMEDOUT", GONE,
-         given="peer=lost", why="The peer answers no more.", source="tcp(7), socket(7)"),
-    rule("so_error", "role=connecting peer=open", "ok", given="peer=silent",
-         why="No error so far, and no answer either: ask when the socket is writable.",
-         source="connect(2)"),
-    rule("so_error", "role=connecting peer=open", "ok", "role=established",
-         why="No error: once the socket is writable this means that it is connected.",
-         source="connect(2), socket(7)"),
-    rule("so_error", "", "ok", why="No error is pending.", source="socket(7)"),
-)
 
 TABLE = Table(
     kind="tcp",
@@ -395,20 +304,26 @@ TABLE = Table(
     },
     environment={
         **SURROUNDINGS,
+        **STREAM_FACTS,
         "lookup": ("succeeds", "fails"),
-        "peer": ("waits", "sends", "ends", "closes", "resets", "refuses", "silent", "lost", "itself"),
+        "peer": ("waits", "sends", "ends", "closes", "resets", "breaks", "refuses", "silent", "lost",
+                 "itself"),
         "address": ("free", "taken", "privileged", "foreign", "family", "invalid"),
         "target": ("good", "family", "invalid"),
         "ports": ("free", "none"),
         "queue": ("empty", "waiting", "aborted"),
         "room": ("yes", "no"),
         "network": ("up", "unreachable", "filtered"),
-        "length": ("some", "zero"),
+        "flag": INET_FLAGS,
+        "cookie": ("no", "yes"),
+        "left": ("nothing", "data"),
+        "made": ("plain", "shut"),
         "wire": ("fast", "slow"),
     },
     rules=(
-        *_BIRTH, *end(_RESET), *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT, *SEND, *RECV, *_SHUTDOWN,
-        *_DISCONNECT, *_SO_ERROR,
+        *_BIRTH, *nothing_asked(), *end(_RESET), *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT,
+        *goodbyes("role=established|connected peer=open rd=open wr=open"), *SEND, *RECV, *SHUTDOWN,
+        *DISCONNECT, *SO_ERROR,
     ),
     names=(
         ("fd=none resolved=no", "START"),
@@ -441,10 +356,12 @@ TABLE = Table(
         ("peer=reset|done name=yes", "+_BOUND"),
         ("err=pending", "+_ERROR"),
         ("err=pipe", "+_PIPE_ERROR"),
+        ("own=waiting", "+_OWN_DATA"),
     ),
     words={
         **WORDS,
         **INET_WORDS,
+        **STREAM_WORDS,
         "name": "whether the socket has a local address and port",
         "role": "what the socket layer remembers: fresh, listening, connecting (asked, no answer "
         "told), established (up, but connect() has not said so), connected (connect() or accept() "
@@ -457,7 +374,9 @@ TABLE = Table(
         "address": "what bind() was given: a free one, or why it cannot be had",
         "own": "whether a socket that is connected to itself has data of its own to read",
         "queue": "what waits for accept()",
-        "length": "how much is asked for",
+        "made": "shut: accept() took it from a socket that was shut before listen()",
+        "left": "what the peer had sent before it ended",
+        "cookie": "whether the server gave a cookie for Fast Open before",
         "wire": "slow: the last FIN's acknowledgement has not come yet",
     },
 )

@@ -8,11 +8,13 @@ from __future__ import annotations
 
 from sockfsm.model.lifecycle import (
     DESCRIPTOR,
+    INET_FLAGS,
     INET_WORDS,
     SURROUNDINGS,
     WORDS,
     birth,
     end,
+    nothing_asked,
     resolving,
 )
 from sockfsm.model.rules import Rule, Table, rule
@@ -53,7 +55,7 @@ _LISTEN_ACCEPT = (
     rule("accept", "", "EMFILE", given="limit=descriptors",
          why="No descriptor is left; the kernel looks for one before it looks at the socket.",
          source="accept(2)"),
-    rule("accept", "rd=open err=none", "EAGAIN", given="mode=timeout", aside=True,
+    rule("accept", "rd=open err=none", "EAGAIN", given="mode=timeout peer=waits", aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
          "wait runs out, and the refusal is never seen.",
          source="CPython Modules/socketmodule.c, measured"),
@@ -90,6 +92,8 @@ _CONNECT = (
 )
 
 _SEND = (
+    rule("send", "", "EOPNOTSUPP", "name=yes", given="flag=oob", why="Datagrams have no urgent data.",
+         source="send(2), measured"),
     rule("send", "", "EMSGSIZE", "name=yes", given="size=big",
          why="A datagram travels whole: at most 65,507 bytes fit.", source="send(2), udp(7)"),
     rule("send", "peer=no", "EDESTADDRREQ", "name=yes", given="to=none",
@@ -127,6 +131,9 @@ _SEND = (
 )
 
 _RECV = (
+    rule("recv", "", "EAGAIN", given="flag=errqueue", aside=True,
+         why="No error is queued with its packet, whatever the state is.",
+         source="recv(2), measured"),
     rule("recv", "err=pending", "ECONNREFUSED", "err=none",
          why="An earlier datagram found no socket at its target: the ICMP answer is reported now.",
          source="udp(7)"),
@@ -141,7 +148,7 @@ _RECV = (
          source=_MEASURED),
     *(rule("recv", "", outcome, given=f"network={fact}", why=why, source="udp(7), ip(7)")
       for outcome, fact, why in _UNREACHABLE[:2]),
-    rule("recv", "", "EMSGSIZE", given="size=big",
+    rule("recv", "", "EMSGSIZE", given="size=big history=partial",
          why="A datagram sent earlier was too big for the path.", source="udp(7), ip(7)"),
     rule("recv", "", "ENOMEM", given="limit=memory", why="The kernel has no memory.",
          source="recv(2)"),
@@ -209,10 +216,12 @@ TABLE = Table(
         "ports": ("free", "none"),
         "size": ("fits", "big"),
         "room": ("yes", "no"),
+        "flag": INET_FLAGS,
         "network": ("up", "unreachable", "filtered"),
     },
     rules=(
-        *resolving(), *birth("udp", opened="fd=open resolved=no"), *end(_RESET),
+        *resolving(), *birth("udp", opened="fd=open resolved=no"), *nothing_asked(),
+        *end(_RESET),
         *_BIND, *_LISTEN_ACCEPT, *_CONNECT, *_SEND, *_RECV, *_REST,
     ),
     names=(

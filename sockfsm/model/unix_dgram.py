@@ -11,11 +11,14 @@ from sockfsm.model.lifecycle import (
     DESCRIPTOR,
     SURROUNDINGS,
     UNIX_FACTS,
+    UNIX_FLAGS,
     UNIX_WORDS,
     WORDS,
     birth,
     end,
     naming,
+    naming_itself,
+    nothing_asked,
     paths,
     targets,
 )
@@ -29,6 +32,7 @@ _RESET = f"name=no {_CLEAN}"
 _MEASURED = "measured, Linux 6.18"
 
 _BIND = (
+    *naming_itself(),
     *naming("stale-path"),
     rule("bind", "", "EINVAL", given="address=invalid", why="The address is wrong.",
          source="bind(2)"),
@@ -38,7 +42,7 @@ _BIND = (
     rule("bind", "", "ok", "name=unlinked", given="address=abstract",
          why="An abstract name lives in the kernel alone: no path appears, none has to be removed.",
          source="unix(7)"),
-    rule("bind", "", "ok", "name=path",
+    rule("bind", "", "ok", "name=path", given="address=free",
          why="The path appears in the file system; others can send to it, and see who answers.",
          source="bind(2), unix(7)",
          note="An abstract name appears nowhere and needs no unlink()."),
@@ -51,7 +55,7 @@ _LISTEN_ACCEPT = (
     rule("accept", "", "EMFILE", given="limit=descriptors",
          why="No descriptor is left; the kernel looks for one before it looks at the socket.",
          source="accept(2)"),
-    rule("accept", "rd=open", "EAGAIN", given="mode=timeout", aside=True,
+    rule("accept", "rd=open", "EAGAIN", given="mode=timeout peer=waits", aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
          "wait runs out, and the refusal is never seen.",
          source="CPython Modules/socketmodule.c, measured"),
@@ -75,6 +79,8 @@ _CONNECT = (
 )
 
 _SEND = (
+    rule("send", "", "EOPNOTSUPP", given="flag=oob", why="Datagrams have no urgent data.",
+         source="send(2), measured"),
     rule("send", "", "EMSGSIZE", given="size=big",
          why="A datagram travels whole: it must fit into the send buffer.", source="send(2)"),
     rule("send", "wr=shut", "EPIPE",
@@ -86,6 +92,8 @@ _SEND = (
     rule("send", "", "EAGAIN", given="room=no",
          why="The send buffer, or the peer's queue, is full (max_dgram_qlen): a blocking send() "
          "would wait.", source="send(2), unix(7)"),
+    rule("send", "", "EINVAL", given="target=invalid to=address", why="The address is wrong.",
+         source="send(2)"),
     *targets("send", "to=address"),
     rule("send", "peer=yes", "ECONNREFUSED", "peer=no", given="peer=dead",
          why="The peer was closed: the kernel says so once and forgets it; the next send() gives "
@@ -113,6 +121,11 @@ _SEND = (
 )
 
 _RECV = (
+    rule("recv", "", "EAGAIN", given="flag=oob mode=timeout peer=waits", aside=True,
+         why="With a timeout Python waits for the socket to be ready before it asks the kernel.",
+         source="CPython Modules/socketmodule.c, measured"),
+    rule("recv", "", "EOPNOTSUPP", given="flag=oob", why="Datagrams have no urgent data.",
+         source="recv(2), measured"),
     rule("recv", "name=path rd=open", "ok", given="peer=sends",
          why="A datagram was waiting; what did not fit into the buffer is lost.", source="recv(2)"),
     rule("recv", "", "ok", given="peer=sends history=partial",
@@ -173,13 +186,15 @@ TABLE = Table(
     environment={
         **SURROUNDINGS,
         **UNIX_FACTS,
+        "flag": UNIX_FLAGS,
         "peer": ("waits", "sends", "dead", "deaf", "leaves"),
         "to": ("none", "address"),
         "size": ("fits", "big"),
     },
     rules=(
         *birth("unix-dgram"), *birth("unix-dgram", "socketpair", "fd=open peer=yes"),
-        *paths(), *end(_RESET, _CLEAN), *_BIND, *_LISTEN_ACCEPT, *_CONNECT, *_SEND, *_RECV, *_REST,
+        *paths(), *nothing_asked(), *end(_RESET, _CLEAN), *_BIND, *_LISTEN_ACCEPT,
+        *_CONNECT, *_SEND, *_RECV, *_REST,
     ),
     names=(
         ("fd=none", "START"),

@@ -9,13 +9,19 @@ from __future__ import annotations
 
 from sockfsm.model.lifecycle import (
     DESCRIPTOR,
+    STREAM_FACTS,
+    STREAM_WORDS,
     SURROUNDINGS,
     UNIX_FACTS,
+    UNIX_FLAGS,
     UNIX_WORDS,
     WORDS,
     birth,
     end,
+    goodbyes,
     naming,
+    naming_itself,
+    nothing_asked,
     paths,
     targets,
 )
@@ -37,6 +43,10 @@ _BIRTH = (
 )
 
 _BIND = (
+    rule("bind", "role=connected", "ok", given="address=auto made=accept",
+         why="A data socket shares the name of the listening socket that it came from.",
+         source=_MEASURED),
+    *naming_itself(),
     *naming("stale-path"),
     rule("bind", "", "EINVAL", given="address=invalid", why="The address is wrong.",
          source="bind(2)"),
@@ -46,14 +56,14 @@ _BIND = (
     rule("bind", "role=connected", "EINVAL", given="made=accept",
          why="A data socket shares the name of the listening socket that it came from.",
          source=_MEASURED),
-    rule("bind", "role=connected", "ok", "name=path",
+    rule("bind", "role=connected", "ok", "name=path", given="address=free",
          why="A connected socket without a name may still take one: getsockname() shows it, and "
          "nobody can connect to it.", source=_MEASURED, lint="bind-connected"),
     rule("bind", "", "ok", "name=unlinked", given="address=abstract",
          why="An abstract name lives in the kernel alone: no path appears, none has to be removed.",
          source="unix(7)"),
-    rule("bind", "", "ok", "name=path", why="The path appears in the file system.",
-         source="bind(2), unix(7)",
+    rule("bind", "", "ok", "name=path", given="address=free",
+         why="The path appears in the file system.", source="bind(2), unix(7)",
          note="An abstract name appears nowhere and needs no unlink()."),
 )
 
@@ -93,7 +103,8 @@ _LISTEN_ACCEPT = (
     rule("accept", "role=listening", "EAGAIN",
          why="No connection waits in the queue: a blocking accept() would wait here.",
          source="accept(2)"),
-    rule("accept", "role=connected peer=open rd=open", "EAGAIN", given="mode=timeout", aside=True,
+    rule("accept", "role=connected peer=open rd=open", "EAGAIN", given="mode=timeout peer=waits",
+         aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
          "wait runs out, and the refusal is never seen.",
          source="CPython Modules/socketmodule.c, measured"),
@@ -105,6 +116,8 @@ _LISTEN_ACCEPT = (
 _CONNECT = (
     rule("connect", "", "EAFNOSUPPORT", given="target=family",
          why="The address is of another family than the socket.", source="connect(2)"),
+    rule("connect", "", "EINVAL", given="target=invalid", why="The address is wrong.",
+         source="connect(2)"),
     *targets("connect"),
     rule("connect", "role=listening|connected", "EAGAIN", given="target=full", aside=True,
          why="The listener's queue is full, which the kernel notices before it looks at this "
@@ -128,19 +141,19 @@ _CONNECT = (
 )
 
 _SEND = (
+    *(rule("send", f"role=listening {open_side}", "EAGAIN", given="mode=timeout", aside=True,
+           why="With a timeout Python waits for the socket to be ready before it asks the kernel: "
+           "the wait runs out, and the refusal is never seen.",
+           source="CPython Modules/socketmodule.c, measured")
+      for open_side in ("rd=open", "wr=open")),
+    rule("send", "", "EOPNOTSUPP", given="flag=oob length=zero",
+         why="One byte at least is urgent.", source=_MEASURED),
     rule("send", "role=fresh|listening", "EOPNOTSUPP", given="to=address",
          why="sendto() with an address is for datagrams.", source="unix(7), measured"),
     rule("send", "role=connected", "EISCONN", given="to=address",
          why="sendto() with an address on a connected stream.", source="send(2), unix(7)"),
     rule("send", "role=fresh", "ENOTCONN", why="There is no connection to send on.",
          source="send(2)"),
-    rule("send", "role=listening rd=shut wr=shut", "ENOTCONN",
-         why="A listening socket carries no data: send on the data socket that accept() returned.",
-         source="send(2)"),
-    rule("send", "role=listening", "EAGAIN", given="mode=timeout", aside=True,
-         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
-         "wait runs out, and the refusal is never seen.",
-         source="CPython Modules/socketmodule.c, measured"),
     rule("send", "role=listening", "ENOTCONN",
          why="A listening socket carries no data: send on the data socket that accept() returned.",
          source="send(2)"),
@@ -171,9 +184,14 @@ _SEND = (
 )
 
 _RECV = (
+    rule("recv", "", "EAGAIN", given="flag=oob mode=timeout peer=waits", aside=True,
+         why="With a timeout Python waits for the socket to be ready before it asks the kernel.",
+         source="CPython Modules/socketmodule.c, measured"),
+    rule("recv", "", "EINVAL", given="flag=oob",
+         why="No urgent data was sent, or there is no connection.", source=_MEASURED),
     rule("recv", "role=fresh", "EINVAL", why="There is no connection to receive from.",
          source=_MEASURED, note="POSIX names ENOTCONN."),
-    rule("recv", "role=listening rd=open", "EAGAIN", given="mode=timeout", aside=True,
+    rule("recv", "role=listening rd=open", "EAGAIN", given="mode=timeout queue=empty", aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
          "wait runs out, and the refusal is never seen.",
          source="CPython Modules/socketmodule.c, measured"),
@@ -256,14 +274,16 @@ TABLE = Table(
     environment={
         **SURROUNDINGS,
         **UNIX_FACTS,
+        **STREAM_FACTS,
+        "flag": UNIX_FLAGS,
         "peer": ("waits", "sends", "ends", "closes", "resets"),
         "queue": ("empty", "waiting"),
         "to": ("none", "address"),
         "made": ("create", "accept"),
     },
     rules=(
-        *_BIRTH, *paths(), *end(_RESET, _CLEAN), *_BIND, *_LISTEN_ACCEPT, *_CONNECT, *_SEND, *_RECV,
-        *_REST,
+        *_BIRTH, *paths(), *nothing_asked(), *end(_RESET, _CLEAN), *_BIND, *_LISTEN_ACCEPT,
+        *_CONNECT, *goodbyes("role=connected peer=open rd=open wr=open"), *_SEND, *_RECV, *_REST,
     ),
     names=(
         ("fd=none", "START"),
@@ -289,6 +309,7 @@ TABLE = Table(
     words={
         **WORDS,
         **UNIX_WORDS,
+        **STREAM_WORDS,
         "role": "fresh, listening, or one end of a connection",
         "peer": "whether the peer is known to have closed (or shut its writing side); in the "
         "environment: what the peer does",

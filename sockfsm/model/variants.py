@@ -1,4 +1,8 @@
-"""Calls of which more is known than their outcome. A module of its own: the runtime needs it alone."""
+"""What can be known of a call beside its outcome. A module of its own: the runtime needs it alone.
+
+A variant is a text of such words, `blocking zero` for a recv(0) that may wait; no word stands for
+the first value of its fact: a non-blocking socket, no flag, no address.
+"""
 
 from __future__ import annotations
 
@@ -6,5 +10,31 @@ VARIANTS: dict[str, dict[str, str]] = {
     "blocking": {"mode": "blocking"},
     "timeout": {"mode": "timeout"},
     "abstract": {"address": "abstract"},
+    "auto": {"address": "auto"},
+    "zero": {"length": "zero"},
+    "address": {"to": "address"},
+    "peek": {"flag": "peek"},
+    "oob": {"flag": "oob"},
+    "errqueue": {"flag": "errqueue"},
+    "fastopen": {"flag": "fastopen"},
+    "tls": {"layer": "tls"},
 }
 """What the tracer knows of a call's environment, where that makes the same outcome lead elsewhere."""
+
+NOW = "now"
+"""A call of a blocking socket that must not wait (MSG_DONTWAIT)."""
+
+
+def understood(kind: str, word: str, variant: str) -> tuple[str, str]:
+    """A call's word and what is known of it, as the machine of `kind` takes them.
+
+    A send with Fast Open connects, where there is such a thing.
+    """
+    said = variant.split()
+    if NOW in said:
+        said = [known for known in said if known not in (NOW, "blocking")]
+    if "fastopen" in said:
+        if kind == "tcp" and word.startswith("send"):
+            return "connect", " ".join(known for known in said if known not in ("zero", "address"))
+        said.remove("fastopen")
+    return word, " ".join(said)

@@ -16,7 +16,6 @@ from select import POLLIN
 from types import FrameType
 from typing import Any
 
-from sockfsm.model.variants import VARIANTS
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.adapters import adapt
@@ -60,7 +59,7 @@ _fileno = _base.fileno
 _id = id
 _fsencode = os.fsencode
 _ABSTRACT = "abstract"
-_AUTO = "auto" if "auto" in VARIANTS else _ABSTRACT
+_AUTO = "auto"
 _NO_DESCRIPTOR = 0xFFFFFFFF
 _SOL_SOCKET, _SO_ERROR, _SO_RCVLOWAT = _stdlib.SOL_SOCKET, _stdlib.SO_ERROR, _stdlib.SO_RCVLOWAT
 SHUTDOWN = {
@@ -227,23 +226,22 @@ def accept(self: Socket) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    end = Clocks.monotonic()
     data, address = result
     call.ok(address=packed(address or None))
     tracked = records.get(_id(data))
     if tracked is not None and tracked.model.number == UNBORN:
         tracked.model.lowat = call.tracked.model.lowat
         adjust(data, tracked)
-        _accepted(data, tracked.model, end, frame)
+        _accepted(data, tracked.model, Clocks.monotonic(), frame)
     return result
 
 
-def _accepted(data: Socket, model: Model, end: int, frame: FrameType | None) -> None:
+def _accepted(data: Socket, model: Model, now: int, frame: FrameType | None) -> None:
     """The record of a data socket's birth."""
     model.number = number()
     found, asked, done = described(data)
     bits, model.row = step(found.initial, ACCEPTED, "ok", "", model)
-    log.write(end, end, bits, model.number, site_of(frame), me.number, asked, done)
+    log.write(now, now, bits, model.number, site_of(frame), me.number, asked, done)
 
 
 def connector(name: str) -> Method:

@@ -6,7 +6,7 @@ import socket as _stdlib
 from collections.abc import Mapping
 from typing import Any
 
-from sockfsm.model.variants import VARIANTS
+from sockfsm.model.variants import NOW, VARIANTS
 from sockfsm.record.layout import METHODS
 from sockfsm.tracer.buffers import UNKNOWN, integer
 
@@ -50,6 +50,8 @@ def words_of(flags: int, size: int = UNKNOWN, address: object = None) -> str:
         words.append("zero")
     if address is not None and "address" in VARIANTS:
         words.append("address")
+    if flags & _DONTWAIT:
+        words.append(NOW)
     words += [word for bit, word in _FLAGS if flags & bit][:1]
     return " ".join(words)
 

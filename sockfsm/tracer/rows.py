@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, OTHER, machine_of
+from sockfsm.model.variants import understood
 from sockfsm.record.layout import (
     AFTER,
     BEFORE,
@@ -50,6 +51,13 @@ _CODES = {
     "gaierror": UNRESOLVED,
 }
 
+# What a method alone tells of its calls.
+_BESIDE = {
+    number: " address" if name == "sendto" else " tls"
+    for number, (name, _) in enumerate(METHODS)
+    if name == "sendto" or name.startswith("ssl.")
+}
+
 
 def _word(method: int) -> str:
     """What refusals are looked up by: the call's word, or the method that tells more."""
@@ -61,29 +69,34 @@ class Row(dict[Key, Entry]):
     """One state of one kind.
 
     Key: (a method's number, outcome, variant), or the number alone for an `ok` that is the same in all
-    variants. gone: the descriptor is closed or given away.
+    variants. states: all that the socket may be in, as `Compiled` writes them; state: the likeliest of
+    them. gone: the descriptor is closed or given away.
     """
 
-    __slots__ = ("begun", "gone", "index", "kind", "state")
+    __slots__ = ("begun", "gone", "index", "kind", "state", "states")
 
-    def __init__(self, kind: Kind, state: str, index: int) -> None:
+    def __init__(self, kind: Kind, states: str, index: int) -> None:
         super().__init__()
         self.kind = kind
-        self.state = state
+        self.states = states
+        self.state = states.partition("|")[0]
         self.index = index
-        self.gone = state in GONE
+        self.gone = self.state in GONE
         self.begun: dict[int, int] = {}
 
-    def refusal(self, method: int) -> str:
+    def refusal(self, method: int, variant: str = "") -> str:
         """The errno's name with which the machine refuses the method here, '' where it is legal."""
         compiled = self.kind.compiled
-        return compiled.refusal(self.state, _word(method)) if compiled else ""
+        if compiled is None:
+            return ""
+        word, variant = understood(compiled.kind, _word(method), variant)
+        return compiled.refusal(self.states, word, variant)
 
     def rule(self, method: int) -> Rule | None:
         """The rule by which it does; None where only a stricter machine of the user's refuses."""
         compiled = self.kind.compiled
         assert compiled is not None
-        return compiled.rule(self.state, _word(method))
+        return compiled.rule(self.states, _word(method))
 
 
 class Kind:
@@ -97,6 +110,14 @@ class Kind:
         self.rows = {state: Row(self, state, i) for i, state in enumerate(self.states)}
         self.initial = self.rows[compiled.initial if compiled else UNMODELLED]
         self.closed = self.rows.get("CLOSED", self.initial)
+
+    def among(self, states: str) -> Row:
+        """The row of these possible states, as `Compiled` writes them."""
+        row = self.rows.get(states)
+        if row is None:
+            index = self.rows[states.partition("|")[0]].index
+            row = self.rows[states] = Row(self, states, index)
+        return row
 
     def row(self, *states: str) -> Row:
         """The row of the first of `states` that this kind has."""
@@ -174,24 +195,35 @@ def step(
     entry = row.get(key)
     if entry is not None:
         return entry
-    compiled, word = row.kind.compiled, METHODS[method][1]
+    compiled, known = row.kind.compiled, variant + _BESIDE.get(method, "")
     if compiled is None or outcome in ("raised", "deferred"):
         entry = row[key] = head(row, row, method, outcome), row
         return entry
-    trigger = compiled.trigger(row.state, word, outcome, variant)
+    marks = judged(row, method, known)
+    word, known = understood(compiled.kind, METHODS[method][1], known)
+    target = compiled.step(row.states, word, outcome, known)
+    after = row if target is None else row.kind.among(target)
+    state, trigger = compiled.trigger(row.states, word, outcome, known)
     # What is observed is never kept in the row: callbacks and conditions have to run each time.
-    observed = compiled.observed(row.state, trigger)
+    observed = compiled.observed(state, trigger)
     if model is not None and observed:
-        marks = 0 if compiled.run(model, trigger) else UNEXPLAINED
-        return head(row, model.row, method, outcome) | marks | judged(row, method), model.row
-    target = compiled.step(row.state, word, outcome, variant)
-    marks = judged(row, method) | (UNEXPLAINED if target is None else 0)
-    after = row if target is None else row.kind.rows[target]
+        model.state = state
+        if not compiled.run(model, trigger):
+            model.row, marks = row, marks | UNEXPLAINED
+        elif model.state == after.state:
+            model.row = after
+        return head(row, model.row, method, outcome) | marks, model.row
+    if target is None:
+        marks |= UNEXPLAINED
     entry = head(row, after, method, outcome) | marks, after
     if observed:
         return entry
     row[key] = entry
-    if outcome == "ok" and not compiled.varies(row.state, word, outcome):
+    if (
+        outcome == "ok"
+        and not known.endswith("tls")
+        and not compiled.varies(row.states, word, outcome)
+    ):
         row[method] = entry
     return entry
 
@@ -214,9 +246,9 @@ def advance(tracked: Tracked, row: Row, method: int, outcome: str, words: str = 
     return bits
 
 
-def judged(row: Row, method: int) -> int:
+def judged(row: Row, method: int, variant: str = "") -> int:
     """The mark of a call that the machine refuses in the state `row`."""
-    return REFUSED if row.refusal(method) else 0
+    return REFUSED if row.refusal(method, variant) else 0
 
 
 def head(before: Row, after: Row, method: int, outcome: str) -> int:

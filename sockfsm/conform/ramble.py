@@ -1,0 +1,118 @@
+"""Random sequences of calls among live peers, which do random things themselves between the calls.
+
+Nothing is predicted here: the machine hears outcomes, as the tracer does, and has to explain every
+one; what it would have refused the kernel must not have taken; and one of the states that it
+considers possible must be what the kernel shows. A sequence is drawn before it is run, so that it
+can be run again, and made shorter.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+from sockfsm.conform.expect import firm
+from sockfsm.conform.scenes import SCENES, Scene, Step
+from sockfsm.conform.traced import Tracer
+from sockfsm.conform.watch import Watch
+from sockfsm.model.kinds import KINDS, flat_of
+
+SHORTEST, LONGEST = 10, 25
+
+
+@dataclass(frozen=True)
+class Fault:
+    """A sequence at whose end the machine and the kernel part.
+
+    number: which one of the seed's. what: how they part.
+    """
+
+    kind: str
+    seed: int
+    number: int
+    steps: tuple[Step, ...]
+    what: str
+
+    def __str__(self) -> str:
+        calls = "; ".join(map(str, self.steps))
+        return f"{self.kind}, seed {self.seed}, sequence {self.number}: {self.what}\n  {calls}"
+
+
+def drawn(kind: str, seed: int, number: int) -> tuple[Step, ...]:
+    """The sequence of this number."""
+    luck = random.Random(f"{kind} {seed} {number}")
+    steps: list[Step] = []
+    length = luck.randint(SHORTEST, LONGEST)
+    while sum(step.counts for step in steps) < length:
+        steps.append(SCENES[kind].draw(luck))
+    return tuple(steps)
+
+
+def ramble(
+    kind: str,
+    seed: int,
+    numbers: range,
+    lane: int,
+    tracer: Tracer | None = None,
+) -> Iterator[Fault]:
+    """Run the sequences of these numbers; each fault as the shortest sequence that shows it."""
+    scene = SCENES[kind](lane)
+    with scene:
+        for number in numbers:
+            steps = drawn(kind, seed, number)
+            found = run(scene, steps, tracer)
+            if found:
+                fault = Fault(kind, seed, number, steps[: found[0]], found[1])
+                yield shrunk(fault, lambda steps: run(scene, steps, tracer))
+
+
+def run(
+    scene: Scene, steps: tuple[Step, ...], tracer: Tracer | None = None
+) -> tuple[int, str] | None:
+    """(the number of steps made, what is wrong after them), None when nothing is."""
+    flat = flat_of(scene.kind)
+    watch = Watch(scene.kind)
+    scene.begin()
+    try:
+        for made, step in enumerate(steps, 1):
+            heard = scene.act(step)
+            if heard is None:
+                continue
+            found = ""
+            for call, outcome, variant in heard:
+                if call == "accepted":
+                    watch = Watch(scene.kind, call)
+                else:
+                    found = found or watch.step(call, outcome, variant)
+            if not found and tracer is not None:
+                found = tracer.differs(scene.sock, watch.state)
+            if found:
+                return made, found
+        seen = scene.seen(scene.sock)
+        fits = (firm(flat.table, flat.states[state]) for state in watch.states)
+        if not any(
+            all(seen.get(fact) in values for fact, values in facts.items()) for facts in fits
+        ):
+            return len(steps), f"{watch.state} fits none of {seen}"
+        return None
+    finally:
+        scene.end()
+
+
+def shrunk(fault: Fault, again: Callable[[tuple[Step, ...]], tuple[int, str] | None]) -> Fault:
+    """The fault with every step left out that it does not need."""
+    index = 0
+    while index < len(fault.steps):
+        steps = fault.steps[:index] + fault.steps[index + 1 :]
+        found = again(steps)
+        if found and found[1] == fault.what:
+            fault = replace(fault, steps=steps[: found[0]])
+        else:
+            index += 1
+    return fault
+
+
+def kinds(kind: str = "") -> tuple[str, ...]:
+    """The kinds that are rambled through."""
+    return tuple(k for k in KINDS if kind in ("", k))

@@ -1,0 +1,233 @@
+"""Environments that are met rarely: nothing is left, nobody may, it does not fit, it takes too long."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import resource
+import socket
+from collections.abc import Callable
+
+from sockfsm.conform.bench import (
+    Address,
+    Bench,
+    TcpBench,
+    UdpBench,
+    UnixBench,
+    UnixDatagramBench,
+    outcome_of,
+)
+from sockfsm.conform.circumstances import (
+    Absent,
+    Blocking,
+    Breaks,
+    Ends,
+    Other,
+    Resets,
+    Sendto,
+    Stale,
+)
+from sockfsm.conform.methods import RECEIVE, SEND
+from sockfsm.conform.worlds import TcpSends, TcpSilent, UdpSends, UnixSends
+
+_NOBODY = 65534
+_send = _socket.socket.send
+
+
+class Privileged(Bench):
+    """bind() asks for a port below 1024, and nobody's rights do not reach so far."""
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        if call == "bind":
+            return _as_nobody(lambda: sock.bind((self.host, 1)))
+        return super().deed(sock, call)
+
+
+def _as_nobody(deed: Callable[[], object]) -> Callable[[], object]:
+    def lowly() -> object:
+        own = os.geteuid()
+        if own:
+            return deed()
+        os.seteuid(_NOBODY)
+        try:
+            return deed()
+        finally:
+            os.seteuid(own)
+
+    return lowly
+
+
+class Descriptors(Bench):
+    """No descriptor is left where accept() needs one."""
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        deed = super().deed(sock, call)
+        return _without_descriptors(deed) if call == "accept" else deed
+
+
+def _without_descriptors(deed: Callable[[], object]) -> Callable[[], object]:
+    def poor() -> object:
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+        try:
+            return deed()
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+    return poor
+
+
+class Big(Bench):
+    """Every datagram is larger than any may be."""
+
+    def send(self, sock: socket.socket) -> object:
+        return sock.send(bytes(1 << 20))
+
+
+class Full(Bench):
+    """The peer never reads, and what the socket can send without that has been sent."""
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        if call == "connect" and sock.fileno() >= 0:
+            # Past Python's own class: the sequence knows nothing of it, and a tracer must not either.
+            while outcome_of(lambda: _send(sock, bytes(1 << 20), socket.MSG_DONTWAIT)) == "ok":
+                continue
+
+
+class Using(Bench):
+    """Sending and receiving by this method, with these flags and so many bytes."""
+
+    receives = "recv"
+    sends = "send"
+    flags = 0
+    size = 16
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        if call == "recv":
+            return lambda: RECEIVE[self.receives](sock, self.size, self.flags)
+        return super().deed(sock, call)
+
+    def step(self, sock: socket.socket, call: str) -> str:
+        outcome = super().step(sock, call)
+        return "ok" if call == "recv" and outcome == "eof" and not self.size else outcome
+
+    def send(self, sock: socket.socket) -> object:
+        return SEND[self.sends](sock, b"x", self.flags & socket.MSG_OOB, self.target())
+
+
+class Auto(UnixBench):
+    """bind() leaves the name to the kernel."""
+
+    def fresh(self) -> Address:
+        return "" if self.peer is not None else super().fresh()
+
+
+class Abstract(UnixBench):
+    """bind() gives a name that appears in no file system."""
+
+    def fresh(self) -> Address:
+        path = super().fresh()
+        return f"\0{path}" if self.peer is not None else path
+
+
+class TcpPrivileged(Privileged, TcpBench):
+    """A stream socket for which the port is too low."""
+
+
+class UdpPrivileged(Privileged, UdpBench):
+    """A datagram socket for which the port is too low."""
+
+
+class TcpDescriptors(Descriptors, TcpBench):
+    """accept() on a stream socket."""
+
+
+class UdpDescriptors(Descriptors, UdpBench):
+    """accept() on a datagram socket."""
+
+
+class UnixDescriptors(Descriptors, UnixBench):
+    """accept() on a stream socket with a path."""
+
+
+class DatagramDescriptors(Descriptors, UnixDatagramBench):
+    """accept() on a datagram socket with a path."""
+
+
+class UdpBig(Big, UdpBench):
+    """A datagram of a mebibyte."""
+
+
+class DatagramBig(Big, UnixDatagramBench):
+    """A datagram of a mebibyte."""
+
+
+class TcpBreaks(Breaks, TcpBench):
+    """The peer ends each connection, and then resets it."""
+
+
+class TcpBlockingResets(Blocking, Resets, TcpBench):
+    """A blocking socket, and the peer resets at once."""
+
+
+class TcpBlockingEnds(Blocking, Ends, TcpBench):
+    """A blocking socket, and the peer shuts its writing side at once."""
+
+
+class TcpBlockingBreaks(Blocking, Breaks, TcpBench):
+    """A blocking socket, and the peer ends at once, then resets."""
+
+
+class TcpRoom(Full, TcpBench):
+    """A connection whose buffers are full."""
+
+
+class UnixRoom(Full, UnixBench):
+    """A stream whose buffers are full."""
+
+
+class TcpGivesUp(TcpSilent):
+    """A blocking socket, no answer, and the kernel does not wait long for one."""
+
+    def make(self) -> socket.socket:
+        sock = super().make()
+        sock.setblocking(True)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10)
+        return sock
+
+
+class DatagramSendtoStale(Sendto, Stale, UnixDatagramBench):
+    """sendto() a stale path."""
+
+
+class DatagramSendtoAbsent(Sendto, Absent, UnixDatagramBench):
+    """sendto() no path."""
+
+
+class DatagramSendtoOther(Sendto, Other, UnixDatagramBench):
+    """sendto() a stream listener."""
+
+
+class UnixAuto(Auto):
+    """A stream socket without a path."""
+
+
+class UnixAbstract(Abstract):
+    """A stream socket without a path."""
+
+
+class DatagramAuto(Auto, UnixDatagramBench):
+    """A datagram socket without a path."""
+
+
+class DatagramAbstract(Abstract, UnixDatagramBench):
+    """A datagram socket without a path."""
+
+
+def using(base: type[Bench], **how: object) -> type[Bench]:
+    """A bench that sends and receives in this way, its peer always sending where it can."""
+    return type("Using" + base.__name__, (Using, base), dict(how))
+
+
+SENDING: dict[str, type[Bench]] = {"tcp": TcpSends, "udp": UdpSends, "unix-stream": UnixSends}
+"""Kind -> the bench whose peer has always sent something."""

@@ -1,0 +1,46 @@
+"""The tracer beside the running kernel: the bench's sockets are traced, and looked at after each call.
+
+What the tracer says that a socket may be in must be what the machine makes of the same outcomes,
+and the trace that is left behind must explain every call, those of the peers, too.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from socket import socket
+
+from sockfsm.trace.events import Call
+from sockfsm.trace.trace import Trace
+from sockfsm.tracer import block
+from sockfsm.tracer.sockets import tracked_by
+
+UNTRACED = frozenset({"disconnect"})
+"""What Python's sockets cannot do, and so no tracer of them sees."""
+
+
+class Tracer:
+    """What the tracer knew of the sockets of one bench."""
+
+    def __init__(self, trace: Trace) -> None:
+        self._trace = trace
+
+    def states(self, sock: socket) -> str:
+        """All that the socket may be in, as `Compiled` writes it."""
+        return tracked_by(sock).row.states
+
+    def differs(self, sock: socket, states: str) -> str:
+        """How what the tracer says differs from `states`, '' where it does not."""
+        told = self.states(sock)
+        return "" if told == states else f"{states}, while the tracer says {told}"
+
+    def unexplained(self) -> Iterator[Call]:
+        """The calls that the trace cannot explain."""
+        return (call for call in self._trace.calls() if not call.explained)
+
+
+@contextmanager
+def tracing() -> Iterator[Tracer]:
+    """Trace all sockets of the block."""
+    with block.tracing() as trace:
+        yield Tracer(trace)

@@ -1,0 +1,54 @@
+"""The machine as it watches: it hears outcomes alone, and must be able to explain every one."""
+
+from __future__ import annotations
+
+from functools import cache
+
+from sockfsm.model.compiled import Compiled
+from sockfsm.model.kinds import flat_of, machine_of
+from sockfsm.model.rules import ACCEPTED, OK, WOULD_BLOCK
+from sockfsm.model.variants import understood
+
+
+@cache
+def watching(kind: str) -> Compiled:
+    """The compiled machine of a kind."""
+    return Compiled.of(machine_of(kind))
+
+
+class Watch:
+    """One socket as the tracer follows it: the states that it may be in."""
+
+    def __init__(self, kind: str, birth: str = "create") -> None:
+        self._kind = kind
+        self.state = _step(kind, watching(kind).initial, birth, OK, "")[0]
+
+    @property
+    def states(self) -> tuple[str, ...]:
+        """The likeliest first."""
+        return tuple(self.state.split("|"))
+
+    def step(self, call: str, outcome: str, variant: str) -> str:
+        """Hear of a call; what is wrong with it, or ''. variant: what is known of the call."""
+        self.state, fault = _step(self._kind, self.state, call, outcome, variant)
+        return fault
+
+
+@cache
+def _step(kind: str, before: str, call: str, outcome: str, variant: str) -> tuple[str, str]:
+    """(the states after the call, what is wrong with it)."""
+    machine, (word, variant) = watching(kind), understood(kind, call, variant)
+    addressed = word == "send" and "address" in variant.split()
+    refusal = machine.refusal(before, "sendto" if addressed else word, variant)
+    after = machine.step(before, word, outcome, variant)
+    if after is None:
+        return before, f"{outcome} in {before} is unexplained"
+    if refusal and outcome in ACCEPTED and not _in_vain(kind, before, word, outcome, variant):
+        return after, f"{outcome} in {before} would be refused with {refusal}"
+    return after, ""
+
+
+def _in_vain(kind: str, states: str, call: str, outcome: str, variant: str) -> bool:
+    """Whether would-block hides a refusal: Python waits first, or the kernel looks elsewhere."""
+    ways = (flat_of(kind).possible(state, call, outcome, variant) for state in states.split("|"))
+    return outcome == WOULD_BLOCK and all(way.rule.aside for cells in ways for way in cells)

@@ -1,0 +1,116 @@
+"""Every way in which a call can end in a situation, as far as somebody who watches can know.
+
+Who predicts knows the environment, and one rule fits. Who watches knows the outcome and a little of
+the environment (VARIANTS): several rules may have that outcome, and lead to different situations.
+All of them are ways; which one was taken shows later, or never.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from itertools import product
+
+from sockfsm.model.rules import Condition, Parts, Rule, Table
+from sockfsm.model.variants import VARIANTS
+
+Known = Mapping[str, frozenset[str]]
+"""Fact -> the values that it can have, for the facts of which something is known."""
+
+_WORDS: dict[str, dict[str, str]] = {}
+for _word, _facts in VARIANTS.items():
+    for _fact, _value in _facts.items():
+        _WORDS.setdefault(_fact, {})[_word] = _value
+
+
+class Reach:
+    """Which rules of a table are within reach of somebody who watches."""
+
+    def __init__(self, table: Table) -> None:
+        self.table = table
+        self._known: dict[str, Known] = {}
+        self._told: dict[str, dict[str, str]] = {}
+
+    def told(self, variant: str) -> dict[str, str]:
+        """The reference environment, but for what the words of a variant speak of."""
+        found = self._told.get(variant)
+        if found is None:
+            said = set(variant.split())
+            found = self._told[variant] = self.table.reference
+            for word in said & VARIANTS.keys():
+                for fact, value in VARIANTS[word].items():
+                    if value in self.table.environment.get(fact, ()):
+                        found[fact] = value
+        return found
+
+    def known(self, variant: str) -> Known:
+        """What a variant says of the environment: what its words, and those it has not, rule out.
+
+        A name that is abstract may be taken for all that: values that no word stands for remain.
+        """
+        found = self._known.get(variant)
+        if found is None:
+            told = self.told(variant)
+            found = self._known[variant] = {
+                fact: frozenset({told[fact]}) | {*values[1:]} - {*words.values()}
+                for fact, words in _WORDS.items()
+                if (values := self.table.environment.get(fact, ()))
+            }
+        return found
+
+    def within(self, call: str, parts: Parts, variant: str) -> Iterator[Rule]:
+        """The rules that may apply to `call` here, in order, the closing one last."""
+        facts = self.known(variant)
+        earlier: list[tuple[str, set[Condition]]] = []
+        for entry in self.table.fitting(call, parts):
+            if not entry.given:
+                yield entry
+                return
+            if not all(_possible(condition, facts) for condition in entry.given):
+                continue
+            unknown = {condition for condition in entry.given if not _settled(condition, facts)}
+            if any(o == entry.outcome and before <= unknown for o, before in earlier):
+                continue  # wherever it would hold an earlier rule says so
+            earlier.append((entry.outcome, unknown))
+            yield entry
+            if not unknown:
+                return
+
+    def ordered(self, call: str, parts: Parts, variant: str) -> list[Rule]:
+        """The rules within reach, the likely ones first.
+
+        What nobody can count on comes last; before that those that need another environment than
+        the reference one.
+        """
+        told = self.told(variant)
+        rules = list(self.within(call, parts, variant))
+        usual = next((e for e in rules if all(c.holds(told[c.name]) for c in e.given)), None)
+        return sorted(rules, key=lambda entry: (entry.aside, entry is not usual))
+
+    def variants(self, call: str, parts: Parts) -> Iterator[str]:
+        """The variants that may make a difference to `call` here, the one without words first."""
+        asked = {c.name for entry in self.table.fitting(call, parts) for c in entry.given}
+        choices = [
+            ("", *(w for w, value in words.items() if value in self.table.environment[fact]))
+            for fact, words in _WORDS.items()
+            if fact in asked
+        ]
+        for chosen in product(*choices):
+            yield " ".join(word for word in VARIANTS if word in chosen)
+
+
+def _possible(condition: Condition, facts: Known) -> bool:
+    values = facts.get(condition.name)
+    return values is None or any(map(condition.holds, values))
+
+
+def _settled(condition: Condition, facts: Known) -> bool:
+    values = facts.get(condition.name)
+    return values is not None and all(map(condition.holds, values))
+
+
+def given_name(entry: Rule) -> str:
+    """The environment of a rule as a part of a trigger's name: `peer_closes_or_ends`."""
+    return "_".join(
+        f"{c.name}_{'not_' if c.negated else ''}{'_or_'.join(sorted(c.values))}"
+        for c in entry.given
+    )

@@ -1,0 +1,100 @@
+"""Every rule has a proof on the running kernel, or stands here with the reason why it has none."""
+
+from __future__ import annotations
+
+import pytest
+
+from sockfsm.conform.coverage import unproved
+from sockfsm.conform.suites import suites
+from sockfsm.model.kinds import KINDS, table_of
+from sockfsm.model.rules import Rule
+
+_DEPTH = 3
+_CALLS = {
+    "create": "births are no word of a sequence: tests of traced sockets make them",
+    "socketpair": "as create",
+    "accepted": "as create; random sequences go on with data sockets",
+    "resolve": "no word of a sequence, nor a call on a socket",
+    "unlink": "no word of a sequence, nor a call on a socket",
+    "exit": "a sequence cannot outlive it",
+    "detach": "no word of a sequence",
+}
+_FACTS = {
+    "history=partial": "what nobody saw cannot be arranged by calls that are seen",
+    "limit=memory": "the kernel cannot be made to run out of memory for one call",
+    "limit=descriptors": "ENFILE needs a whole system without files",
+    "limit=permission": "no bench: needs a security policy",
+    "signal=caught": "no bench: a signal cannot be placed inside a wait without a clock",
+    "lookup=fails": "no bench: asks a name server",
+    "address=family": "no bench: Python makes addresses of the socket's own family alone",
+    "address=invalid": "no bench",
+    "address=denied": "no bench",
+    "address=nowhere": "ENOTDIR, ELOOP and ENAMETOOLONG: one outcome is shown for the fact",
+    "target=family": "no bench: Python makes addresses of the socket's own family alone",
+    "target=invalid": "no bench; random sequences come to it",
+    "target=denied": "no bench",
+    "target=absent": "one outcome is shown for the fact",
+    "target=dead": "another rule says the same first",
+    "ports=none": "no bench: needs a network namespace with few ports",
+    "network=unreachable": "no bench: needs a network namespace",
+    "network=filtered": "no bench: needs a network namespace",
+    "peer=lost": "no bench: needs a wire that loses",
+    "wire=slow": "no bench: needs a wire that delays",
+    "queue=aborted": "Linux hands such a connection over",
+    "peer=leaves": "no bench",
+    "made=accept": "no bench; random sequences come to it",
+    "made=shut": "no bench; random sequences come to it",
+    "left=data": "no bench; random sequences come to it",
+    "flag=fastopen": "no bench; random sequences come to it",
+    "flag=peek": "no bench: a socket connected to itself that looks",
+    "flag=oob": "with a timeout, or without a byte: random sequences come to it",
+    "layer=tls": "tests of wrapped sockets",
+    "room=no": "UDP on loopback never lacks room",
+}
+
+
+_LATER = "the peer ends or resets later, not at once: random sequences come to it"
+_OTHERS = {
+    "* fd=none EBADF": "no word of a sequence leaves the descriptor so",
+    "* fd=detached EBADF": "no word of a sequence leaves the descriptor so",
+    "* fd=gone EBADF": "no word of a sequence leaves the descriptor so",
+    "bind name=yes role=connected|established peer=open wr=shut ok peer=closes|ends": _LATER,
+    "connect ECONNRESET mode=blocking peer=resets": _LATER,
+    "send role=stuck EPIPE": _LATER,
+    "send peer=closed ECONNRESET peer=resets": _LATER,
+    "send EPIPE peer=closes": _LATER,
+    "recv wr=shut rd=open eof peer=closes|ends": _LATER,
+    "shutdown_rd role=connected wr=shut ENOTCONN peer=closes|ends": _LATER,
+    "shutdown_wr role=connected wr=shut ENOTCONN peer=closes|ends": _LATER,
+    "shutdown_rdwr role=connected wr=shut ENOTCONN peer=closes|ends": _LATER,
+    "send ECONNRESET peer=resets": _LATER,
+    "accept role=listening rd=shut EINVAL mode=blocking": "four calls: depth 3 stops short",
+    "send role=listening wr=open EAGAIN mode=timeout": "four calls: depth 3 stops short",
+}
+
+
+def _reason(entry: Rule) -> str:
+    facts = [reason for fact, reason in _FACTS.items() if fact in map(str, entry.given)]
+    return _CALLS.get(entry.call) or next(iter(facts), "") or _OTHERS.get(_told(entry), "")
+
+
+def _told(entry: Rule) -> str:
+    return " ".join(map(str, (entry.call, *entry.when, entry.outcome, *entry.given)))
+
+
+def _unproved(kind: str) -> list[Rule]:
+    chosen = [(suite, 2 if "deadline" in suite.name else _DEPTH) for suite in suites(kind)]
+    return unproved(table_of(kind).rules, chosen)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_rule_is_proved_or_excused(kind: str) -> None:
+    assert [_told(entry) for entry in _unproved(kind) if not _reason(entry)] == []
+
+
+def test_every_excuse_is_needed() -> None:
+    entries = [entry for kind in KINDS for entry in _unproved(kind)]
+    facts = {str(fact) for entry in entries for fact in entry.given}
+    assert set(_FACTS) <= facts
+    assert set(_CALLS) <= {entry.call for entry in entries}
+    assert set(_OTHERS) <= {_told(entry) for entry in entries}

@@ -1,0 +1,144 @@
+"""Who watches hears outcomes alone: all that the rules predict must be explained, and never refused."""
+
+from __future__ import annotations
+
+import pytest
+
+from sockfsm.conform import ramble as rambling
+from sockfsm.conform import watch as watching
+from sockfsm.conform.compare import compare
+from sockfsm.conform.ramble import drawn, ramble
+from sockfsm.conform.runner import run_random
+from sockfsm.conform.suites import SUITES, Suite, suites
+from sockfsm.conform.traced import Tracer
+from sockfsm.conform.watch import Watch
+from sockfsm.model.compiled import Compiled
+from sockfsm.model.kinds import KINDS, flat_of, machine_of
+from sockfsm.model.predict import Predictor
+from sockfsm.model.variants import understood
+
+
+@pytest.mark.parametrize("suite", suites(), ids=lambda s: s.title)
+def test_every_prediction_is_explained_however_long_the_sequence(suite: Suite) -> None:
+    """The product of what is predicted and what is thought possible, walked to its end."""
+    predictor, watch = Predictor(suite.kind, suite.given), Watch(suite.kind)
+    todo = [(predictor.created, watch.state)]
+    known = {(predictor.created.name, watch.state)}
+    while todo:
+        node, state = todo.pop()
+        for call in suite.words:
+            outcome, after, _ = predictor.step(node, call)
+            watch.state = state
+            assert watch.step(call, outcome, suite.variant(call)) == "", (node.name, call)
+            assert after.name in watch.states, (node.name, call, watch.state)
+            if (after.name, watch.state) not in known:
+                known.add((after.name, watch.state))
+                todo.append((after, watch.state))
+    assert {name for name, _ in known} >= {"CREATED"}
+
+
+@pytest.mark.parametrize("suite", suites(), ids=lambda s: s.title)
+def test_the_tracer_says_what_the_machine_says(suite: Suite) -> None:
+    share = compare(suite.title, min(2, len(suite.words)), (), 2, traced=True)
+    assert share.disagreements == []
+    assert share.outcomes > 0
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_random_calls_among_living_peers_are_explained(kind: str) -> None:
+    faults = run_random(kind, 1_250, 8, traced=True)
+    assert not faults, "\n".join(map(str, faults))
+
+
+def test_a_sequence_is_drawn_from_its_seed() -> None:
+    assert drawn("tcp", 1, 2) == drawn("tcp", 1, 2) != drawn("tcp", 1, 3) != drawn("tcp", 2, 3)
+    assert all(10 <= sum(s.counts for s in drawn("udp", 1, n)) <= 25 for n in range(50))
+
+
+def _broken(monkeypatch: pytest.MonkeyPatch, kind: str) -> Compiled:
+    """A machine of its own for whoever watches, to be broken."""
+    machine = Compiled.of(machine_of(kind))
+    monkeypatch.setattr(watching, "watching", lambda _: machine)
+    watching._step.cache_clear()
+    monkeypatch.setattr(watching, "_step", watching._step.__wrapped__)
+    return machine
+
+
+def test_a_missing_way_is_found_and_told_by_its_shortest_sequence(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    machine = _broken(monkeypatch, "udp")
+    machine.moves["BOUND"] = {k: v for k, v in machine.moves["BOUND"].items() if k != "connect_ok"}
+    faults = list(ramble("udp", 1, range(30), 5))
+    assert faults
+    for fault in faults:
+        assert fault.what == "ok in BOUND is unexplained"
+        assert len([step for step in fault.steps if step.counts]) <= 3
+        assert fault.steps[-1].what == "connect"
+        assert f"udp, seed 1, sequence {fault.number}: ok in BOUND" in str(fault)
+
+
+def test_a_refusal_of_what_the_kernel_takes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    machine = _broken(monkeypatch, "udp")
+    machine.refusals["CREATED"] = {**machine.refusals["CREATED"], "connect": "EISCONN"}
+    fault = next(ramble("udp", 1, range(30), 5))
+    assert fault.what == "ok in CREATED would be refused with EISCONN"
+
+
+def test_without_the_unseen_ways_a_closed_peer_is_unexplained(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """socketserver's own pattern: the peer closes, send ok, recv eof, shutdown ENOTCONN."""
+    calls = (("connect", "ok"), ("send", "ok"), ("recv", "eof"), ("shutdown_wr", "ENOTCONN"))
+    watch = Watch("tcp")
+    assert [watch.step(call, outcome, "blocking") for call, outcome in calls] == [""] * 4
+    machine = _broken(monkeypatch, "tcp")
+    machine.ways = {}
+    share = compare("tcp: peer closes", 3, ("connect",), 3)
+    assert share.disagreements
+
+
+def test_a_tracer_that_says_something_else_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Tracer, "states", lambda *_: "LISTENING")
+    share = compare("udp: reference", 1, (), 3, traced=True)
+    assert {d.model for d in share.disagreements} >= {
+        "BOUND, while the tracer says LISTENING",
+        "CONNECTED, while the tracer says LISTENING",
+    }
+
+
+def test_what_the_kernel_shows_is_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rambling, "firm", lambda *_: {"listening": frozenset({"no"})})
+    assert any("fits none of" in fault.what for fault in ramble("unix-stream", 1, range(5), 5))
+
+
+def test_flags_as_the_machine_takes_them() -> None:
+    assert understood("tcp", "recv", "blocking now") == ("recv", "")
+    assert understood("tcp", "send", "blocking zero fastopen") == ("connect", "blocking fastopen")
+    assert understood("tcp", "sendto", "timeout fastopen") == ("connect", "timeout fastopen")
+    assert understood("udp", "send", "timeout fastopen") == ("send", "timeout")
+    assert understood("tcp", "recv", "timeout fastopen") == ("recv", "timeout")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_is_possible_stays_a_small_number(kind: str) -> None:
+    """A row for each: their number is a bound on what a traced process keeps."""
+    machine, flat = watching.watching(kind), flat_of(kind)
+    outcomes: dict[str, set[str]] = {call: set() for call in flat.calls}
+    for cell in (*flat, *flat.unseen()):
+        outcomes[cell.call].add(cell.outcome)
+    known, todo = {machine.initial}, [machine.initial]
+    while todo:
+        state = todo.pop()
+        for call in flat.calls:
+            for outcome in outcomes[call]:
+                for mode in ("", "timeout"):
+                    after = machine.step(state, call, outcome, mode)
+                    if after is not None and after not in known:
+                        known.add(after)
+                        todo.append(after)
+    assert len(known) < {"tcp": 2_000}.get(kind, 100)
+
+
+def test_titles_name_one_suite_each() -> None:
+    assert len(SUITES) == len(suites())
