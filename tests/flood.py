@@ -20,6 +20,9 @@ from pathlib import Path
 from sockfsm.wire import namespace
 from sockfsm.wire.pcapng import CaptureFile
 
+# Where tcpdump has no user of its own it would capture nothing as root.
+TCPDUMP = ["tcpdump", *(["-Z", "root"] if os.geteuid() == 0 else [])]
+
 PORT = 4445
 SIZE = 32
 MANY = 64

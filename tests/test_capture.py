@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import flood
 import pytest
 import wire_cases
 
@@ -308,17 +309,13 @@ def test_a_second_stop_tells_the_same(path: Path) -> None:
     Path("/proc/self/uid_map").read_text().split()[2] == "1",
     reason="in a user namespace, where there is no `nobody` to become",
 )
-def test_without_root_in_a_namespace(path: Path) -> None:
+def test_without_root_in_a_namespace() -> None:
     """As `nobody`, who keeps user and group and gets a loopback of his own."""
-    path.parent.chmod(0o777)
     code = """
-import ctypes, os, socket, sys, select, signal, struct, mmap, time
-from pathlib import Path
+import os, socket, time
+import nobody
 from sockfsm.wire import namespace, ring
-packets = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-if os.getuid() == 0:
-    os.setgroups([]); os.setgid(65534); os.setuid(65534)
-    ctypes.CDLL(None).prctl(4, 1, 0, 0, 0)  # changing the user made /proc/self root's
+nobody.become("sockfsm.wire")
 user = os.getuid()
 try:
     ring.opened("lo")
@@ -338,7 +335,9 @@ while not lines.holds(b"my own loopback"):
     assert time.monotonic() < deadline
 print("captured")
 """
-    run = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    run = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, cwd=Path(__file__).parent
+    )
     assert run.stdout == "captured\n", run.stderr
 
 
@@ -351,7 +350,7 @@ def test_namespace_is_tried_without_harm() -> None:
 def test_complete_against_tcpdump(path: Path, tmp_path: Path) -> None:
     """The same packets as tcpdump sees, which starts before us and ends after us."""
     other = tmp_path / "tcpdump.pcap"
-    command = ["tcpdump", "-i", "lo", "-w", other, "-U", "-B", "16384", "-s", "128"]
+    command = [*flood.TCPDUMP, "-i", "lo", "-w", other, "-U", "-B", "16384", "-s", "128"]
     command.append("--time-stamp-precision=nano")
     with (
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump,
@@ -393,7 +392,7 @@ import flood
 from sockfsm.wire.capture import Capture
 flood.own_network()
 ours, theirs = map(Path, sys.argv[1:])
-command = ["tcpdump", "-i", "lo", "-w", theirs, "-U", "-B", "65536", "-s", "128", "-Q", "in"]
+command = [*flood.TCPDUMP, "-i", "lo", "-w", theirs, "-U", "-B", "65536", "-s", "128", "-Q", "in"]
 with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
     try:
         assert any("listening on" in line for line in tcpdump.stderr)

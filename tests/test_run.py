@@ -197,6 +197,7 @@ def test_a_module_and_a_command_on_the_path(tmp_path):
         (["-o", "/proc/nowhere", "-m", "timeit"], "cannot write a trace there"),
         (["-o", "/etc", "-m", "timeit"], "is not empty"),
         (["/bin/true"], "not a Python program"),
+        (["--max-size", "much", "-m", "timeit"], "no size"),
     ],
 )
 def test_bad_input_is_one_line_and_status_2(arguments, message, tmp_path):

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -128,3 +130,49 @@ def test_kernel_states_can_be_left_out(tmp_path: Path) -> None:
     trace, _ = run(tmp_path, "--no-kernel-states")
     assert "kernel_states" not in trace.about
     assert trace.kernel_states() == []
+
+
+SETUID = """
+import os, subprocess, sys
+import nobody
+from sockfsm.wire import namespace
+nobody.become("sockfsm.wire")
+def told():
+    return subprocess.run([sys.argv[1], "-u"], capture_output=True, text=True).stdout.strip()
+print(told())
+print(namespace.enter())
+print(told(), os.getuid())
+"""
+
+
+def test_rights_by_a_file_do_not_reach_into_a_user_namespace(tmp_path: Path) -> None:
+    """What README and the printed line say, measured by the kernel."""
+    if lacking():
+        pytest.skip("needs root, to make a program that gives its rights")
+    with tempfile.TemporaryDirectory(dir="/var/tmp") as folder:
+        os.chmod(folder, 0o755)
+        program = shutil.copy(shutil.which("id") or "", folder)
+        os.chmod(program, 0o4755)
+        done = subprocess.run(
+            [sys.executable, "-c", SETUID, program],
+            capture_output=True,
+            text=True,
+            check=True,
+            cwd=Path(__file__).parent,
+        )
+    outside, said, inside = done.stdout.splitlines()
+    assert outside == "0"
+    assert inside == "65534 65534"
+    assert "sudo, ping" in said
+
+
+def test_who_may_make_a_network_needs_no_user_namespace(tmp_path: Path) -> None:
+    """Then users, rights and groups are the host's: only the network is another."""
+    if lacking():
+        pytest.skip("needs root")
+    program = tmp_path / "program.py"
+    program.write_text("import os; print(os.readlink('/proc/self/ns/user'))")
+    command = [sys.executable, "-m", "sockfsm", "run", "--own-network", "-o", tmp_path / "trace"]
+    done = subprocess.run([*command, program], capture_output=True, text=True, check=True)
+    assert done.stdout.strip() == os.readlink("/proc/self/ns/user")
+    assert "sudo" not in done.stderr

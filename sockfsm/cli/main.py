@@ -67,7 +67,8 @@ def main(argv: Sequence[str] | None = None) -> int:
             args = parser_for(arguments).parse_args(arguments)
             status: int = args.func(args)
         finally:
-            sys.stdout.flush()
+            if isinstance(sys.stdout, TextIOWrapper):  # it may be closed, or a test's
+                sys.stdout.flush()
     except SockfsmError as error:
         print(f"sockfsm: {_inert(str(error))}", file=sys.stderr)
         return BAD_INPUT

@@ -8,6 +8,7 @@ import os
 import shlex
 import shutil
 import sys
+from errno import EDQUOT, ENOSPC
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,6 +16,8 @@ from sockfsm.errors import UsageError
 
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
+
+_FULL = (ENOSPC, EDQUOT)
 
 _EXAMPLES = """examples:
   sockfsm run server.py --port 8000
@@ -26,7 +29,8 @@ _EXAMPLES = """examples:
 
 Capturing needs CAP_NET_RAW: root, or setcap cap_net_raw+ep on the Python. Without it the program
 runs in a network namespace of its own: it sees only its own loopback, no other host or server, and
-nobody outside can connect to it; --no-capture leaves it in the host's network.
+nobody outside can connect to it; what gets rights by its file (sudo, ping, su) does not get them
+there. --no-capture leaves it in the host's network.
 
 The program's exit status, output and signals are its own. Children by fork, multiprocessing and
 subprocess are traced too, each Python among them (not one started with -I or -E). The trace is a
@@ -36,6 +40,8 @@ folder; look at it with sockfsm show, handshake and diagram.
 
 def add(subparsers: Subparsers) -> None:
     """Declare the command."""
+    from sockfsm.record import sizes
+
     parser = subparsers.add_parser(
         "run",
         help="trace a Python program, unmodified, and its children",
@@ -44,7 +50,7 @@ def add(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
         usage="sockfsm run [-o DIR] [--enforce] [--no-capture | --payload] [--all-packets]\n"
         "                   [--interface NAME] [--own-network] [--[no-]kernel-states]\n"
-        "                   (PROGRAM | -m MODULE) [ARGS ...]",
+        "                   [--max-size SIZE] (PROGRAM | -m MODULE) [ARGS ...]",
     )
     parser.add_argument("-o", dest="output", metavar="DIR", help="the trace's folder, new or empty")
     parser.add_argument(
@@ -74,6 +80,14 @@ def add(subparsers: Subparsers) -> None:
         help="the kernel's own TCP states too; recorded beside packets where root and tracefs allow "
         "unless this says no; show and handshake have them",
     )
+    parser.add_argument(
+        "--max-size",
+        type=sizes.parse,
+        default="512M",
+        metavar="SIZE",
+        help="what the calls may take on disk, and the packets as much again: the newest are kept "
+        "(default: 512M)",
+    )
     parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module's name")
     parser.add_argument("program", metavar="PROGRAM")
     parser.add_argument("args", nargs=argparse.REMAINDER, metavar="ARGS")
@@ -82,13 +96,11 @@ def add(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Run the program; the exit status is its own."""
-    from sockfsm.run.supervise import supervise
+    from sockfsm.run.supervise import Options, report, supervise
 
     command = command_for(args.program, args.args, args.module)
     folder = folder_for(args.output)
-    status = supervise(
-        command,
-        folder,
+    options = Options(
         mode="enforce" if args.enforce else "observe",
         capture=not args.no_capture,
         all_packets=args.all_packets,
@@ -96,10 +108,12 @@ def run(args: argparse.Namespace) -> int:
         kernel_states=args.kernel_states,
         payload=args.payload,
         interface=args.interface,
+        max_size=args.max_size,
     )
-    if args.output is None or sys.stderr.isatty():
-        shown = shlex.quote(os.path.relpath(folder))
-        print(f"sockfsm: trace in {shown}; see it with: sockfsm show {shown}", file=sys.stderr)
+    status = supervise(command, folder, options)
+    if (args.output is None or _seen()) and folder.is_dir():
+        shown = shlex.quote(_shortest(folder))
+        report(f"trace in {shown}; see it with: sockfsm show {shown}")
     if status < 0:
         from sockfsm.run.signals import die_of
 
@@ -107,17 +121,31 @@ def run(args: argparse.Namespace) -> int:
     return status
 
 
+def _seen() -> bool:
+    return sys.stderr is not None and sys.stderr.isatty()
+
+
+def _shortest(folder: Path) -> str:
+    try:
+        return os.path.relpath(folder)
+    except OSError:  # the working directory is gone
+        return str(folder)
+
+
 def folder_for(output: str | None) -> Path:
-    """The trace's folder, made. UsageError when it cannot be, or when it holds something else."""
+    """The trace's folder, made. UsageError when it cannot be, or when it holds something else.
+
+    A disk that is full is no such case: the program runs, untraced.
+    """
     if output is None:
         names = itertools.chain(
             ["sockfsm-trace"], (f"sockfsm-trace-{n}" for n in itertools.count(2))
         )
-        folder = next(path for name in names if not (path := Path(name)).exists())
+        folder = next(path for name in names if not os.path.lexists(path := Path(name)))
     else:
         folder = Path(output)
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        _make(folder)
         if any(folder.iterdir()):
             raise UsageError(f"{folder}: is not empty; choose a new folder for the trace")
         probe = folder / ".writable"
@@ -125,8 +153,23 @@ def folder_for(output: str | None) -> Path:
         probe.unlink()
     except OSError as error:
         reason = error.strerror
-        raise UsageError(f"{folder}: cannot write a trace there: {reason}; choose -o DIR") from None
-    return folder.resolve()
+        if error.errno not in _FULL:
+            raise UsageError(
+                f"{folder}: cannot write a trace there: {reason}; choose -o DIR"
+            ) from None
+    return folder if folder.is_absolute() else Path(os.path.realpath(folder))
+
+
+def _make(folder: Path) -> None:
+    """Make the folder, ours alone. OSError when the disk does not take it, else UsageError."""
+    from sockfsm.record.folder import make_folder
+
+    try:
+        make_folder(str(folder))
+    except UsageError as error:
+        if isinstance(error.__context__, OSError):
+            raise error.__context__ from None
+        raise
 
 
 def command_for(program: str, args: list[str], module: bool) -> list[str]:

@@ -1,113 +1,234 @@
-"""The supervisor: starts the capture, then the program, and puts the trace in order when it ends."""
+"""The supervisor: starts the capture, then the program, and puts the trace in order when it ends.
+
+Whatever happens to our files, captures and descriptors, the program is started, and its exit status
+is told: what failed of ours is one line each.
+"""
 
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from errno import EAGAIN, EMFILE, ENFILE, ENOMEM
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
+from sockfsm.record.writer import MAX_SIZE
+from sockfsm.run.housekeeping import Housekeeping
 from sockfsm.run.signals import Relay
 from sockfsm.run.tidy import tidy
-from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import Trace
-from sockfsm.tracer.packets import begin, begin_states, describe, finish, finish_states
+from sockfsm.tracer import packets
+from sockfsm.tracer.about import About
 
 if TYPE_CHECKING:
     from sockfsm.wire.capture import Capture
     from sockfsm.wire.kernel_states import KernelStates
 
 _STARTUP = Path(__file__).resolve().parent.parent / "startup"
+_NO_ROOM = (EAGAIN, EMFILE, ENFILE, ENOMEM)
+_HURRY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 
-def supervise(
-    command: Sequence[str],
-    folder: Path,
-    *,
-    mode: str,
-    capture: bool,
-    all_packets: bool,
-    own_network: bool = False,
-    kernel_states: bool | None = None,
-    payload: bool = False,
-    interface: str = "lo",
-) -> int:
-    """Run `command` traced into `folder`; its return code, negative for a signal.
+@dataclass(frozen=True)
+class Options:
+    """How to trace.
 
     own_network: in a network namespace of its own, where capturing needs no root; this is done too
     where capturing is not permitted otherwise. kernel_states: record the kernel's own TCP states
     too; None: beside packets, where that is permitted. payload: keep whole packets. interface: to
-    capture. UsageError when the command cannot be started.
+    capture. max_size: bytes that calls may take on disk, and packets.
     """
-    trace = Trace(folder)
-    describe(trace, command=list(command), mode=mode)
-    states = None
-    if kernel_states or (kernel_states is None and capture):
-        states = begin_states(trace, _report if kernel_states else None)
-    alone = False
-    if own_network or (capture and interface == "lo"):
-        alone = _alone(trace, asked=own_network)
-    running = None
-    if capture:
-        running = begin(trace, _report, payload=payload, interface=interface, fork=True)
+
+    mode: str = "observe"
+    capture: bool = True
+    all_packets: bool = False
+    own_network: bool = False
+    kernel_states: bool | None = None
+    payload: bool = False
+    interface: str = "lo"
+    max_size: int = MAX_SIZE
+
+
+def supervise(command: Sequence[str], folder: Path, options: Options) -> int:
+    """Run `command` traced into `folder`; its return code, negative for a signal.
+
+    UsageError when the command cannot be started.
+    """
+    run = _Run(folder, options)
+    run.about.add(command=list(command), mode=options.mode, max_size=options.max_size)
+    run.begin()
     relay = Relay()
     try:
         child = subprocess.Popen(
-            command, env=environment(folder, mode), preexec_fn=relay.restore, close_fds=False
+            command,
+            env=environment(folder, options),
+            preexec_fn=relay.prepare,
+            close_fds=False,
         )
-    except OSError as error:
+    except (OSError, subprocess.SubprocessError, MemoryError) as error:
         relay.restore()
-        _finish(trace, running, states, all_packets=True)
-        raise UsageError(f"{command[0]}: cannot be run: {error.strerror}") from None
+        run.finish()
+        if getattr(error, "errno", ENOMEM) not in _NO_ROOM:
+            raise UsageError(f"{command[0]}: cannot be run: {error}") from None
+        report(f"no second process ({error}): the program takes ours, only its calls are traced")
+        os.execve(command[0], list(command), environment(folder, options))
+    run.keep_house()
     code = relay.wait(child)
+    relay.drop()
+    with _in_a_hurry(relay):
+        run.end(code)
     relay.restore()
-    tidy(trace)
-    _finish(trace, running, states, all_packets=all_packets)
-    describe(trace, status=code)
-    if alone and code > 0:
-        _report("the program had no network but its own loopback; for the host's: --no-capture")
     return code
 
 
-def _finish(
-    trace: Trace, running: Capture | None, states: KernelStates | None, *, all_packets: bool
-) -> None:
-    """End what was recorded beside the program; its calls are read once for both."""
-    if running is None and states is None:
-        return
-    traced = Endpoints(trace.calls())
-    if states is not None:
-        finish_states(states, trace, traced, _report)
-    if running is not None:
-        finish(running, trace, None if all_packets else traced)
+class _Run:
+    """What is recorded beside a program's calls."""
+
+    def __init__(self, folder: Path, options: Options) -> None:
+        self.trace = Trace(folder)
+        self.options = options
+        self.about = About(self.trace, report)
+        self.capture: Capture | None = None
+        self.states: KernelStates | None = None
+        self.alone = False
+        self.chores: Housekeeping | None = None
+
+    def begin(self) -> None:
+        options = self.options
+        if options.kernel_states or (options.kernel_states is None and options.capture):
+            with _harmless("no kernel states"):
+                self.states = packets.begin_states(report if options.kernel_states else None)
+        if options.own_network or (options.capture and options.interface == "lo"):
+            self.alone = self._enter_network()
+        if options.capture:
+            with _harmless("no packets"):
+                self.capture = packets.begin(
+                    self.trace,
+                    report,
+                    about=self.about,
+                    payload=options.payload,
+                    interface=options.interface,
+                    fork=True,
+                    all_packets=options.all_packets,
+                    max_size=options.max_size,
+                )
+
+    def keep_house(self) -> None:
+        """From now on, beside the program."""
+        chores: dict[str, Callable[[], None]] = {
+            "logs": partial(tidy, self.trace, self.options.max_size)
+        }
+        if self.states is not None:
+            chores["kernel states"] = partial(self.states.drain, partial(packets.whose, self.trace))
+        self.chores = Housekeeping(chores, report)
+
+    def _enter_network(self) -> bool:
+        """Enter a network of our own if asked to, or if packets need it; whether we did."""
+        from sockfsm.wire import namespace
+
+        if self.options.own_network:
+            meaning = namespace.enter()
+            report(meaning)
+        else:
+            meaning = namespace.enter_to_capture(report)
+        if meaning:
+            self.about.add(network=meaning)
+        return bool(meaning)
+
+    def end(self, code: int) -> None:
+        """Put the trace in order after the program."""
+        with _harmless("the logs are not put in order"):
+            tidy(self.trace, self.options.max_size)
+        self.finish()
+        self.about.add(status=code)
+        if self.alone and code > 0:
+            report("the program had no network but its own loopback; for the host's: --no-capture")
+
+    def finish(self) -> None:
+        """End what was recorded beside the program."""
+        if self.chores is not None:
+            self.chores.stop()
+        if self.states is not None:
+            with _harmless("the kernel's states are not written"):
+                packets.finish_states(self.states, self.trace, self.about, report)
+        if self.capture is not None:
+            with _harmless("the packets are not put in order"):
+                packets.finish(
+                    self.capture,
+                    self.trace,
+                    report,
+                    about=self.about,
+                    all_packets=self.options.all_packets,
+                )
 
 
-def _alone(trace: Trace, *, asked: bool) -> bool:
-    """Enter a network of our own if that is asked for, or the only way to packets; whether we did."""
-    from sockfsm.wire import namespace
-
-    if asked:
-        namespace.enter()
-        _report(namespace.MEANING)
-    elif not namespace.enter_to_capture(_report):
-        return False
-    describe(trace, network=namespace.MEANING)
-    return True
+class _HurryError(Exception):
+    """Somebody does not want to wait for our end."""
 
 
-def environment(folder: Path, mode: str) -> dict[str, str]:
+@contextmanager
+def _harmless(what: str) -> Iterator[None]:
+    """Whatever fails of ours neither keeps the program from running nor changes what it returned."""
+    try:
+        yield
+    except _HurryError:
+        raise
+    except Exception as error:  # noqa: BLE001
+        report(f"{what}: {error}")
+
+
+@contextmanager
+def _in_a_hurry(relay: Relay) -> Iterator[None]:
+    """Signals that come after the program's end abandon our work, and change nothing else."""
+
+    def hurry(*_: object) -> None:
+        raise _HurryError
+
+    ours = [n for n in _HURRY if signal.getsignal(n) is not signal.SIG_IGN]
+    before = {number: signal.signal(number, hurry) for number in ours}
+    try:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, ours)
+        yield
+        signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+    except _HurryError:
+        signal.pthread_sigmask(signal.SIG_BLOCK, ours)
+        report("interrupted while the trace was put in order: it may have strangers' packets")
+    relay.drop()
+    for number, handler in before.items():
+        signal.signal(number, handler)
+
+
+def environment(folder: Path, options: Options) -> dict[str, str]:
     """The program's environment: every Python that it starts runs our `sitecustomize`."""
     paths = [str(_STARTUP), *filter(None, [os.environ.get("PYTHONPATH")])]
     return {
         **os.environ,
         "PYTHONPATH": os.pathsep.join(paths),
         "SOCKFSM_TRACE": str(folder),
-        "SOCKFSM_MODE": mode,
+        "SOCKFSM_MODE": options.mode,
+        "SOCKFSM_MAX_SIZE": str(options.max_size),
     }
 
 
-def _report(line: str) -> None:
-    print(f"sockfsm: {line}", file=sys.stderr)
+_open_at_start = sys.stderr is not None
+
+
+def report(line: str) -> None:
+    """One line for the person, where there is one: standard error may be closed, or be full.
+
+    Past Python's buffer, which would try once more when we end, and change our exit status.
+    """
+    if not _open_at_start:
+        return  # descriptor 2 may be anything now
+    data = f"sockfsm: {line}\n".encode(errors="backslashreplace")
+    try:
+        os.write(2, data)
+    except OSError:
+        return  # nobody is there to read it

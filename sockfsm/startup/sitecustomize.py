@@ -6,8 +6,9 @@ import sys
 
 
 def _trace() -> None:
-    here = os.path.dirname(os.path.abspath(__file__))
-    sys.path[:] = [entry for entry in sys.path if os.path.abspath(entry or ".") != here]
+    # Absolute, as `sockfsm run` gave it. abspath() fails where the working directory is gone.
+    here = os.path.dirname(__file__)
+    sys.path[:] = [entry for entry in sys.path if entry != here]
     sys.path_importer_cache.pop(here, None)
     folder = os.environ.get("SOCKFSM_TRACE")
     if folder is None:

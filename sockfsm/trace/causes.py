@@ -23,6 +23,8 @@ BEGIN = attrgetter("begin")
 _UNCOUNTED = frozenset({"sendall", "sendfile", "ssl.do_handshake", "ssl.write", "ssl.unwrap"})
 _new = tuple.__new__
 
+RELEASED = "released"  # the method that tells when the kernel let go of a socket closed before
+
 SEVERAL = Cause("unknown", "several calls ran then")
 NONE_FITS = Cause("unknown", "no call fits")
 UNCOUNTED = Cause("unknown", "its bytes cannot be counted, no send ran then")
@@ -47,6 +49,7 @@ class Causes:
         "_upto",
         "countable",
         "others",
+        "outlasted",
         "processes",
         "sends",
     )  # fmt: skip
@@ -55,6 +58,7 @@ class Causes:
         self.sends: list[Call] = []
         self.others: list[Call] = []  # connect, shutdown, close
         self.processes: dict[str, Process] = {}
+        self.outlasted = 0  # when the last call ended that the socket was closed under
         self.countable: int | None = None  # stream bytes from which on they cannot be counted
         self._heard, self._slack = heard, slack
         self._begins: list[int] = []
@@ -151,8 +155,9 @@ class Causes:
         return found if found is not NONE_FITS else self.sending(time)
 
     def running(self, time: int, words: tuple[str, ...]) -> Cause:
-        """The one call with such a word that ran at `time`."""
-        return self._one([call for call in self.others if call.call in words], time)
+        """The one call with such a word that ran at `time`, or a close() that waited for another."""
+        found = self._one([call for call in self.others if call.call in words], time)
+        return self._let_go(time) if found is NONE_FITS and "close" in words else found
 
     def datagram(self, length: int, time: int) -> Cause:
         """The send of a datagram; those that MSG_MORE gathered in it."""
@@ -184,14 +189,34 @@ class Causes:
             if call.call in ("shutdown_wr", "shutdown_rdwr") and call.outcome == "ok":
                 return self._called(call, time)
         closing = [call for call in begun if call.call == "close" and call.outcome == "ok"]
-        now = self._one(closing, time)
+        now = self._one([call for call in closing if call.method != RELEASED], time)
+        if now is NONE_FITS:
+            now = self._let_go(time)
         if now is not NONE_FITS:
             return now
         if closing and len(self.processes) == 1 and closing[-1].end <= sent + self._slack:
             return self._called(closing[-1], time)
+        if closing and closing[-1].end <= time <= self.outlasted + self._slack:
+            return self._called(closing[-1], time)
         if self.gone(time):
             return PROCESS_ENDED
         return HELD if closing else NONE_FITS
+
+    def _let_go(self, time: int) -> Cause:
+        """The close() that took effect only when a call blocked on the socket had ended."""
+        for released in self.others:
+            if released.method != RELEASED or time > released.end + self._slack:
+                continue
+            asked = [
+                call
+                for call in self.others
+                if call.call == "close"
+                and call.outcome == "deferred"
+                and call.begin <= min(time + self._slack, released.end)
+            ]
+            if asked:
+                return self._called(asked[-1], time)
+        return NONE_FITS
 
     def gone(self, time: int) -> bool:
         """Whether every process that used the socket had ended, as far as their logs tell."""

@@ -1,48 +1,212 @@
-"""Which packets are the traced connections': those that come from or go to an end of one."""
+"""Which packets are the traced connections': by their ends, and by when those ends were ours.
+
+A port is used again: by a stranger before our socket had it, and after. So a packet counts when a
+traced socket had both of its ends, or listened at one of them, or was bound to it, at the packet's
+time. A TCP connection is judged where it opens and stays what it was then: what the kernel sends
+after close() belongs to it still.
+"""
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6
 
-from sockfsm.trace.events import Address, Call, Packet
+from sockfsm.trace.causes import SLACK
+from sockfsm.trace.events import Call, Packet, Process, Socket
+from sockfsm.trace.index import ANY4, ANY6, End, end_of
 
-_ANY = ("0.0.0.0", "::")
-_MAPPED = "::ffff:"
+_NEVER = 1 << 63
+_ANY = frozenset({ANY4, ANY6, ""})
+_PENDING = frozenset({"EINPROGRESS", "EALREADY", "EAGAIN", "timeout", "EINTR"})
+_ENDS = frozenset({"close", "exit"})
+
+_UNKNOWN = "?"
+
+Way = tuple[str, End, End]  # protocol, ends
+
+
+@dataclass(slots=True)
+class _Life:
+    """One socket: who used it, and until when."""
+
+    socket: Socket
+    begin: int
+    closed: dict[str, int | None] = field(default_factory=dict)  # log -> when its last close ended
+    processes: dict[str, Process] = field(default_factory=dict)
+    end: int = _NEVER
+
+
+@dataclass(slots=True)
+class _Held:
+    """From when to when a socket had a name, or spoke to one."""
+
+    begin: int
+    end: int
+    life: _Life
+
+    def at(self, time: int, slack: int) -> bool:
+        return self.begin - slack <= time <= min(self.end, self.life.end) + slack
+
+
+_Table = dict[tuple[str, End], list[_Held]]
 
 
 class Endpoints:
-    """The names that traced INET sockets had or spoke to."""
+    """The names that traced INET sockets had or spoke to, and when.
 
-    def __init__(self, calls: Iterable[Call]) -> None:
-        self._ends: set[tuple[str, str, int]] = set()
-        self._ports: set[tuple[str, int]] = set()
+    slack: how far, ns, a packet's time may be from that of its call.
+    """
+
+    def __init__(self, calls: Iterable[Call], slack: int = SLACK) -> None:
+        self._slack = slack
+        self._lives: dict[str, _Life] = {}
+        self._pairs: dict[Way, list[_Held]] = defaultdict(list)
+        self._names: _Table = defaultdict(list)
+        self._towards: _Table = defaultdict(list)
+        self._flows: dict[tuple[End, End], bool] = {}
+        self._learned: dict[End, _Life] = {}  # where datagrams of ours without a name came from
+        said: list[tuple[Call, _Life, End | None, End | None]] = []
         for call in calls:
             socket = call.socket
             if socket is None or socket.family not in (AF_INET, AF_INET6):
                 continue
+            life = self._used(call, socket)
             if call.address is not None or call.moved:
-                for address in (socket.local, socket.remote, call.address):
-                    self._add(socket.kind, address)
+                said.append((call, life, end_of(socket.local), end_of(socket.remote)))
+        for life in self._lives.values():
+            ends = [_closed(log, life) for log in life.closed]
+            life.end = max(ends, default=_NEVER)
+        for each in said:
+            self._told(*each)
 
-    def _add(self, protocol: str, address: Address | None) -> None:
-        if not isinstance(address, tuple) or len(address) < 2:
-            return
-        host, port = address[:2]
-        if not isinstance(host, str) or not isinstance(port, int) or not port:
-            return
-        if host in _ANY or host == "":
-            self._ports.add((protocol, port))
-        self._ends.add((protocol, host.removeprefix(_MAPPED), port))
+    def _used(self, call: Call, socket: Socket) -> _Life:
+        life = self._lives.get(socket.identity)
+        if life is None:
+            begin = call.begin
+            if call.call == "accepted":
+                # The kernel opened the connection before accept() gave it: while we listened.
+                parent = self._lives.get(socket.parent or "")
+                begin = parent.begin if parent else 0
+            life = self._lives[socket.identity] = _Life(socket, begin)
+        log = call.process.log
+        life.processes[log] = call.process
+        ended = call.call in _ENDS and call.outcome == "ok"
+        life.closed[log] = call.end if ended else None
+        return life
+
+    def _told(self, call: Call, life: _Life, local: End | None, remote: End | None) -> None:
+        """Take in the names that a call told of; the log may tell a local one only later."""
+        socket, word = life.socket, call.call
+        kind = socket.kind
+        local = _named(local) or _named(end_of(socket.local))
+        if local and remote and remote[1]:
+            held = _Held(life.begin, _NEVER, life)
+            self._pairs[kind, local, remote].append(held)
+            self._pairs[kind, _hostless(local), _hostless(remote)].append(held)
+        if local and (kind == "udp" or word in ("bind", "listen") or _adopted(word, remote)):
+            begin = life.begin if kind == "udp" else call.begin
+            _hold(self._names, kind, local, _Held(begin, _NEVER, life))
+        target = end_of(call.address) if word in ("connect", "send") else None
+        if target and target[1] and not (kind == "tcp" and local and local[0] not in _ANY):
+            lasting = word == "connect" and (call.outcome in _PENDING or kind == "udp")
+            until = _NEVER if lasting else call.end
+            _hold(self._towards, kind, target, _Held(call.begin, until, life))
 
     def has(self, packet: Packet | None) -> bool:
-        """Whether one of the packet's ends is a traced one."""
-        return packet is not None and any(
-            self.holds(packet.protocol, host, port) for host, port in (packet.source, packet.target)
+        """Whether a packet is a traced socket's, asked for each in the order of the capture."""
+        if packet is None:
+            return False
+        source, target, time = packet.source, packet.target, packet.time
+        if packet.protocol == "udp":
+            return self._datagram(source, target, time)
+        key = (source, target) if source <= target else (target, source)
+        known = self._flows.get(key)
+        opens = "S" in packet.flags and "A" not in packet.flags
+        if known is None or opens:
+            known = self._flows[key] = self._connects(source, target, time, opens)
+        elif not known and self._pair("tcp", source, target, time, opens=False):
+            known = self._flows[key] = True  # it came to us open
+        return known
+
+    def _connects(self, source: End, target: End, time: int, opens: bool) -> bool:
+        if self._pair("tcp", source, target, time, opens=opens):
+            return True
+        ends = (target,) if opens else (target, source)
+        return any(
+            self._at(table, "tcp", end, time) is not None
+            for end in ends
+            for table in (self._names, self._towards)
         )
 
-    def holds(self, protocol: str, host: str, port: int) -> bool:
-        """Whether that is the name of a traced end. host: '' when it is not known."""
-        if (protocol, host, port) in self._ends or (protocol, port) in self._ports:
-            return True
-        return not host and any(end[0] == protocol and end[2] == port for end in self._ends)
+    def _datagram(self, source: End, target: End, time: int) -> bool:
+        for end in (source, target):
+            learned = self._learned.get(end)
+            if learned is not None and time <= learned.end + self._slack:
+                return True
+            if self._at(self._names, "udp", end, time) is not None:
+                return True
+        sent = self._at(self._towards, "udp", target, time)
+        if sent is not None:
+            self._learned[source] = sent
+        return sent is not None
+
+    def traced(self, source: End, target: End, time: int) -> bool:
+        """Whether a TCP socket with these ends was traced then; a host is '' where not known."""
+        source, target = (end if end[0] else (_UNKNOWN, end[1]) for end in (source, target))
+        return self._pair("tcp", source, target, time, opens=True) or any(
+            self._at(table, "tcp", end, time) is not None
+            for table, end in (
+                (self._names, source),
+                (self._names, target),
+                (self._towards, target),
+            )
+        )
+
+    def _pair(self, kind: str, source: End, target: End, time: int, *, opens: bool) -> bool:
+        # Only an opening after the end is another's: the kernel goes on with ours after close().
+        return any(
+            held.begin - self._slack <= time and (not opens or held.at(time, self._slack))
+            for way in ((kind, source, target), (kind, target, source))
+            for held in self._pairs.get(way, ())
+        )
+
+    def _at(self, table: _Table, kind: str, end: End, time: int) -> _Life | None:
+        for key in ((kind, end), (kind, ("", end[1]))):
+            for held in table.get(key, ()):
+                if held.at(time, self._slack):
+                    return held.life
+        return None
+
+
+def _closed(log: str, life: _Life) -> int:
+    """When a process let go of the socket, as far as its log tells."""
+    closed = life.closed[log]
+    if closed is None:
+        closed = life.processes[log].ended
+    return _NEVER if closed is None else closed
+
+
+def _adopted(word: str, remote: End | None) -> bool:
+    return word == "adopt" and not remote
+
+
+def _named(end: End | None) -> End | None:
+    return end if end and end[1] else None
+
+
+def _hold(table: _Table, kind: str, end: End, held: _Held) -> None:
+    table[kind, _wild(end)].append(held)
+    table[kind, _hostless(end)].append(held)
+
+
+def _hostless(end: End) -> End:
+    return _UNKNOWN, end[1]
+
+
+def _wild(end: End) -> End:
+    """The host '' stands for any: a wildcard, and a name that the resolver turns into addresses."""
+    host, port = end
+    numeric = host[:1].isdigit() or ":" in host
+    return ("", port) if host in _ANY or not numeric else end

@@ -69,7 +69,10 @@ class Index:
         if word in _TELLING:
             self._named.append((call, socket, end_of(socket.local), end_of(socket.remote)))
         if identity in self._closed:
-            del self._closed[identity]
+            if call.begin < self._closed[identity]:
+                causes.outlasted = call.end
+            else:
+                del self._closed[identity]
 
     def finish(self) -> None:
         """Bring into order what was added."""

@@ -14,7 +14,6 @@ from sockfsm.errors import UsageError
 from sockfsm.record import room, sizes
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.folder import make_folder
-from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import packets
 from sockfsm.tracer.session import begin, check, end, report, session, switch, voice
@@ -54,7 +53,7 @@ def install(
     trace = folder_for(path)
     voice.listen()
     if capture:
-        session.capture = packets.begin(trace, report)
+        session.capture = packets.begin(trace, report, max_size=max_size)
     begin(str(trace.path), mode, machines=machines, sinks=sinks, max_size=max_size)
     session.trace = trace
     return trace
@@ -66,7 +65,7 @@ def uninstall() -> None:
     end()
     if running is not None and trace is not None:
         session.capture = None
-        packets.finish(running, trace, Endpoints(trace.calls()))
+        packets.finish(running, trace, report)
 
 
 def folder_for(path: str | os.PathLike[str] | None) -> Trace:

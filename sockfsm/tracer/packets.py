@@ -2,60 +2,91 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+from sockfsm.errors import TraceError
+from sockfsm.record.writer import MAX_SIZE
+from sockfsm.trace.causes import SLACK
 from sockfsm.trace.endpoints import Endpoints
-from sockfsm.trace.trace import ABOUT, PACKETS, Trace
+from sockfsm.trace.trace import PACKETS, Trace
+from sockfsm.tracer.about import About
 
 if TYPE_CHECKING:
     from sockfsm.wire.capture import Capture
-    from sockfsm.wire.kernel_states import KernelStates
+    from sockfsm.wire.kernel_states import KernelState, KernelStates
+
+_KEEPER = "sockfsm.trace.keeping:so_far"
 
 
 def begin(
     trace: Trace,
     report: Callable[[str], None],
     *,
+    about: About | None = None,
     payload: bool = False,
     interface: str = "lo",
     fork: bool = False,
+    all_packets: bool = False,
+    max_size: int = MAX_SIZE,
 ) -> Capture | None:
-    """Start capturing into the trace; None where that is not permitted, after one line of why.
+    """Start capturing into the trace; None where that is not possible, after one line of why.
 
-    payload: keep whole packets, not only their headers. fork: as for `Capture.start`.
+    payload: keep whole packets, not only their headers. fork: as for `Capture.start`. all_packets:
+    those of strangers too. max_size: bytes that they may take on disk.
     """
     from sockfsm.wire.capture import EVERYTHING, HEADERS, Capture, CaptureError
 
     try:
-        snap = EVERYTHING if payload else HEADERS
-        return Capture.start(trace.path / PACKETS, interface=interface, snap=snap, fork=fork)
+        return Capture.start(
+            trace.path / PACKETS,
+            interface=interface,
+            snap=EVERYTHING if payload else HEADERS,
+            fork=fork,
+            limit=max_size,
+            keeper="" if all_packets else _KEEPER,
+        )
     except CaptureError as error:
         report(f"no packets: {error}")
-        describe(trace, capture=f"no packets: {error}")
+        (about or About(trace, report)).add(capture=f"no packets: {error}")
         return None
 
 
-def finish(capture: Capture, trace: Trace, traced: Endpoints | None) -> None:
-    """End the capture; what the kernel dropped is written into the trace.
+def finish(
+    capture: Capture,
+    trace: Trace,
+    report: Callable[[str], None],
+    *,
+    about: About | None = None,
+    all_packets: bool = False,
+) -> None:
+    """End the capture, and tell what became of it: into the trace, and what is lost to `report`.
 
-    traced: whose packets are kept; None: all.
+    all_packets: keep those of strangers too.
     """
+    from dataclasses import replace
+
+    from sockfsm.trace.keeping import traced
+    from sockfsm.wire.thin import keep
+
+    about = about or About(trace, report)
     summary = capture.stop()
-    describe(trace, capture=str(summary), clock_error=summary.clock_error)
-    if traced is not None:
-        from sockfsm.wire.headers import Decoder
-        from sockfsm.wire.thin import keep
+    about.add(capture=str(summary), clock_error=summary.clock_error)
+    if not all_packets:
+        slack = max(SLACK, summary.clock_error)
+        try:
+            wanted = traced(Endpoints(trace.calls(), slack), summary.clock)
+            kept, left = keep(trace.path / PACKETS, wanted)
+        except (TraceError, OSError) as error:
+            report(f"the packets of others are not left out: {error}")
+        else:
+            summary = replace(summary, packets=kept, left=summary.left + left)
+            about.add(capture=str(summary))
+    if summary.problem:
+        report(f"packets: {summary.problem}")
 
-        decoder = Decoder()
-        keep(
-            trace.path / PACKETS,
-            lambda frame: traced.has(decoder.decode(frame) or decoder.quoted(frame)),
-        )
 
-
-def begin_states(trace: Trace, report: Callable[[str], None] | None) -> KernelStates | None:
+def begin_states(report: Callable[[str], None] | None) -> KernelStates | None:
     """Record the kernel's own TCP states beside the packets; None, after one line, if it may not.
 
     report: None where nobody asked for them.
@@ -71,23 +102,25 @@ def begin_states(trace: Trace, report: Callable[[str], None] | None) -> KernelSt
 
 
 def finish_states(
-    states: KernelStates, trace: Trace, traced: Endpoints, report: Callable[[str], None]
+    states: KernelStates, trace: Trace, about: About, report: Callable[[str], None]
 ) -> None:
     """Write what the kernel told of traced sockets into the trace."""
-    from sockfsm.wire.kernel_states import FILE, KernelState, KernelStatesError
-
-    def wanted(life: list[KernelState]) -> bool:
-        return any(traced.holds("tcp", *end) for s in life for end in (s.source, s.target))
+    from sockfsm.wire.kernel_states import FILE, KernelStatesError
 
     try:
-        changes, lost = states.stop(trace.path / FILE, wanted)
+        told = states.stop(trace.path / FILE, whose(trace))
     except KernelStatesError as error:
         report(str(error))
+        about.add(kernel_states=str(error))
         return
-    describe(trace, kernel_states=f"{changes} changes of state, {lost} lost")
+    about.add(kernel_states=str(told))
 
 
-def describe(trace: Trace, **facts: Any) -> None:
-    """Add facts to what the trace says about itself. OSError when it cannot be written."""
-    about = {**trace.about, **facts}
-    (trace.path / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+def whose(trace: Trace) -> Callable[[list[KernelState]], bool]:
+    """Whether one of the changes of a kernel's socket is a traced socket's, as far as is known."""
+    ends = Endpoints(trace.calls(), SLACK)
+
+    def wanted(life: list[KernelState]) -> bool:
+        return any(ends.traced(s.source, s.target, s.time) for s in life)
+
+    return wanted

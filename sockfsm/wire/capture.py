@@ -16,7 +16,7 @@ import select
 import signal
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,7 +26,7 @@ from sockfsm.errors import SockfsmError
 HEADERS = 0
 EVERYTHING = 65535
 
-_READY_SECONDS = 10.0
+_READY_SECONDS = 20.0
 _STOP_SECONDS = 60.0
 # Gives the capturer its package without running ours, whose imports would cost milliseconds.
 _STARTER = (
@@ -48,9 +48,11 @@ class CaptureError(SockfsmError):
 class CaptureSummary:
     """How a capture went.
 
-    packets: written to `path`. dropped: seen by the kernel but lost, by its own count. clock: wall
-    minus monotonic time at the start, ns. clock_error: the most by which a packet's monotonic time
-    is wrong, ns, steps of the wall clock included. problem: '' or one line, such as a full disk.
+    packets: in `path`. dropped: seen by the kernel but lost, by its own count. clock: wall minus
+    monotonic time at the start, ns. clock_error: the most by which a packet's monotonic time is
+    wrong, ns, steps of the wall clock included. problem: '' or one line, such as a full disk.
+    unwritten: captured and not written, `problem` says since when and why. left: strangers' packets
+    that were left out already. old: the oldest, that were left out to keep the file small.
     """
 
     path: Path
@@ -59,11 +61,24 @@ class CaptureSummary:
     clock: int
     clock_error: int
     problem: str = ""
+    unwritten: int = 0
+    left: int = 0
+    old: int = 0
 
     def __str__(self) -> str:
-        lost = f", {self.dropped} LOST by the kernel" if self.dropped else ", none lost"
+        said = [f"{self.packets} packets"]
+        if self.dropped:
+            said.append(f"{self.dropped} LOST by the kernel")
+        if self.unwritten:
+            said.append(f"{self.unwritten} LOST")
+        if not (self.dropped or self.unwritten or self.problem):
+            said.append("none lost")
+        if self.left:
+            said.append(f"{self.left} of others left out")
+        if self.old:
+            said.append(f"the oldest {self.old} left out to stay within --max-size")
         problem = f"; {self.problem}" if self.problem else ""
-        return f"{self.packets} packets{lost}, clock error {self.clock_error} ns{problem}"
+        return f"{', '.join(said)}, clock error {self.clock_error} ns{problem}"
 
 
 class Capture:
@@ -82,15 +97,24 @@ class Capture:
 
     @classmethod
     def start(
-        cls, path: Path, *, interface: str = "lo", snap: int = HEADERS, fork: bool = False
+        cls,
+        path: Path,
+        *,
+        interface: str = "lo",
+        snap: int = HEADERS,
+        fork: bool = False,
+        limit: int = 0,
+        keeper: str = "",
     ) -> Capture:
         """Capture `interface` into `path` (pcapng); returns when a probe of ours was captured.
 
         snap: bytes kept of each frame (64 or more, EVERYTHING for all); HEADERS keeps each one's
         headers and nothing of its payload. fork: make the capturing process from this one, which
-        is ours and has a single thread, without the start of another interpreter. An interface
-        that is no loopback is not probed: there, the kernel's word that the socket is bound has
-        to do. Raises CaptureError.
+        is ours and has a single thread, without the start of another interpreter. limit: bytes on
+        disk, of which the newest are kept; 0 for none. keeper: `module:function` that tells which
+        packets to keep meanwhile (`sockfsm.trace.keeping`); '' keeps all. An interface that is no
+        loopback is not probed: there, the kernel's word that the socket is bound has to do. Raises
+        CaptureError.
         """
         if not sys.platform.startswith("linux"):
             raise CaptureError("packets can be captured on Linux only: go on with --no-capture")
@@ -101,16 +125,20 @@ class Capture:
         from sockfsm.wire import ring
 
         try:
-            sockets = [_socket.socket(fileno=_high(s.detach())) for s in ring.opened(interface)]
+            held = _all_high([s.detach() for s in ring.opened(interface)])
+            sockets = [_socket.socket(fileno=number) for number in held]
         except ring.RefusedError as refusal:
             raise CaptureError(_explain(refusal.cause, str(refusal), interface)) from None
+        except OSError as error:
+            raise CaptureError(f"no descriptors for a capture: {error.strerror}") from None
         try:
-            arguments = [os.path.abspath(path), str(snap), str(os.getpid())]
+            arguments = [os.path.abspath(path), str(snap), str(os.getpid()), str(limit), keeper]
             child, control, status = _begin(_fork if fork else _spawn, arguments, sockets)
             # The other process starts while the kernel makes the ring.
             size = ring.furnish(sockets, snap)
             _reap(child)
-            os.write(control, b"%d\n" % size)
+            with suppress(BrokenPipeError):  # it ended at once, and has said why
+                os.write(control, b"%d\n" % size)
         except ring.RefusedError as refusal:
             os.close(control)
             os.close(status)
@@ -153,12 +181,14 @@ class Capture:
         return not poll.poll(0)
 
     def _read(self, line: str) -> CaptureSummary:
-        word, *fields = line.split(" ", 5)
+        word, *fields = line.split(" ", 8)
         if word != "summary":
             problem = "the capturing process was killed, what it had written is kept"
             return CaptureSummary(self.path, 0, 0, self.clock, self.clock_error, problem)
-        packets, dropped, clock, error = map(int, fields[:4])
-        return CaptureSummary(self.path, packets, dropped, clock, error, fields[4])
+        packets, dropped, clock, error, unwritten, left, old = map(int, fields[:7])
+        return CaptureSummary(
+            self.path, packets, dropped, clock, error, fields[7], unwritten, left, old
+        )
 
     def __enter__(self) -> Capture:
         return self
@@ -196,8 +226,22 @@ class _Lines:
 
 def _high(descriptor: int) -> int:
     """The same, out of the way: the program finds the numbers it would find without us."""
-    moved = fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)
-    os.close(descriptor)
+    try:
+        return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)
+    finally:
+        os.close(descriptor)
+
+
+def _all_high(descriptors: Sequence[int]) -> list[int]:
+    """The same of all, or of none: then they are closed. OSError where so many are not permitted."""
+    moved: list[int] = []
+    try:
+        for number in descriptors:
+            moved += [_high(number)]
+    except OSError:
+        for each in (*moved, *descriptors[len(moved) + 1 :]):
+            os.close(each)
+        raise
     return moved
 
 
@@ -207,17 +251,18 @@ def _begin(
     sockets: list[_socket.socket],
 ) -> tuple[int, int, int]:
     """Start the capturing process: (its first process, where to tell it to stop, its reports)."""
-    listen, control = map(_high, os.pipe())
-    status, report = map(_high, os.pipe())
-    null = _high(os.open(os.devnull, os.O_WRONLY))
+    held: list[int] = []
     try:
-        child = make(arguments, [listen, report, null, *(s.fileno() for s in sockets)])
+        for pair in os.pipe, os.pipe:
+            held += _all_high(pair())
+        listen, control, status, report = held
+        held += _all_high([os.open(os.devnull, os.O_WRONLY)])
+        child = make(arguments, [listen, report, held[-1], *(s.fileno() for s in sockets)])
+        del held[1:3]
     except OSError as error:
-        os.close(control)
-        os.close(status)
-        raise CaptureError(f"the capturing process does not start: {error}") from None
+        raise CaptureError(f"the capturing process does not start: {error.strerror}") from None
     finally:
-        for each in listen, report, null:
+        for each in held:
             os.close(each)
     return child, control, status
 

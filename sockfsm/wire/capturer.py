@@ -18,7 +18,9 @@ import select
 import time
 
 from sockfsm.wire import blocks
-from sockfsm.wire.ring import RETIRE_MS, RefusedError, Ring, converted, loopback
+from sockfsm.wire.output import File
+from sockfsm.wire.ring import BLOCK_SIZE, RETIRE_MS, RefusedError, Ring, converted, loopback
+from sockfsm.wire.thinner import Thinner
 
 BACKLOG = 4096  # blocks (1 GiB) that may wait in memory to be written
 RUSH = 1 << 15  # bytes at once, some 200 packets in 10 ms: taken now, written later
@@ -40,34 +42,6 @@ class Probe:
         return self.token + mark
 
 
-class File:
-    """The pcapng file. A write that fails ends it at the last whole block; `error` says why."""
-
-    def __init__(self, path: str) -> None:
-        try:
-            self.descriptor = posix.open(
-                path, posix.O_WRONLY | posix.O_CREAT | posix.O_TRUNC, 0o644
-            )
-        except OSError as error:
-            raise RefusedError("file", f"{path}: {error.strerror}") from None
-        self.size = 0
-        self.error = ""
-
-    def write(self, data: bytes) -> bool:
-        if self.error:
-            return False
-        view, written = memoryview(data), 0
-        try:
-            while written < len(data):
-                written += posix.write(self.descriptor, view[written:])
-        except OSError as error:
-            self.error = error.strerror or str(error)
-            posix.ftruncate(self.descriptor, self.size)
-            return False
-        self.size += written
-        return True
-
-
 def clock() -> tuple[int, int]:
     """(wall minus monotonic, the most by which that is wrong), ns: the best of some readings."""
     best = (0, 1 << 62)
@@ -84,11 +58,13 @@ def clock() -> tuple[int, int]:
 class Capturing:
     """One capture from `open` to `summary`."""
 
-    def __init__(self, path: str, snap: int, ring: Ring, probe: Probe | None) -> None:
+    def __init__(
+        self, path: str, snap: int, ring: Ring, probe: Probe | None, thinner: Thinner
+    ) -> None:
         self.ring = ring
+        self.thinner = thinner
         self.offset, self.error = clock()
         self.started = time.time_ns()
-        self.written = 0
         self.token = self.end = b""
         self.backlog: list[bytes] = []
         self.note = ""
@@ -116,7 +92,7 @@ class Capturing:
             sent = probe.send(b" start")
         except OSError as error:
             raise RefusedError("system", f"no datagram passes the interface: {error}") from None
-        deadline = time.monotonic() + 2
+        deadline = time.monotonic() + 8
         while not self.ring.holds(sent):
             if time.monotonic() > deadline:
                 raise RefusedError("system", "a datagram of ours did not appear in the capture")
@@ -136,14 +112,34 @@ class Capturing:
             return False
         block = self.backlog.pop(0)
         data, number = converted(block, self.token)
-        if number and self.file.write(data):
-            self.written += number
+        if number:
+            self._store(data, number)
         if not self.end:
             self.token = b""  # our first probe is behind us: no more search
         return bool(self.end) and self.end in block
 
+    def _store(self, data: bytes, number: int) -> None:
+        file, thinner = self.file, self.thinner
+        if self.end and thinner.full and file.size + len(data) > thinner.full:
+            # There is time now: the oldest go, not these.
+            if thinner.results < 0:
+                thinner.begin(file, self.offset, self.error)
+            if thinner.results >= 0:
+                thinner.end(file)
+        if thinner.full and file.size + len(data) > thinner.full:
+            file.refuse(number, "more at once than --max-size has room for")
+        else:
+            file.write(data, number)
+        if thinner.due(file.size):
+            thinner.begin(file, self.offset, self.error)
+
+    def _no_room_yet(self, late: bool) -> bool:
+        """Whether the file is full, and will be smaller soon: what comes waits in memory, if it can."""
+        full = self.thinner.full and self.file.size + BLOCK_SIZE > self.thinner.full
+        return bool(full) and self.thinner.results >= 0 and not late
+
     def run(self, parent: int) -> None:
-        """Write until told to stop, or until the disk is full (then only wait).
+        """Write until told to stop; what a full disk does not take is counted.
 
         In a rush the packets are only taken into memory and written when it is over, so that the
         program has the processors for itself.
@@ -154,10 +150,17 @@ class Capturing:
         waiting.register(gone, select.POLLIN)
         packets = self.ring.socket.fileno()
         waiting.register(packets, select.POLLIN | select.POLLERR)
-        capturing, rush = True, False
+        rush, watched = False, -1
         while True:
+            if watched != self.thinner.results:
+                if watched >= 0:
+                    waiting.unregister(watched)
+                watched = self.thinner.results
+                if watched >= 0:
+                    waiting.register(watched, select.POLLIN)
             late = len(self.backlog) > BUSY
-            patience = (QUIET_MS if rush and not late else 0) if self.backlog else None
+            later = (rush and not late) or self._no_room_yet(late)
+            patience = (QUIET_MS if later else 0) if self.backlog else None
             ready = dict(waiting.poll(patience))
             if 0 in ready or gone in ready:
                 break
@@ -165,16 +168,13 @@ class Capturing:
                 code = self.ring.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
                 self.note = f"the interface failed while capturing (error {code})"
             rush = packets in ready and self.fetch() > RUSH
-            if not rush or late:
+            if not (rush and not late) and not self._no_room_yet(late):
                 self.step()
-            if self.file.error and capturing:
-                capturing = False
-                waiting.unregister(packets)
-                self.backlog.clear()
-                self._close()
-        if capturing:
-            self._finish()
-            self._close()
+            if watched in ready:
+                self.thinner.end(self.file)
+        self._finish()
+        self.thinner.stop()
+        self._close()
 
     def _finish(self) -> None:
         """Take what the ring still holds: all that was sent before a last probe of ours."""
@@ -184,7 +184,7 @@ class Capturing:
                 self.end = self.probe.send(b" end")
             except OSError as error:
                 self.note = f"the end of the capture is not proved: {error}"
-        quiet = time.monotonic() + (1 if self.end else RETIRE_MS * 3 / 1000)
+        quiet = time.monotonic() + (5 if self.end else RETIRE_MS * 3 / 1000)
         while not self.step():
             if self.backlog:
                 continue
@@ -200,17 +200,25 @@ class Capturing:
         offset, error = clock()
         # A step of the wall clock between start and end shows as a changed offset.
         self.error += error + abs(offset - self.offset)
-        received = self.written + self.ring.dropped
-        comment = f"{self.ring.dropped} packets dropped by the kernel, clock error {self.error} ns"
-        now = time.time_ns()
-        self.file.write(
-            blocks.statistics(0, self.started, now, received, self.ring.dropped, comment)
+        lost = self.ring.dropped + self.file.lost
+        received = self.file.packets + self.thinner.left + self.thinner.old + lost
+        comment = (
+            f"{self.ring.dropped} packets dropped by the kernel, {self.file.lost} not written, "
+            f"clock error {self.error} ns"
         )
+        now = time.time_ns()
+        self.file.write(blocks.statistics(0, self.started, now, received, lost, comment))
         posix.close(self.file.descriptor)
 
     def summary(self) -> str:
-        numbers = f"{self.written} {self.ring.dropped} {self.offset} {self.error}"
-        return f"summary {numbers} {self.file.error or self.note}"
+        file, thinner = self.file, self.thinner
+        problem = self.note
+        if file.lost:
+            since = time.strftime("%H:%M:%S", time.localtime(file.since))
+            problem = f"{file.lost} not written, from {since} on: {file.error}"
+        numbers = (file.packets, self.ring.dropped, self.offset, self.error)
+        more = (file.lost, thinner.left, thinner.old)
+        return f"summary {' '.join(map(str, numbers + more))} {problem}"
 
 
 def say(line: str) -> None:
@@ -222,8 +230,8 @@ def say(line: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """PATH SNAP PARENT, the sockets in descriptors 3 and 4: capture until told to stop."""
-    path, snap, parent = arguments
+    """PATH SNAP PARENT LIMIT KEEPER, the sockets in descriptors 3 and 4: capture until told to stop."""
+    path, snap, parent, limit, keeper = arguments
     packets = _socket.socket(fileno=3)
     probe = Probe(_socket.socket(fileno=4)) if loopback(packets) else None
     posix.closerange(5 if probe else 4, 1 << 16)
@@ -234,7 +242,8 @@ def main(arguments: list[str]) -> None:
         posix._exit(0)
     try:
         size = int(posix.read(0, 32) or posix._exit(1))
-        capturing = Capturing(path, int(snap), Ring(packets, size), probe)
+        thinner = Thinner(path, int(limit), keeper)
+        capturing = Capturing(path, int(snap), Ring(packets, size), probe, thinner)
     except RefusedError as refusal:
         say(f"failed {refusal.cause} {refusal}")
         posix._exit(1)

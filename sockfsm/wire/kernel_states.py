@@ -1,34 +1,40 @@
 """The kernel's own TCP states, where root and tracefs allow: `sock:inet_sock_set_state`.
 
-Recorded in a tracing instance of our own, so that nobody else's tracing is touched. The kernel
-keeps TIME_WAIT in a smaller socket that this event does not tell of: there it says CLOSE. Sources:
-Documentation/trace/ftrace.rst, fsopen(2), include/trace/events/sock.h.
+Recorded in a tracing instance of our own (`sockfsm.wire.tracefs`). The kernel keeps TIME_WAIT in a
+smaller socket that this event does not tell of: there it says CLOSE. Source:
+include/trace/events/sock.h.
 """
 
 from __future__ import annotations
 
-import ctypes
 import json
 import os
 import re
 import sys
+import time
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from errno import EACCES, EPERM
 from operator import attrgetter
 from pathlib import Path
 from socket import inet_ntoa
 from struct import pack
-from typing import NamedTuple, TextIO
+from typing import TYPE_CHECKING, NamedTuple
 
 from sockfsm.errors import SockfsmError
+from sockfsm.wire import private
+
+if TYPE_CHECKING:
+    from sockfsm.wire.tracefs import Instance
 
 FILE = "tcp-states.jsonl"
 EVENT = "events/sock/inet_sock_set_state"
 BUFFER_KB = 4096  # on each CPU: some 40,000 changes of state
 
-_MOUNTED = ("/sys/kernel/tracing", "/sys/kernel/debug/tracing")
-_FSOPEN, _FSCONFIG, _FSMOUNT, _CREATE = 430, 431, 432, 6
+THIN = 20_000  # changes in memory from which on strangers' are dropped
+MOST = 200_000  # changes in memory, of which the newest are kept
+_READS = 1 << 10  # at once: others may write as fast as we read
+GRACE = 2_000_000_000  # ns in which a log tells whose a socket is
+
 _STATES = {
     1: "ESTABLISHED",
     2: "SYN-SENT",
@@ -43,7 +49,6 @@ _STATES = {
     11: "CLOSING",
     12: "SYN-RECEIVED",
 }
-_INSTANCE = re.compile(r"^sockfsm-(?P<pid>\d+)-[0-9a-f]{6}$")
 _LINE = re.compile(
     r"^\s*.{1,16}-(?P<pid>\d+)\s+\[\d+\] \S+\s+(?P<seconds>\d+)\.(?P<micros>\d{6}): "
     r"inet_sock_set_state: (?P<fields>.*)$"
@@ -70,109 +75,137 @@ class KernelState(NamedTuple):
     target: tuple[str, int]
 
 
-class KernelStates:
-    """A running record. Make it with `start`, end it with `stop`."""
+class Recorded(NamedTuple):
+    """changes: written. lost: by the kernel, whose buffer was full. old: the oldest, left out."""
 
-    def __init__(self, instances: int, folder: int, name: str) -> None:
-        self._instances = instances
-        self._folder = folder
-        self._name = name
-        # While this is open nobody can remove the instance; when we are killed, anybody can.
-        self._held = os.open("tracing_on", os.O_RDONLY, dir_fd=folder)
+    changes: int
+    lost: int
+    old: int
+
+    def __str__(self) -> str:
+        old = f", the oldest {self.old} left out" if self.old else ""
+        return f"{self.changes} changes of state{old}, {self.lost} lost"
+
+
+class KernelStates:
+    """A running record. Make it with `start`, end it with `stop`; `drain` it every second or so."""
+
+    def __init__(self, instance: Instance) -> None:
+        self._instance = instance
+        self._rest = b""
+        self._numbers: dict[int, int] = {}
+        self._running: dict[int, list[KernelState]] = {}  # sock -> its last life so far
+        self._ended: deque[list[KernelState]] = deque()
+        self._held = 0
+        self._again = THIN
+        self._old = 0
 
     @classmethod
     def start(cls) -> KernelStates:
         """Record from now on. KernelStatesError where that is not possible."""
         if not sys.platform.startswith("linux"):
             raise KernelStatesError("the kernel's TCP states are told on Linux only")
-        root = _tracefs()
-        name = f"sockfsm-{os.getpid()}-{os.urandom(3).hex()}"
+        from sockfsm.wire.tracefs import Instance, RefusedError
+
         try:
-            instances = os.open("instances", os.O_RDONLY | os.O_DIRECTORY, dir_fd=root)
-            _sweep(instances)
-            os.mkdir(name, dir_fd=instances)
-            folder = os.open(name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=instances)
-            made = cls(instances, folder, name)
-        except OSError as error:
-            raise KernelStatesError(f"no tracing instance of our own: {error.strerror}") from None
-        finally:
-            os.close(root)
+            instance = Instance()
+        except RefusedError as refusal:
+            raise KernelStatesError(str(refusal)) from None
         try:
             for file, text in (
                 ("trace_clock", "mono"),
                 ("buffer_size_kb", str(BUFFER_KB)),
                 ("options/fields", "1"),
                 ("options/hash-ptr", "0"),
-                (f"{EVENT}/filter", "protocol==6"),
+                (f"{EVENT}/filter", "protocol==6 && (family==2 || family==10)"),
                 (f"{EVENT}/enable", "1"),
             ):
-                made._write(file, text)
+                instance.write(file, text)
         except OSError as error:
-            made._remove()
+            instance.remove()
             raise KernelStatesError(f"this kernel does not tell TCP states: {error}") from None
-        return made
+        return cls(instance)
+
+    def drain(self, whose: Callable[[], Callable[[list[KernelState]], bool]] | None = None) -> None:
+        """Take what the kernel has told since the last time out of its buffer.
+
+        whose: when there is much, gives what `stop` takes as `wanted`, and the others are dropped.
+        """
+        self._take()
+        if self._held > self._again:
+            if whose is not None:
+                self._thin(whose())
+            while self._held > MOST and self._ended:
+                oldest = self._ended.popleft()
+                self._old += len(oldest)
+                self._held -= len(oldest)
+            self._again = max(self._held + THIN, min(2 * self._held, MOST))
+
+    def _take(self) -> bool:
+        """Read some; whether there may be more."""
+        for _ in range(_READS):
+            data = self._instance.read()
+            if not data:
+                return False
+            lines, newline, self._rest = (self._rest + data).rpartition(b"\n")
+            for state in parse(
+                (lines + newline).decode(errors="replace").split("\n"), self._numbers
+            ):
+                self._add(state)
+        return True
+
+    def _add(self, state: KernelState) -> None:
+        life = self._running.get(state.sock)
+        if life and _begins(state, life):
+            self._ended.append(life)
+            life = None
+        if life is None:
+            life = self._running[state.sock] = []
+        life.append(state)
+        self._held += 1
+
+    def _thin(self, wanted: Callable[[list[KernelState]], bool]) -> None:
+        """Drop what is over, and was so for a while, of sockets that are not wanted."""
+        until = time.monotonic_ns() - GRACE
+        over = [s for s, life in self._running.items() if life[-1].after == "CLOSED"]
+        for sock in over:
+            self._ended.append(self._running.pop(sock))
+        ended = [life for life in self._ended if life[-1].time > until or wanted(life)]
+        self._ended = deque(sorted(ended, key=lambda life: life[-1].time))
+        self._held = sum(map(len, self._ended)) + sum(map(len, self._running.values()))
 
     def stop(
         self, path: Path, wanted: Callable[[list[KernelState]], bool] | None = None
-    ) -> tuple[int, int]:
-        """End and write what was recorded to `path`: (changes written, changes that were lost).
+    ) -> Recorded:
+        """End and write what was recorded to `path`.
 
         wanted: whether to keep a socket, asked with all its changes; the kernel tells of every
         socket of the machine.
         """
         try:
-            self._write(f"{EVENT}/enable", "0")
-            lost = sum(self._lost(cpu) for cpu in range(os.cpu_count() or 1))
-            with self._open("trace") as lines:
-                states = list(parse(lines))
-            if wanted is not None:
-                kept = [state for life in lives(states) if wanted(life) for state in life]
-                states = sorted(kept, key=attrgetter("time"))
-            with open(path, "w") as file:
+            self._instance.write(f"{EVENT}/enable", "0")
+            while self._take():
+                continue
+            lost = self._instance.lost()
+            told = [*self._ended, *self._running.values()]
+            states = [s for life in told if wanted is None or wanted(life) for s in life]
+            states.sort(key=attrgetter("time"))
+            with os.fdopen(private.create(path), "w") as file:
                 file.write(json.dumps({"lost": lost}) + "\n")
                 file.writelines(json.dumps(state) + "\n" for state in states)
         except OSError as error:
             raise KernelStatesError(f"the kernel's states are not written: {error}") from None
         finally:
-            self._remove()
-        return len(states), lost
-
-    def _lost(self, cpu: int) -> int:
-        with suppress(FileNotFoundError), self._open(f"per_cpu/cpu{cpu}/stats") as lines:
-            return sum(int(line.split()[1]) for line in lines if line.startswith("overrun"))
-        return 0
-
-    def _open(self, name: str) -> TextIO:
-        return os.fdopen(os.open(name, os.O_RDONLY, dir_fd=self._folder))
-
-    def _write(self, name: str, text: str) -> None:
-        descriptor = os.open(name, os.O_WRONLY, dir_fd=self._folder)
-        try:
-            os.write(descriptor, text.encode())
-        finally:
-            os.close(descriptor)
-
-    def _remove(self) -> None:
-        os.close(self._held)
-        os.close(self._folder)
-        try:
-            os.rmdir(self._name, dir_fd=self._instances)
-        finally:
-            os.close(self._instances)
+            self._instance.remove()
+        return Recorded(len(states), lost, self._old)
 
 
-def _sweep(instances: int) -> None:
-    """Remove instances of ours whose process was killed; those in use are busy."""
-    for name in os.listdir(instances):
-        found = _INSTANCE.match(name)
-        if found and not os.path.exists(f"/proc/{found['pid']}"):
-            with suppress(OSError):
-                os.rmdir(name, dir_fd=instances)
+def parse(lines: Iterable[str], numbers: dict[int, int] | None = None) -> Iterator[KernelState]:
+    """The changes among the lines of a `trace` file (with its `fields` option).
 
-
-def parse(lines: Iterable[str]) -> Iterator[KernelState]:
-    """The changes among the lines of a `trace` file (with its `fields` option)."""
-    numbers: dict[int, int] = {}
+    numbers: those of the kernel's sockets that are known already.
+    """
+    numbers = {} if numbers is None else numbers
     for line in lines:
         found = _LINE.match(line)
         if found is None:
@@ -198,13 +231,17 @@ def lives(states: Iterable[KernelState]) -> Iterator[list[KernelState]]:
     running: dict[int, list[KernelState]] = {}
     for state in states:
         life = running.get(state.sock)
-        if life and state.before in ("CLOSED", "LISTEN") and life[-1].after == "CLOSED":
+        if life and _begins(state, life):
             yield life
             life = None
         if life is None:
             life = running[state.sock] = []
         life.append(state)
     yield from running.values()
+
+
+def _begins(state: KernelState, life: list[KernelState]) -> bool:
+    return state.before in ("CLOSED", "LISTEN") and life[-1].after == "CLOSED"
 
 
 def with_ports(states: Iterable[KernelState]) -> list[KernelState]:
@@ -225,31 +262,3 @@ def with_ports(states: Iterable[KernelState]) -> list[KernelState]:
 
 def _host(number: int) -> str:
     return inet_ntoa(pack("=I", number & 0xFFFFFFFF))
-
-
-def _refused(code: int) -> KernelStatesError:
-    advice = ": run as root, or leave out --kernel-states" if code in (EPERM, EACCES) else ""
-    return KernelStatesError(f"no tracefs ({os.strerror(code)}){advice}")
-
-
-def _tracefs() -> int:
-    """A descriptor of the root of tracefs: where it is mounted, else a mount that only we see."""
-    for path in _MOUNTED:
-        if os.path.exists(f"{path}/instances"):
-            try:
-                return os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            except OSError as error:
-                raise _refused(error.errno or 0) from None
-    libc = ctypes.CDLL(None, use_errno=True)
-    context = libc.syscall(_FSOPEN, b"tracefs", 0)
-    if context < 0:
-        raise _refused(ctypes.get_errno())
-    try:
-        if libc.syscall(_FSCONFIG, context, _CREATE, None, None, 0) != 0:
-            raise _refused(ctypes.get_errno())
-        mounted: int = libc.syscall(_FSMOUNT, context, 0, 0)
-    finally:
-        os.close(context)
-    if mounted < 0:
-        raise _refused(ctypes.get_errno())
-    return mounted

@@ -1,4 +1,4 @@
-"""A user and network namespace of our own: capturing without root.
+"""A network namespace of our own, without root a user namespace with it: capturing without root.
 
 Inside, this process may open packet sockets; the programs that it starts keep their user and group
 but see no network besides a loopback of their own. Sources: user_namespaces(7), netdevice(7).
@@ -23,6 +23,8 @@ MEANING = (
     "in a network namespace of its own: the program sees only its own loopback, and nobody outside "
     "can connect to it"
 )
+# Measured: the kernel passes over set-user-ID bits of owners that the user namespace does not have.
+RIGHTS = "what gets rights by its file (sudo, ping, su) does not get them there"
 _ELSE = (
     "for the host's network do without packets (--no-capture), run as root (sudo), or give Python "
     "the capability (setcap cap_net_raw+ep)"
@@ -59,41 +61,45 @@ def possible() -> bool:
     return os.waitpid(child, 0)[1] == 0
 
 
-def enter() -> None:
-    """Move this process, which must have a single thread, into namespaces with `lo` up.
+def enter() -> str:
+    """Move this process, which must have a single thread, into a network of its own, `lo` up.
 
-    User and group stay what they are. Raises NamespaceError; nothing has changed then, unless the
-    kernel gave the namespace but not its loopback.
+    User and group stay what they are; who may not make a network gets a user namespace with it.
+    Returns what that means for a program. Raises NamespaceError; nothing has changed then, unless
+    the kernel gave the namespace but not its loopback.
     """
     if not sys.platform.startswith("linux"):
         raise NamespaceError("network namespaces exist on Linux only")
     user, group = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
-    if libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
+    alone = not needed() and libc.unshare(CLONE_NEWNET) == 0
+    if not alone and libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
         error = os.strerror(ctypes.get_errno())
         raise NamespaceError(
             f"no namespace of our own ({error}; user namespaces may be switched off, or this "
             "process has several threads): use sudo, setcap cap_net_raw, or --no-capture"
         )
     try:
-        _write("/proc/self/setgroups", "deny")
-        _write("/proc/self/uid_map", f"{user} {user} 1")
-        _write("/proc/self/gid_map", f"{group} {group} 1")
+        if not alone:
+            _write("/proc/self/setgroups", "deny")
+            _write("/proc/self/uid_map", f"{user} {user} 1")
+            _write("/proc/self/gid_map", f"{group} {group} 1")
         raise_interface("lo")
     except OSError as error:
         raise NamespaceError(f"the namespace cannot be set up: {error}") from None
+    return MEANING if alone else f"{MEANING}; {RIGHTS}"
 
 
-def enter_to_capture(report: Callable[[str], None]) -> bool:
-    """Enter, and say so, where capturing is not permitted otherwise; whether we did.
+def enter_to_capture(report: Callable[[str], None]) -> str:
+    """Enter, and say so, where capturing is not permitted otherwise; what it means, '' if not done.
 
     For a program of ours that has a single thread. Where no namespace can be had nothing is done.
     """
     if not (needed() and possible()):
-        return False
-    enter()
-    report(f"no permission to capture packets (CAP_NET_RAW): {MEANING}; {_ELSE}")
-    return True
+        return ""
+    meaning = enter()
+    report(f"no permission to capture packets (CAP_NET_RAW): {meaning}; {_ELSE}")
+    return meaning
 
 
 def raise_interface(name: str) -> None:

@@ -1,55 +1,99 @@
-"""A capture of ours with some of its packets alone: those of the traced connections."""
+"""A capture of ours with some of its packets alone: the traced connections', the newest."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from itertools import islice
 from pathlib import Path
+from typing import NamedTuple
 
 from sockfsm.errors import TraceError
-from sockfsm.wire import blocks
+from sockfsm.wire import blocks, private
 from sockfsm.wire.pcapng import CaptureFile, Frame
+
+PART = ".part"
+_BESIDES = 32  # bytes of a packet block that are no packet
+
+
+class Thinned(NamedTuple):
+    """kept: packets. left: not wanted. old: wanted, but more than there is room for."""
+
+    kept: int
+    left: int
+    old: int
+
+
+def thin(
+    path: Path, wanted: Callable[[Frame], bool], *, number: int | None = None, most: int = 0
+) -> Thinned:
+    """Write a new file beside a capture of ours (its name + PART) with the wanted frames alone.
+
+    number: look at so many frames only. most: bytes for packets, of which the newest are kept; 0
+    for no limit. OSError, and nothing is left of the new file.
+    """
+    source = CaptureFile(path)
+    verdicts = bytearray()
+    size = 0
+    for frame in islice(source, number):
+        verdicts.append(wanted(frame))
+        size += _size(frame) if verdicts[-1] else 0
+    fresh = path.with_name(path.name + PART)
+    kept = old = 0
+    try:
+        with os.fdopen(private.create(fresh), "wb") as target:
+            links: dict[int, int] = {}
+            target.write(blocks.section(source.comments[0] if source.comments else path.name))
+            for frame, keeps in zip(source, verdicts, strict=False):
+                if not keeps:
+                    continue
+                wall, link, data, length = frame
+                if most and size > most:
+                    size -= _size(frame)
+                    old += 1
+                    continue
+                if link not in links:
+                    links[link] = len(links)
+                    target.write(blocks.interface(link, 65535, source.names.get(link, "")))
+                target.write(blocks.packet(links[link], wall, data, length))
+                kept += 1
+            if not links:
+                link, name = next(iter(source.names.items()), (1, ""))
+                target.write(blocks.interface(link, 65535, name))
+    except OSError:
+        fresh.unlink(missing_ok=True)
+        raise
+    return Thinned(kept, len(verdicts) - kept - old, old)
 
 
 def keep(path: Path, wanted: Callable[[Frame], bool]) -> tuple[int, int]:
-    """Rewrite a capture of ours with the wanted frames alone: (kept, left out).
+    """Rewrite a finished capture of ours with the wanted frames alone: (kept, left out).
 
-    A file that has no others is left as it is. Else it is replaced at once: whoever reads it sees
-    the old one or the new one. When the disk has no room for the new one, the old one stays, and
-    TraceError says so.
+    It is replaced at once: whoever reads it sees the old one or the new one. When the disk has no
+    room for the new one, the old one stays, and TraceError says so.
     """
-    source = CaptureFile(path)
-    if all(map(wanted, source)):
-        return sum(1 for _ in source), 0
-    fresh = path.with_name(path.name + ".part")
-    kept = left = 0
+    fresh = path.with_name(path.name + PART)
     try:
-        with open(fresh, "wb") as target:
-            number: dict[int, int] = {}
-            last = first = 0
-            comment = source.comments[0] if source.comments else f"kept of {path.name}"
-            target.write(blocks.section(comment))
-            for frame in source:
-                last = frame[0]
-                first = first or last
-                if not wanted(frame):
-                    left += 1
-                    continue
-                kept += 1
-                wall, link, data, length = frame
-                if link not in number:
-                    number[link] = len(number)
-                    target.write(blocks.interface(link, 65535, source.names.get(link, "")))
-                target.write(blocks.packet(number[link], wall, data, length))
-            if not number:
-                link, name = next(iter(source.names.items()), (1, ""))
-                target.write(blocks.interface(link, 65535, name))
-            if source.complete:
-                lost = source.dropped or 0
-                text = f"{lost} packets dropped by the kernel, {left} of other connections left out"
+        kept, left, _ = thin(path, wanted)
+        if not left:
+            fresh.unlink()
+            return kept, 0
+        source = CaptureFile(path)
+        last = first = 0
+        for frame in source:
+            last = frame[0]
+            first = first or last
+        if source.complete:
+            lost = source.dropped or 0
+            text = f"{lost} packets lost, {left} of other connections left out"
+            with open(fresh, "ab") as target:
                 target.write(blocks.statistics(0, first, last, kept + left + lost, lost, text))
         os.replace(fresh, path)
     except OSError as error:
         fresh.unlink(missing_ok=True)
         raise TraceError(f"{path}: cannot be rewritten: {error.strerror}") from None
     return kept, left
+
+
+def _size(frame: Frame) -> int:
+    return _BESIDES + (len(frame[2]) + 3 & ~3)

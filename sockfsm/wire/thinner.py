@@ -1,0 +1,130 @@
+"""Thins a capture while it runs, in a copy of the capturing process that may take its time.
+
+    path   |#### looked at by the copy ####|.... written meanwhile ....|
+    fresh  |## kept ##|.... copied when the copy has ended ....|
+
+Then the fresh file takes the name of the other. Imported by the capturing process: see there.
+"""
+
+from __future__ import annotations
+
+import posix
+
+from sockfsm.wire.output import File, missing
+
+TYPE_CHECKING = False  # `typing` would cost milliseconds
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from sockfsm.wire.pcapng import Frame
+
+START = 1 << 24  # bytes of packets before it is worth while
+_NICE = 10
+
+
+class Thinner:
+    """Says when a capture's file is to be thinned, and has it done.
+
+    limit: bytes that the file and what is made beside it may have together; 0 for none. keeper:
+    `module:function` that gives what is wanted, of (folder, clock, its error); '' for everything.
+    """
+
+    def __init__(self, path: str, limit: int, keeper: str) -> None:
+        self.path = path
+        self.limit = limit
+        self.keeper = keeper
+        self.results = -1
+        self.left = self.old = 0
+        self._child = self._upto = self._number = 0  # the copy, and what it looks at
+        # The file has at most 3/4 of the limit; beside it a quarter is kept at most.
+        self._most = limit // 4
+        self.full = limit * 3 // 4
+        self._again = min(START, limit // 2) if limit else START
+
+    def due(self, size: int) -> bool:
+        return self.results < 0 and size >= self._again and bool(self.keeper or self.limit)
+
+    def begin(self, file: File, offset: int, error: int) -> None:
+        """Have what the file holds now looked at."""
+        self._upto, self._number = file.size, file.packets
+        self._next(file.size)
+        try:
+            results, report = posix.pipe()
+        except OSError:
+            return  # no descriptor: later again
+        try:
+            self._child = posix.fork()
+        except OSError:
+            posix.close(results)
+        else:
+            if self._child == 0:
+                self._look(report, offset, error)
+            self.results = results
+        posix.close(report)
+
+    def end(self, file: File) -> None:
+        """Take over what the copy made, which has told of it or has died."""
+        words = posix.read(self.results, 64).split()
+        self._forget()
+        if len(words) != 3:
+            return
+        kept, left, old = map(int, words)
+        try:
+            if left or old:
+                file.go_on_in(self.path + ".part", self._upto, kept + file.packets - self._number)
+                self.left, self.old = self.left + left, self.old + old
+            else:
+                posix.unlink(self.path + ".part")
+        except OSError:
+            return  # the folder is gone, or the disk full: the file stays as it is
+        self._next(file.size)
+
+    def stop(self) -> None:
+        """The capture ends: its starter looks at all of it."""
+        if self.results >= 0:
+            posix.kill(self._child, 9)
+            self._forget()
+            missing(self.path + ".part")
+
+    def _forget(self) -> None:
+        posix.close(self.results)
+        self.results = -1
+        posix.waitpid(self._child, 0)
+
+    def _next(self, size: int) -> None:
+        """When to look again: what was of no use is done less often."""
+        self._again = max(START, size * 2)
+        if self.limit:
+            self._again = min(self._again, max(self.limit // 2, size + self.limit // 8))
+
+    def _look(self, report: int, offset: int, error: int) -> None:
+        try:
+            posix.dup2(report, 3)
+            posix.closerange(0, 3)
+            posix.closerange(4, 1 << 16)
+            posix.nice(_NICE)
+            from pathlib import Path
+
+            from sockfsm.wire.thin import thin
+
+            wanted = self._wanted(offset, error)
+            most = self._most if self._upto >= self.limit // 2 else 0
+            kept, left, old = thin(Path(self.path), wanted, number=self._number, most=most)
+            posix.write(3, b"%d %d %d\n" % (kept, left, old))
+        finally:
+            posix._exit(0)
+
+    def _wanted(self, offset: int, error: int) -> Callable[[Frame], bool]:
+        if not self.keeper:
+            return lambda _: True
+        from importlib import import_module
+
+        module, _, function = self.keeper.partition(":")
+        folder = self.path.rpartition("/")[0]
+        try:
+            made: Callable[[Frame], bool] = getattr(import_module(module), function)(
+                folder, offset, error
+            )
+        except Exception:  # noqa: BLE001 - a log that cannot be read: all is kept that there is room for
+            return lambda _: True
+        return made
