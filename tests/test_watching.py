@@ -142,3 +142,19 @@ def test_what_is_possible_stays_a_small_number(kind: str) -> None:
 
 def test_titles_name_one_suite_each() -> None:
     assert len(SUITES) == len(suites())
+
+
+def test_the_likeliest_state_is_the_one_that_a_reader_expects() -> None:
+    """It is what traces show: what is rare must not come before what is usual."""
+    watch = Watch("tcp")
+    for call, outcome, state in (
+        ("connect", "ok", "CONNECTED"),
+        ("send", "ok", "CONNECTED"),
+        ("recv", "ok", "CONNECTED"),
+        ("recv", "eof", "PEER_CLOSED"),
+        ("send", "ok", "PEER_CLOSED"),
+        ("shutdown_wr", "ok", "FINISHED"),
+        ("close", "ok", "CLOSED"),
+    ):
+        assert watch.step(call, outcome, "blocking") == ""
+        assert watch.states[0] == state, (call, watch.state)

@@ -191,7 +191,7 @@ _CONNECT = (
          why="The connection was made and reset before connect() was asked again.",
          source=MEASURED),
     rule("connect", "role=connecting|established peer=open", "EPIPE",
-         f"{CLEAN} name=no", given="peer=breaks",
+         f"{CLEAN} name=no", given="peer=breaks", aside=True,
          why="The connection was made, ended and reset before connect() was asked again.",
          source=MEASURED),
     rule("connect", "role=connecting|established peer=open", "ETIMEDOUT",
