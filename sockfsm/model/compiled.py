@@ -30,6 +30,7 @@ KNOWN = {"history": "complete", "length": "some", "flag": "none", "layer": "none
 _TELLING = ("auto", "zero", "peek", "oob", "errqueue", "fastopen", "tls")
 """The variants in which a call may be taken that is refused otherwise."""
 
+TABLES = ("moves", "ways", "refusals", "excused")
 Ways = Mapping[str, Mapping[str, Mapping[str, tuple[str, ...]]]]
 
 
@@ -42,21 +43,21 @@ class Compiled:
     moves: state -> trigger -> next state. ways: state -> call_outcome -> variant -> the triggers that
     it may have been, the likeliest first, `?` before those that nobody can count on; left out where
     there is one alone. refusals: state -> call, or one of FACTS -> errno's name. excused: state ->
-    the same -> the variants in which the call may be taken all the same.
+    the same -> the variants in which the call may be taken all the same. Each has every state, the
+    initial one first.
     """
 
     def __init__(
         self,
         kind: str,
-        initial: str,
         moves: Mapping[str, Mapping[str, str]],
         ways: Ways,
         refusals: Mapping[str, Mapping[str, str]],
         excused: Mapping[str, Mapping[str, tuple[str, ...]]],
     ) -> None:
         self.kind = kind
-        self.initial = initial
         self.states = tuple(moves)
+        self.initial = self.states[0]
         self.moves = moves
         self.ways = ways
         self.refusals = refusals
@@ -80,21 +81,14 @@ class Compiled:
             for state, ruled in _ruled(flat).items()
         }
         watched = set(observed(machine))
-        compiled = cls(flat.kind, flat.initial, moves, _ways(flat), refusals, _excused(flat))
+        compiled = cls(flat.kind, moves, _ways(flat), refusals, _excused(flat))
         if watched:
             compiled._machine, compiled._observed = machine, frozenset(watched)
         return compiled
 
-    def data(self) -> dict[str, Any]:
-        """The lookup as JSON-able data, for `Compiled(**data)`."""
-        return {
-            "kind": self.kind,
-            "initial": self.initial,
-            "moves": self.moves,
-            "ways": self.ways,
-            "refusals": self.refusals,
-            "excused": self.excused,
-        }
+    def tables(self) -> dict[str, Mapping[str, Any]]:
+        """The lookup as data that JSON can have, for `Compiled(kind, **tables)`."""
+        return {name: getattr(self, name) for name in TABLES}
 
     def step(self, state: str, call: str, outcome: str, variant: str = "") -> str | None:
         """The state after this outcome of `call`, None when the machine has no such transition."""
@@ -122,7 +116,7 @@ class Compiled:
         return sure + aside
 
     def _triggers(self, state: str, usual: str, variant: str) -> tuple[str, ...]:
-        ways = self.ways.get(state, {}).get(usual)
+        ways = self.ways[state].get(usual)
         if ways is None:
             return (usual,)
         said = variant.split()
@@ -132,7 +126,7 @@ class Compiled:
     def varies(self, state: str, call: str, outcome: str) -> bool:
         """Whether where the outcome leads depends on the variant."""
         usual = f"{call}_{outcome}"
-        return any(len(self.ways.get(m, {}).get(usual, ())) > 1 for m in state.split("|"))
+        return any(len(self.ways[m].get(usual, ())) > 1 for m in state.split("|"))
 
     def observed(self, state: str, trigger: str) -> bool:
         """Whether the transition has to be run by `transitions`, for its callbacks or conditions."""
@@ -153,7 +147,7 @@ class Compiled:
         said = variant.split()
         for member in state.split("|"):
             refused = self.refusals[member].get(word, "")
-            excuses = self.excused.get(member, {}).get(word, ()) if said else ()
+            excuses = self.excused[member].get(word, ()) if said else ()
             if not refused or any(excuse in said for excuse in excuses):
                 return ""
             first = first or refused
@@ -219,19 +213,19 @@ def _ruled(flat: FlatMachine) -> dict[str, dict[str, str]]:
 @cache
 def _excused(flat: FlatMachine) -> dict[str, dict[str, tuple[str, ...]]]:
     """state -> word -> the variants in which a call that the rules refuse may be taken."""
-    found: dict[str, dict[str, tuple[str, ...]]] = {}
+    found: dict[str, dict[str, tuple[str, ...]]] = {state: {} for state in flat.states}
     for state, refused in _ruled(flat).items():
         for word in refused:
             excuses = tuple(e for e in _TELLING if _rule(flat, state, word, e) is None)
             if excuses:
-                found.setdefault(state, {})[word] = excuses
+                found[state][word] = excuses
     return found
 
 
 @cache
 def _ways(flat: FlatMachine) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
     """See Compiled: state -> call_outcome -> variant -> triggers, where there is more to tell."""
-    found: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {}
+    found: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {state: {} for state in flat.states}
     for (state, call), variants in flat.ways.items():
         for outcome in dict.fromkeys(o for outcomes in variants.values() for o in outcomes):
             told = {
@@ -243,7 +237,7 @@ def _ways(flat: FlatMachine) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]
             }
             usual = f"{call}_{outcome}"
             if any(triggers != (usual,) for triggers in told.values()):
-                found.setdefault(state, {})[usual] = _short(told)
+                found[state][usual] = _short(told)
     return found
 
 
