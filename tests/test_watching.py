@@ -93,7 +93,7 @@ def test_without_the_unseen_ways_a_closed_peer_is_unexplained(
     watch = Watch("tcp")
     assert [watch.step(call, outcome, "blocking") for call, outcome in calls] == [""] * 4
     machine = _broken(monkeypatch, "tcp")
-    machine.ways = {}
+    machine.ways = {state: {} for state in machine.states}
     share = compare("tcp: peer closes", 3, ("connect",), 3)
     assert share.disagreements
 

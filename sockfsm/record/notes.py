@@ -88,6 +88,11 @@ class _Said(TypedDict):
     at: Natural
 
 
+class _Unseen(TypedDict):
+    unseen: str
+    why: str
+
+
 class _Clock(TypedDict):
     clock: Whole
 
@@ -110,6 +115,7 @@ FORMS: dict[str, Any] = {
     "thinned": _Thinned,
     "lost": _Lost,
     "said": _Said,
+    "unseen": _Unseen,
 }
 """The key by which a note is known -> its form."""
 

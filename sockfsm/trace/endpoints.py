@@ -125,7 +125,9 @@ class Endpoints:
         known = self._flows.get(key)
         opens = "S" in packet.flags and "A" not in packet.flags
         if known is None or opens:
-            known = self._flows[key] = self._connects(source, target, time, opens)
+            # While we connect to it, the other end's SYN opens the same connection.
+            both = bool(known) and self._at(self._towards, "tcp", source, time) is not None
+            known = self._flows[key] = both or self._connects(source, target, time, opens)
         elif not known and self._pair("tcp", source, target, time, opens=False):
             known = self._flows[key] = True  # it came to us open
         return known

@@ -226,13 +226,14 @@ def accept(self: Socket) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
+    end = Clocks.monotonic()
     data, address = result
-    call.ok(address=packed(address or None))
+    call.ok(address=packed(address or None), end=end)
     tracked = records.get(_id(data))
     if tracked is not None and tracked.model.number == UNBORN:
         tracked.model.lowat = call.tracked.model.lowat
         adjust(data, tracked)
-        _accepted(data, tracked.model, Clocks.monotonic(), frame)
+        _accepted(data, tracked.model, end, frame)
     return result
 
 

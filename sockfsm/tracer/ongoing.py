@@ -71,10 +71,15 @@ class Ongoing:
             log.lose()
 
     def ok(
-        self, done: int = 0, address: Address = _NOWHERE, outcome: str = "ok", words: str = ""
+        self,
+        done: int = 0,
+        address: Address = _NOWHERE,
+        outcome: str = "ok",
+        words: str = "",
+        end: int = 0,
     ) -> None:
-        """The call gave a result. words: see `rows.advance`."""
-        end = Clocks.monotonic()
+        """The call gave a result. words: see `rows.advance`. end: when, if that is not now."""
+        end = end or Clocks.monotonic()
         try:
             bits = advance(self.tracked, self.row, self.method, outcome, words)
             self._write(bits | address[0], end, address[1] or self.asked, done | address[2])

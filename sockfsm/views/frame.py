@@ -91,12 +91,11 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
         text = f"{lanes.socket(wait.socket)} {plain(wait.method)}() since {since:.6f}"
         yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
     facts = trace.facts
-    for title, said in (
-        ("network", facts.network),
-        ("capture", facts.capture),
-        ("kernel", facts.kernel_states),
-    ):
-        if said is not None and not wanting(said):
+    recorded = (("capture", facts.capture), ("kernel", facts.kernel_states))
+    # What is missing stands in the notes below.
+    whole = [(title, said) for title, said in recorded if said is not None and not wanting(said)]
+    for title, said in (("network", facts.network), *whole):
+        if said is not None:
             yield from (paint(line, "dim") for line in wrapped(title, plain(said)))
     for line in incomplete(trace):
         yield from (paint(part, "magenta") for part in wrapped("note", line))

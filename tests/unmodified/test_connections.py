@@ -10,7 +10,8 @@ from traced import calls_of, program, run, states_of
 def test_connections(tmp_path: Path, way: str) -> None:
     calls = calls_of(run(tmp_path / "trace", program("connections"), way))
     moved = [call for call in calls if call.method.startswith("Connection.")]
-    assert {call.outcome for call in moved} <= {"ok", "eof"}
+    # A queue that is closed may find its reader gone: multiprocessing passes over that.
+    assert {call.outcome for call in moved} <= {"ok", "eof", "EPIPE"}
     here = [call for call in moved if Path(call.site.file).name == "connections.py"]
     # The last message goes through a pipe whose number was a socket's before.
     assert [call for call in here if call.site.line > 56] == []
