@@ -250,7 +250,8 @@ def main(*names: str) -> int:
         suites.prepare(suites.CACHE / "install.log")
     print(HEAD, flush=True)
     rows: list[Row] = []
-    with ThreadPoolExecutor(max(2, len(os.sched_getaffinity(0)))) as pool:
+    # One more than there are cores: the soak test sleeps most of its time.
+    with ThreadPoolExecutor(len(os.sched_getaffinity(0)) + 1) as pool:
         jobs = [pool.submit(soak)] if not names or "soak" in names else []
         running = pool.map(one, chosen)
         for row in running:
@@ -261,7 +262,8 @@ def main(*names: str) -> int:
         rows += map(long_run, LONG_RUNS)
     if not names or "ours" in names:
         rows += ours()
-    print(*rows[len(chosen) :], sep="\n", flush=True)
+    for row in rows[len(chosen) :]:
+        print(row, flush=True)
     bad = [row for row in rows if not row.good]
     for row in bad:
         tell(row)
