@@ -32,6 +32,13 @@ lint: $(READY)
 bench: $(READY) packages
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
+# Everything plain and traced; SOAK: seconds of the soak test, SUITES: only these.
+dropin: $(READY) packages redis
+	$(BIN)/python tests/dropin/table.py $(SUITES)
+
+soak: $(READY)
+	$(BIN)/python tests/dropin/soak.py
+
 diagrams: $(READY)
 	$(BIN)/python -m sockfsm.diagrams
 	$(BIN)/python -m sockfsm.pages
@@ -62,6 +69,13 @@ packages: $(READY)
 	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
 	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends $$missing >/dev/null; \
 	else echo "make: the tests need these packages, or what they hold: $$missing" >&2; exit 2; fi
+
+.PHONY: redis
+redis:
+	@command -v redis-server >/dev/null || \
+	if [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && DEBIAN_FRONTEND=noninteractive apt-get install -y -qq --no-install-recommends redis-server >/dev/null; \
+	else echo "make: the suite of redis needs redis-server" >&2; exit 2; fi
 
 .PHONY: python-venv
 python-venv:

@@ -8,6 +8,9 @@
         print(call.method, call.outcome, call.before, call.after, call.site)
 
 Names are imported when they are first used, so that `import sockfsm` costs next to nothing.
+
+PYTEST_DONT_REWRITE: `sockfsm run -m pytest` imports this package before pytest can rewrite its
+asserts, and pytest would warn of that. There are none to rewrite.
 """
 
 from importlib import import_module

@@ -127,3 +127,18 @@ def test_an_unused_plugin_imports_nothing_of_sockfsm(pytester: pytest.Pytester) 
         check=False,
     )
     assert process.returncode == 0, process.stdout
+
+
+def test_an_installed_plugin_under_run(pytester):
+    """pytest wants to rewrite an installed plugin's package, which `run` has imported by then."""
+    info = pytester.mkdir("sockfsm-0.0.0.dist-info")
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sockfsm\nVersion: 0.0.0\n")
+    (info / "RECORD").write_text("sockfsm/__init__.py,,\nsockfsm/pytest_plugin.py,,\n")
+    (info / "entry_points.txt").write_text("[pytest11]\nsockfsm = sockfsm.pytest_plugin\n")
+    pytester.makepyfile("def test_nothing(): pass")
+    run = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace"]
+    done = subprocess.run(
+        [*run, "-m", "pytest", "-W", "error"], cwd=pytester.path, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "RewriteWarning" not in done.stdout
