@@ -52,9 +52,8 @@ def __getattr__(name: str) -> Any:
     home = _HOME.get(name)
     if home is None:
         raise AttributeError(f"module 'sockfsm' has no attribute {name!r}")
-    value = getattr(import_module(home), name)
-    globals()[name] = value
-    return value
+    # Not kept: pytest's `pytester` lets modules be imported anew, and then this is the new one's.
+    return getattr(import_module(home), name)
 
 
 def __dir__() -> list[str]:

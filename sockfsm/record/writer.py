@@ -156,6 +156,8 @@ class Log:
         self._recovering = False
         self._why = 0
         self._uncounted = 0
+        self.marked = bytearray(1)
+        """Set to 1 by whoever has lost calls, and has not even the memory to count them."""
         self._parent: memoryview | None = None
         self._orphans = 0
         self._reopen: Callable[[], None] | None = None
@@ -315,8 +317,8 @@ class Log:
     def _settle(self) -> None:
         """Write down the losses for which there was no memory then."""
         files = self._now.files
-        if self._uncounted and files is not None:
-            by, self._uncounted = self._uncounted, 0
+        if (self._uncounted or self.marked[0]) and files is not None:
+            by, self._uncounted, self.marked[0] = max(self._uncounted, self.marked[0]), 0, 0
             head = files.head
             head.why, head.last = head.why or errno.ENOMEM, Clocks.monotonic()
             head.first = head.first or head.last

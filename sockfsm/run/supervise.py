@@ -148,8 +148,18 @@ class _Run:
             tidy(self.trace, self.options.max_size)
         self.finish()
         self.about.add(status=code)
+        with _harmless("what the trace lacks is not known"):
+            self._say_what_is_missing()
         if self.alone and code > 0:
             report("the program had no network but its own loopback; for the host's: --no-capture")
+
+    def _say_what_is_missing(self) -> None:
+        """The program's processes keep silent about their logs: their output is the program's."""
+        _ = self.trace.heads  # looks at the beginning of each log
+        missing = list(self.trace.problems)
+        if missing:
+            others = f" ({len(missing) - 1} more: sockfsm show)" if len(missing) > 1 else ""
+            report(f"the trace is incomplete: {missing[0]}{others}")
 
     def finish(self) -> None:
         """End what was recorded beside the program."""

@@ -23,7 +23,7 @@ from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.buffers import UNKNOWN, integer
 from sockfsm.tracer.likeness import genuine, invoke, like
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
-from sockfsm.tracer.ongoing import Ongoing, outcome_of
+from sockfsm.tracer.ongoing import OURS, Ongoing, outcome_of
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, step
@@ -57,6 +57,9 @@ _base = _socket.socket
 _getsockname = _base.getsockname
 _fileno = _base.fileno
 _id = id
+# As the standard library has them: a class of the program's may look at each look at an attribute.
+_io_refs = _Socket.__dict__["_io_refs"].__get__
+_closed = _Socket.__dict__["_closed"].__get__
 _fsencode = os.fsencode
 _ABSTRACT = "abstract"
 _AUTO = "auto"
@@ -97,6 +100,13 @@ def init(
         if fileno is None:
             _stillborn(error, (family, type, proto), begin, frame)
         raise
+    try:
+        _made(self, fileno, begin, frame)
+    except OURS:
+        log.marked[0] = 1
+
+
+def _made(self: Socket, fileno: Any, begin: int, frame: FrameType | None) -> None:
     end = Clocks.monotonic()
     if fileno is None:
         unclaimed.pop(_fileno(self), None)
@@ -142,8 +152,17 @@ def bind(self: Socket, *args: Any, **named: Any) -> Any:
     try:
         invoke(plain, args, named, call.frame, self)
     except BaseException as error:
-        call.failed(error, packed(address))
+        call.failed(error, lambda: packed(address))
         raise
+    try:
+        _bound(self, call, address)
+    except OURS:
+        log.marked[0] = 1
+    return None
+
+
+def _bound(self: Socket, call: Ongoing, address: Any) -> None:
+    """A bind() that succeeded."""
     model = call.tracked.model
     if me.missing is not None:
         _missing_before(model, address)
@@ -151,17 +170,16 @@ def bind(self: Socket, *args: Any, **named: Any) -> Any:
     if type(address) is tuple:
         # The kernel's answer: the port it chose for 0, the number of a host name.
         name = packed(address, _name_of(self))
-        call.ok(address=name)
+        call.ok(address=lambda: name)
         if not name[1]:
             note_names(self, model)
     elif _abstract(address):
-        call.ok(address=packed(address), words=_ABSTRACT if address else _AUTO)
+        call.ok(address=lambda: packed(address), words=_ABSTRACT if address else _AUTO)
     else:
         path = _path(address)
         if path is not None:
             note_path(path, model)
-        call.ok(address=packed(address))
-    return None
+        call.ok(address=lambda: packed(address))
 
 
 def _name_of(sock: Socket) -> Any:
@@ -209,16 +227,18 @@ def listen(self: Socket, *args: Any, **named: Any) -> Any:
         call.failed(error)
         raise
     call.ok()
-    if unbound:
-        note_names(self, call.tracked.model)
+    try:
+        if unbound:
+            note_names(self, call.tracked.model)
+    except OURS:
+        log.marked[0] = 1
     return None
 
 
 def accept(self: Socket) -> Any:
     if not is_socket(self):
         return _plain_accept(self)
-    frame = caller()
-    call = Ongoing(tracked_by(self), ACCEPT, frame)
+    call = Ongoing(tracked_by(self), ACCEPT, caller())
     if will_wait(call, self, POLLIN):
         call.waits()
     try:
@@ -226,19 +246,23 @@ def accept(self: Socket) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    end = Clocks.monotonic()
-    data, address = result
-    call.ok(address=packed(address or None), end=end)
-    tracked = records.get(_id(data))
-    if tracked is not None and tracked.model.number == UNBORN:
-        tracked.model.lowat = call.tracked.model.lowat
-        adjust(data, tracked)
-        _accepted(data, tracked.model, end, frame)
+    try:
+        _accepted(call, *result)
+    except OURS:
+        log.marked[0] = 1
     return result
 
 
-def _accepted(data: Socket, model: Model, now: int, frame: FrameType | None) -> None:
-    """The record of a data socket's birth."""
+def _accepted(call: Ongoing, data: Socket, address: Any) -> None:
+    """The record of an accept(), and that of the data socket's birth."""
+    now = Clocks.monotonic()
+    call.ok(address=lambda: packed(address or None), end=now)
+    tracked = records.get(_id(data))
+    if tracked is None or tracked.model.number != UNBORN:
+        return
+    model, frame = tracked.model, call.frame
+    model.lowat = call.tracked.model.lowat
+    adjust(data, tracked)
     model.number = number()
     found, asked, done = described(data)
     bits, model.row = step(found.initial, ACCEPTED, "ok", "", model)
@@ -265,24 +289,32 @@ def connector(name: str) -> Method:
         except BaseException as error:
             if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
                 call.went_on()
-            call.failed(error, _ends(self, call, address, error))
+            call.failed(error, lambda: _ends(self, call, address, error))
             raise
-        if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
-            call.went_on()
-        refusal: OSError | None = OSError(result, "") if result else None
-        if result == EAGAIN and call.tracked.mode == "timeout":
-            refusal = TimeoutError()
-        ends = _ends(self, call, address, refusal)
-        if refusal is not None:
-            call.failed(refusal, ends)
-            return result
-        me.resolved = False
-        call.ok(address=ends)
-        if type(address) is tuple and not ends[1]:
-            note_names(self, call.tracked.model)
+        try:
+            _connected(self, call, address, result, sleeps if may_wait else None)
+        except OURS:
+            log.marked[0] = 1
         return result
 
     return connect
+
+
+def _connected(self: Socket, call: Ongoing, address: Any, result: Any, sleeps: int | None) -> None:
+    """A connect() that did not raise. sleeps: of this thread before it, where it may have waited."""
+    if sleeps is not None and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
+        call.went_on()
+    refusal: OSError | None = OSError(result, "") if result else None
+    if result == EAGAIN and call.tracked.mode == "timeout":
+        refusal = TimeoutError()
+    ends = _ends(self, call, address, refusal)
+    if refusal is not None:
+        call.failed(refusal, lambda: ends)
+        return
+    me.resolved = False
+    call.ok(address=lambda: ends)
+    if type(address) is tuple and not ends[1]:
+        note_names(self, call.tracked.model)
 
 
 def _ends(
@@ -331,10 +363,13 @@ def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
 def setsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     """SO_RCVLOWAT lets a blocking call wait for more than trying without waiting would take."""
     result = invoke(_plain["setsockopt"], args, named, caller(), self)
-    if len(args) > 2 and _asks(args, _SO_RCVLOWAT):
-        tracked = tracked_by(self)
-        tracked.model.lowat = True
-        adjust(self, tracked)
+    try:
+        if len(args) > 2 and _asks(args, _SO_RCVLOWAT):
+            tracked = tracked_by(self)
+            tracked.model.lowat = True
+            adjust(self, tracked)
+    except OURS:
+        log.marked[0] = 1
     return result
 
 
@@ -344,7 +379,7 @@ def _asks(args: tuple[Any, ...], option: int) -> bool:
 
 def close(self: Socket) -> None:
     """The logical close; with `makefile` objects open nothing is closed yet."""
-    if is_socket(self) and self._io_refs > 0 and not self._closed:  # type: ignore[attr-defined]
+    if is_socket(self) and _io_refs(self) > 0 and not _closed(self):
         Ongoing(tracked_by(self), CLOSE, caller()).ok(outcome="deferred")
     _plain_close(self)
 
@@ -412,7 +447,10 @@ def moded(name: str) -> Method:
 
     def change(self: Socket, *args: Any, **named: Any) -> Any:
         result = invoke(plain, args, named, caller(), self)
-        adjust(self, tracked_by(self))
+        try:
+            adjust(self, tracked_by(self))
+        except OURS:
+            log.marked[0] = 1
         return result
 
     return change

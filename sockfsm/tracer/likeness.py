@@ -48,8 +48,15 @@ def invoke(
     """
     if frame is None or (not named and _PLAIN.issuperset(map(type, args))):
         return function(*first, *args, **named)
+    return from_line_of(frame, function, (*first, *args), named)
+
+
+def from_line_of(
+    frame: FrameType, function: Any, args: tuple[Any, ...], named: dict[str, Any]
+) -> Any:
+    """`function(*args, **named)`, called by a frame that looks like this one."""
     code = frame.f_code
     alike = _call.replace(
         co_filename=code.co_filename, co_name=code.co_name, co_firstlineno=frame.f_lineno
     )
-    return FunctionType(alike, frame.f_globals)(function, (*first, *args), named)
+    return FunctionType(alike, frame.f_globals)(function, args, named)

@@ -13,14 +13,14 @@ from sockfsm.tracer.addresses import noted
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.likeness import invoke, like
-from sockfsm.tracer.ongoing import Ongoing
+from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import caller
+from sockfsm.tracer.recorder import log
 from sockfsm.tracer.sockets import is_socket, is_stream, tracked_by, will_wait
 
 Method = Callable[..., Any]
 Socket = _stdlib.socket
 _base = _socket.socket
-_NOWHERE = (0, 0, 0)
 _sendfile: Any = _stdlib.socket._sendfile_use_sendfile  # type: ignore[attr-defined]
 
 
@@ -40,9 +40,9 @@ def message_sender(name: str) -> Method:
         try:
             done = invoke(original, args, named, call.frame, self)
         except BaseException as error:
-            call.failed(error, noted(address), words)
+            call.failed(error, lambda: noted(address), words)
             raise
-        call.ok(done, noted(address), words=words)
+        call.ok(done, lambda: noted(address), words=words)
         return done
 
     return like(send, original)
@@ -75,10 +75,13 @@ def message_receiver(name: str) -> Method:
         except BaseException as error:
             call.failed(error, words=words)
             raise
-        first = result[0]
-        done = first if type(first) is int else len(first)
-        outcome = "ok" if done or not size or not is_stream(self) else "eof"
-        call.ok(done, noted(result[-1]), outcome, words)
+        try:
+            first = result[0]
+            done = first if type(first) is int else len(first)
+            outcome = "ok" if done or not size or not is_stream(self) else "eof"
+            call.ok(done, lambda: noted(result[-1]), outcome, words)
+        except OURS:
+            log.marked[0] = 1
         return result
 
     return like(receive, original)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import _socket
+from collections.abc import Callable
 from errno import EAGAIN, EINPROGRESS
 from fcntl import F_GETFL, fcntl
 from os import O_NONBLOCK
@@ -15,13 +16,22 @@ from sockfsm.tracer.places import site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, Row, Tracked, advance, head, step
 
+OURS = (MemoryError, RecursionError)
+"""What can go wrong once the kernel has done its part. The program must not hear of it: it would
+take the call for failed. `log.marked[0] = 1` says that a call is lost; it needs no memory, no stack."""
 _CODE_BITS = 0xFFFF << ERRNO | 7 << OUTCOME
 _RELEASED = NUMBER["released"]
-_NOWHERE = (0, 0, 0)
 _LARGEST = (1 << 64) - 1
 _fileno = _socket.socket.fileno
 Address = tuple[int, int, int]
 """Head bits, asked and done of an address, as `addresses.packed` gives them."""
+Named = Callable[[], Address]
+"""Gives the address of a call, when it is written down."""
+
+
+def _nowhere() -> Address:
+    return 0, 0, 0
+
 
 waiting: dict[int, tuple[Model | None, int, int, int]] = {}
 """thread number -> (model, method, since, site) of the call that blocks it now."""
@@ -67,13 +77,16 @@ class Ongoing:
                 model.waiters = set()
             model.waiters.add(thread)
             _begun(thread)
-        except (MemoryError, RecursionError):
-            log.lose()
+        except OURS:
+            try:
+                log.lose()
+            except OURS:
+                log.marked[0] = 1
 
     def ok(
         self,
         done: int = 0,
-        address: Address = _NOWHERE,
+        address: Named = _nowhere,
         outcome: str = "ok",
         words: str = "",
         end: int = 0,
@@ -81,12 +94,15 @@ class Ongoing:
         """The call gave a result. words: see `rows.advance`. end: when, if that is not now."""
         end = end or Clocks.monotonic()
         try:
-            bits = advance(self.tracked, self.row, self.method, outcome, words)
-            self._write(bits | address[0], end, address[1] or self.asked, done | address[2])
-        except (MemoryError, RecursionError):
-            log.lose()
+            bits, name = advance(self.tracked, self.row, self.method, outcome, words), address()
+            self._write(bits | name[0], end, name[1] or self.asked, done | name[2])
+        except OURS:
+            try:
+                log.lose()
+            except OURS:
+                log.marked[0] = 1
 
-    def failed(self, error: BaseException, address: Address = _NOWHERE, words: str = "") -> None:
+    def failed(self, error: BaseException, address: Named = _nowhere, words: str = "") -> None:
         """The call raised."""
         end = Clocks.monotonic()
         try:
@@ -95,13 +111,17 @@ class Ongoing:
                 self._check_wait()
             elif outcome == "EBADF":
                 self._lost_descriptor()
-            bits = advance(self.tracked, self.row, self.method, outcome, words) | address[0]
+            name = address()
+            bits = advance(self.tracked, self.row, self.method, outcome, words) | name[0]
             if timeout:
                 number = EINPROGRESS if outcome == "EINPROGRESS" else EAGAIN
                 bits = bits & ~_CODE_BITS | number << ERRNO | TIMEOUT << OUTCOME | WAITED
-            self._write(bits, end, address[1] or self.asked, address[2])
-        except (MemoryError, RecursionError):
-            log.lose()
+            self._write(bits, end, name[1] or self.asked, name[2])
+        except OURS:
+            try:
+                log.lose()
+            except OURS:
+                log.marked[0] = 1
 
     def went_on(self) -> None:
         """The call did not block after all."""

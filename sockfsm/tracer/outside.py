@@ -11,7 +11,7 @@ from typing import Any
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import packed
-from sockfsm.tracer.likeness import genuine, invoke, like
+from sockfsm.tracer.likeness import from_line_of, genuine, like
 from sockfsm.tracer.ongoing import outcome_of, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
@@ -74,7 +74,10 @@ def _removed(
     """Remove a path; logged when it is a socket's."""
     path, begin = _plain_path(args, named), Clocks.monotonic()
     if path is None:
-        invoke(original, args, named, frame)
+        if frame is None:
+            original(*args, **named)
+        else:
+            from_line_of(frame, original, args, named)
         return
     ours = _is_socket(path)
     try:

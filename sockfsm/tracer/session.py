@@ -117,6 +117,10 @@ voice = _Voice()
 def report(line: str) -> None:
     """One line for the person who runs the program, on standard error and in the trace."""
     voice.say(f"sockfsm: {line}\n")
+    _note(line)
+
+
+def _note(line: str) -> None:
     log.note({"said": line, "at": Clocks.monotonic()})
 
 
@@ -140,6 +144,7 @@ def start(
     session.max_size = sizes.parse(max_size)
     session.supervised = os.environ.get("SOCKFSM_TRACE") == folder
     voice.listen()
+    adapters.unseen.say = report
     sockets.reset(machines)
     session.mode, session.pid = mode, getpid()
     session.sinks = feed(log, sinks, report)
@@ -205,7 +210,8 @@ def _open(folder: str, origin: _Origin) -> None:
         return notes
 
     log.rotated = _rotated
-    log.open(folder, pid, told, report, session.max_size)
+    # What went wrong the supervisor says at the end: the program's own output is the program's.
+    log.open(folder, pid, told, _note if session.supervised else report, session.max_size)
     for name in list(sockets.kinds):
         sockets.note_kind(sockets.kinds[name])
 

@@ -24,7 +24,7 @@ from sockfsm.record.layout import CALL, NUMBER
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.likeness import invoke, like
-from sockfsm.tracer.ongoing import Ongoing
+from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import STRIDE, caller, sites
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.sockets import is_socket, is_stream, records, tracked_by, will_wait
@@ -87,11 +87,13 @@ def sender(name: str) -> Method:
                     return None if whole else done
             except (KeyError, ValueError, StopIteration, StructError):
                 pass  # not ready for the fast path: written below
-        call = Ongoing(tracked, method, caller(), size, begin, row)
         if done == size:
-            call.ok(done)
+            try:
+                Ongoing(tracked, method, caller(), size, begin, row).ok(done)
+            except OURS:
+                log.marked[0] = 1
             return None if whole else done
-        return go_on(self, call, data, done)
+        return go_on(self, Ongoing(tracked, method, caller(), size, begin, row), data, done)
 
     def slowly(self: Socket, args: tuple[Any, ...], named: Any, frame: FrameType | None) -> Any:
         """Other arguments, another blocking mode, or a socket that nobody has met."""
@@ -199,10 +201,13 @@ def receiver() -> Method:
                     return data
             except (KeyError, ValueError, StopIteration, StructError):
                 pass  # not ready for the fast path: written below
-        call = Ongoing(tracked, method, caller(), size, begin, row)
         if data is None:
+            call = Ongoing(tracked, method, caller(), size, begin, row)
             return wait(self, call, original, (size,))
-        received(self, call, len(data))
+        try:
+            received(self, Ongoing(tracked, method, caller(), size, begin, row), len(data))
+        except OURS:
+            log.marked[0] = 1
         return data
 
     return like(recv, original)
@@ -255,10 +260,13 @@ def filler() -> Method:
                     return done
             except (KeyError, ValueError, StopIteration, StructError):
                 pass  # not ready for the fast path: written below
-        call = Ongoing(tracked, method, caller(), size, begin, row)
         if done < 0:
+            call = Ongoing(tracked, method, caller(), size, begin, row)
             return wait(self, call, original, args)
-        received(self, call, done)
+        try:
+            received(self, Ongoing(tracked, method, caller(), size, begin, row), done)
+        except OURS:
+            log.marked[0] = 1
         return done
 
     return like(recv_into, original)
@@ -286,7 +294,10 @@ def receive(
     except BaseException as error:
         call.failed(error, words=words)
         raise
-    received(self, call, result if type(result) is int else len(result), words)
+    try:
+        received(self, call, result if type(result) is int else len(result), words)
+    except OURS:
+        log.marked[0] = 1
     return result
 
 
@@ -298,7 +309,10 @@ def wait(self: Socket, call: Ongoing, original: Method, args: tuple[Any, ...]) -
     except BaseException as error:
         call.failed(error)
         raise
-    received(self, call, result if type(result) is int else len(result))
+    try:
+        received(self, call, result if type(result) is int else len(result))
+    except OURS:
+        log.marked[0] = 1
     return result
 
 

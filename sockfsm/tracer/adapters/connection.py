@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 import select
+import socket as _stdlib
 import stat
 from collections.abc import Callable
 from select import POLLIN, POLLOUT
@@ -22,14 +23,9 @@ from sockfsm.tracer.sockets import claim, records, released
 
 Method = Callable[..., Any]
 _fstat, _poll = os.fstat, select.poll
+_Socket = _stdlib.socket
 _owned: dict[int, Tracked] = {}
 """id(Connection) -> its socket, until it is closed, which its finalizer sees to."""
-
-
-class _Looked(_socket.socket):
-    """A socket object for a moment, to look at a descriptor with."""
-
-    __slots__ = ("__weakref__",)
 
 
 def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
@@ -71,7 +67,9 @@ def _claim(connection: Any, frame: FrameType | None) -> None:
     try:
         if not stat.S_ISSOCK(_fstat(descriptor).st_mode):
             return  # a pipe
-        looked: Any = _Looked(fileno=descriptor)
+        # A socket object for a moment, to look at the descriptor with; no call of the program's.
+        looked: Any = _Socket.__new__(_Socket)
+        _socket.socket.__init__(looked, fileno=descriptor)
     except OSError:
         return  # closed, or no family that Python knows
     try:
@@ -79,7 +77,7 @@ def _claim(connection: Any, frame: FrameType | None) -> None:
         tracked = _owned[id(connection)] = records.pop(id(looked))
         tracked.grave = None
     finally:
-        looked.detach()
+        _socket.socket.detach(looked)
 
 
 def _traced(original: FunctionType, name: str, event: int) -> Method:

@@ -225,7 +225,7 @@ def _failed(
     if judgement is None:
         call.ok(outcome="eof")
     else:
-        call.failed(judgement, _form(call, inner, address, judgement), words)
+        call.failed(judgement, lambda: _form(call, inner, address, judgement), words)
 
 
 def _ok(library: Library, call: Ongoing, sock: Any, address: Any, result: Any, words: str) -> None:
@@ -234,7 +234,7 @@ def _ok(library: Library, call: Ongoing, sock: Any, address: Any, result: Any, w
     if result and (call.method == _SO_ERROR or name == "connect_ex"):
         late = result == EAGAIN and call.tracked.mode == "timeout"
         refusal = TimeoutError() if late else OSError(result, "")
-        call.failed(refusal, _form(call, inner, address, refusal), words)
+        call.failed(refusal, lambda: _form(call, inner, address, refusal), words)
         return
     form, done, outcome = _form(call, inner, address, None), 0, "ok"
     if word == "send":
@@ -248,7 +248,7 @@ def _ok(library: Library, call: Ongoing, sock: Any, address: Any, result: Any, w
         form = noted(result[-1]) if type(result) is tuple else form
     elif word == "accept":
         form = packed(result[1] or None)
-    call.ok(done, form, outcome, words)
+    call.ok(done, lambda: form, outcome, words)
     if word == "accept":
         _accepted(library, result[0], call.frame)
     elif word == "bind" and type(address) in (str, bytes) and address[:1] not in _NO_PATH:

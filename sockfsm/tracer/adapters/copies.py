@@ -10,14 +10,13 @@ from typing import Any
 from sockfsm.tracer import sockets as _sockets
 from sockfsm.tracer.adapters.cooperative import Library, methods_of
 
-_plain_socket = _stdlib.socket
 _timeout = _socket.socket.gettimeout
 
 
 def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
     """Nothing for the first one, which the tracer itself sees to."""
     cls = module.socket
-    if cls is _plain_socket:
+    if module is _stdlib or not isinstance(cls, type) or not issubclass(cls, _socket.socket):
         return []
     for name in ("socketpair", "fromfd"):
         _sockets._BIRTHS[getattr(module, name).__code__] = name

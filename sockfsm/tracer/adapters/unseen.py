@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 
 from sockfsm.tracer.recorder import log
 
 _UNSEEN = {"uvloop": "its event loop makes and uses sockets in C"}
 _told: set[str] = set()
+say: Callable[[str], None] = print
+"""Says a line on standard error; the session gives it."""
 
 
 def look(names: Iterable[str]) -> None:
@@ -21,4 +23,4 @@ def tell(name: str, why: str) -> None:
     if name not in _told:
         _told.add(name)
         log.note({"unseen": name, "why": why})
-        log._report(f"{name}: {why}")
+        say(f"{name}: {why}")
