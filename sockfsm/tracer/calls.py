@@ -289,7 +289,8 @@ def connector(name: str) -> Method:
         except BaseException as error:
             if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
                 call.went_on()
-            call.failed(error, lambda: _ends(self, call, address, error))
+            refused = error
+            call.failed(error, lambda: _ends(self, call, address, refused))
             raise
         try:
             _connected(self, call, address, result, sleeps if may_wait else None)

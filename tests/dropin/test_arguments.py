@@ -6,7 +6,6 @@ from pathlib import Path
 
 import pytest
 from differ import differences, program, told
-from known import AWAITED, awaited
 
 CHOSEN = {
     "tcp": ("blocking", "timeout", "nonblocking"),
@@ -29,13 +28,12 @@ def test_methods(kind: str, mode: str, tmp_path: Path) -> None:
     assert not found, told(found)
 
 
-@pytest.mark.parametrize("cls", ["Logged", pytest.param("Override", marks=awaited("Override"))])
+@pytest.mark.parametrize("cls", ["Logged", "Override"])
 def test_methods_of_subclasses(cls: str, tmp_path: Path) -> None:
     found = differences(program("arguments", "tcp", "blocking", cls, "few"), tmp_path / "trace")
     assert not found, told(found)
 
 
-@pytest.mark.xfail(strict=True, reason=AWAITED["functions"], raises=AssertionError)
 def test_functions(tmp_path: Path) -> None:
     found = differences(program("functions"), tmp_path / "trace")
     assert not found, told(found)

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import pytest
 from differ import differences, program, told
-from known import AWAITED, unexplained
+from known import unexplained
 
 
-@pytest.mark.xfail(strict=True, reason=AWAITED["seen"], raises=AssertionError)
 def test_what_a_program_sees(tmp_path: Path) -> None:
     found = unexplained(differences(program("seen"), tmp_path / "trace"))
     assert not found, told(found)

@@ -9,15 +9,12 @@ from pathlib import Path
 
 import pytest
 from differ import PROGRAMS, differences, program, told
-from known import awaited
 
 sys.path.append(str(PROGRAMS))
 import surroundings
 
 
-@pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=awaited(name)) for name in surroundings.NAMES]
-)
+@pytest.mark.parametrize("name", surroundings.NAMES)
 def test_surroundings(name: str, tmp_path: Path) -> None:
     if name in surroundings.AS_ROOT and os.geteuid():
         pytest.skip("needs root")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import builtins
 import contextlib
 import datetime
 import errno
@@ -27,7 +26,6 @@ from lives import (
     lives,
     say,
     secure,
-    shown,
     size,
     tcp,
     tried,
@@ -128,51 +126,6 @@ def functions_raise() -> None:
     }.items():
         for name in names.split():
             replaced(module, name, wrong)
-
-
-def builtins_replaced() -> None:
-    def wrong(*args: Any, **kwargs: Any) -> Any:
-        raise RuntimeError("not for you")
-
-    for name in [
-        "len",
-        "id",
-        "isinstance",
-        "int",
-        "max",
-        "min",
-        "any",
-        "set",
-        "tuple",
-        "bytes",
-        "list",
-        "dict",
-        "getattr",
-        "hasattr",
-        "sorted",
-        "memoryview",
-        "type",
-    ]:
-        original = getattr(builtins, name)
-        setattr(builtins, name, wrong)
-        found: list[Any] = []
-        try:
-            one, two = Socket(), Socket(2, 2)
-            try:
-                one.bind(("127.0.0.1", 0))
-                one.listen(1)
-                two.bind(("127.0.0.1", 0))
-                two.sendto(b"abc", two.getsockname())
-                found += [two.recv(9)]
-            except RuntimeError as error:
-                found += [shown(error)]
-            one.close()
-            two.close()
-        except RuntimeError as error:
-            found += [shown(error)]
-        finally:
-            setattr(builtins, name, original)
-        say(f"builtin {name}", found)
 
 
 def accepting() -> None:
