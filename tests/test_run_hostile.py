@@ -384,7 +384,7 @@ def test_job_control(tmp_path: Path, options: tuple[str, ...]) -> None:
     """Ctrl-Z stops us with the program, `fg` continues both; it gets each signal once."""
     program = tmp_path / "program.py"
     program.write_text(
-        "import signal, sys\n"
+        "import signal, sys, time\n"
         "count = interrupts = 0\n"
         "def go_on(*_):\n"
         "    global count\n"
@@ -394,7 +394,7 @@ def test_job_control(tmp_path: Path, options: tuple[str, ...]) -> None:
         "signal.signal(signal.SIGCONT, go_on)\n"
         "signal.signal(signal.SIGINT, interrupt)\n"
         "print('ready', flush=True)\n"
-        "while True: signal.pause()\n"
+        "while True: time.sleep(0.1)\n"  # pause(2) would miss a signal that comes just before it
     )
     sockfsm = [sys.executable, "-m", "sockfsm", "run", *options, "-o", str(tmp_path / "trace")]
     for command in ([sys.executable], sockfsm):
