@@ -178,7 +178,7 @@ def test_a_full_disk_stops_the_trace_not_the_program(traced):
     assert completed.stdout == "done\n"
     assert completed.returncode == 0
     (line,) = completed.stderr.splitlines()
-    assert "tracing stopped" in line
+    assert "the trace is incomplete" in line
     assert "File too large" in line
     assert 1000 < sum(c.call == "send" for c in trace.calls()) < 4000
 

@@ -75,9 +75,14 @@ def test_a_send_that_is_longer_than_the_buffer_has_waited() -> None:
     with sockfsm.tracing() as trace:
         a, b = socket.socketpair()
         a.settimeout(20)
-        reader = threading.Thread(target=lambda: b.recv(1 << 22, socket.MSG_WAITALL))
+        sender = threading.current_thread()
+
+        def read() -> None:
+            asleep(sender)
+            b.recv(1 << 22, socket.MSG_WAITALL)
+
+        reader = threading.Thread(target=read)
         reader.start()
-        asleep(reader)
         a.sendall(bytes(1 << 22))
         reader.join()
         a.close()
