@@ -51,6 +51,9 @@ _CODES = {
     "gaierror": UNRESOLVED,
 }
 
+QUICK = {"blocking": 0, "nonblocking": -1}
+"""Variant -> what the fast path's key for an `ok` is the method's number XORed with."""
+
 # What a method alone tells of its calls.
 _BESIDE = {
     number: " address" if name == "sendto" else " tls"
@@ -68,8 +71,8 @@ def _word(method: int) -> str:
 class Row(dict[Key, Entry]):
     """One state of one kind.
 
-    Key: (a method's number, outcome, variant), or the number alone for an `ok` that is the same in all
-    variants. states: all that the socket may be in, as `Compiled` writes them; state: the likeliest of
+    Key: (a method's number, outcome, variant), or for an `ok` the number alone, as QUICK changes it.
+    states: all that the socket may be in, as `Compiled` writes them; state: the likeliest of
     them. gone: the descriptor is closed or given away.
     """
 
@@ -219,12 +222,8 @@ def step(
     if observed:
         return entry
     row[key] = entry
-    if (
-        outcome == "ok"
-        and not known.endswith("tls")
-        and not compiled.varies(row.states, word, outcome)
-    ):
-        row[method] = entry
+    if outcome == "ok" and variant in QUICK:
+        row[method ^ QUICK[variant]] = entry
     return entry
 
 

@@ -27,6 +27,7 @@ from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import STRIDE, caller, sites
 from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.rows import QUICK
 from sockfsm.tracer.sockets import is_socket, is_stream, records, tracked_by, will_wait
 
 Socket = _stdlib.socket
@@ -157,6 +158,7 @@ def receiver() -> Method:
     method = NUMBER["recv"]
     original = _socket.socket.recv
     now, pack, whole, key_of = Clocks.monotonic, CALL.pack_into, int, id
+    unblocked = method ^ QUICK["nonblocking"]
 
     def recv(
         self: Socket, size: Any = _NONE, flags: Any = _NONE, /, *rest: Any, **named: Any
@@ -192,7 +194,7 @@ def receiver() -> Method:
             end = now()
             try:
                 frame = _getframe(1)
-                head, after = row[method]
+                head, after = row[method if tracked.first_try else unblocked]
                 site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
                 if site and after is row and model.row is row:
                     memory, slots = log.window
