@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -45,6 +45,8 @@ class Trace:
         self.until = until
         self.problems: list[str] = []
         self._told: tuple[object, Summary] | None = None
+        self.up_to_date: Callable[[], None] | None = None
+        """Writes down what the tracer of this process still holds back, before anything is read."""
         self.keep: Any = None
         """What has to live as long: a temporary folder's finalizer, or the trace this is a view of."""
 
@@ -90,6 +92,8 @@ class Trace:
         return self.facts.clock_error
 
     def _decoders(self) -> list[tuple[Decoder, Iterator[Call]]]:
+        if self.up_to_date is not None:
+            self.up_to_date()
         sockets: dict[tuple[str, int], Socket] = {}
         logs = all_logs(self.path, self.problems)
         tell_losses(self.path, logs, self.problems)

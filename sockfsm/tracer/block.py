@@ -112,7 +112,7 @@ def tracing(
         raise UsageError("already tracing: max_size can be given to the outermost block only")
     outer = session.mode
     view = Trace(session.trace.path, since=Clocks.monotonic())
-    view.keep = session.trace
+    view.keep, view.up_to_date = session.trace, session.trace.up_to_date
     switch(mode)
     try:
         yield view

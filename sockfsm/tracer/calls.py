@@ -31,6 +31,7 @@ from sockfsm.tracer.sockets import (
     UNBORN,
     adjust,
     born,
+    bury,
     claim,
     described,
     forget,
@@ -115,6 +116,7 @@ def _made(self: Socket, fileno: Any, begin: int, frame: FrameType | None) -> Non
     # ssl and multiprocessing may have been imported since tracing began.
     adapt()
     if _in_accept(frame):
+        bury()
         # Its record follows that of the accept().
         register(self, Model(UNBORN, described(self)[0].initial))
     else:

@@ -32,11 +32,11 @@ from sockfsm.record.layout import (
 
 if TYPE_CHECKING:
     from socket import socket
-    from weakref import ref
 
     from sockfsm.model.compiled import Compiled
     from sockfsm.model.executed import SocketMachine
     from sockfsm.model.rules import Rule
+    from sockfsm.tracer.graves import Grave
 
 Entry = tuple[int, "Row"]
 Key = int | tuple[int, str, str]
@@ -173,7 +173,7 @@ class Tracked:
         self.mode = "nonblocking"
         """How its calls wait: `blocking`, `timeout` or `nonblocking`."""
         self.open = True
-        self.grave: ref[socket] | None = None
+        self.grave: Grave | None = None
 
     def sock(self) -> socket | None:
         """The socket object, while it lives."""

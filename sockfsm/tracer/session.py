@@ -21,7 +21,7 @@ from sockfsm.record import sizes
 from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.record.writer import MAX_SIZE, SIZE, Note, per_segment, programs
-from sockfsm.tracer import adapters, addresses, outside, places, recorder, sockets
+from sockfsm.tracer import adapters, addresses, graves, outside, places, recorder, sockets
 from sockfsm.tracer.calls import METHODS_TRACED
 from sockfsm.tracer.enforce import enforced
 from sockfsm.tracer.ongoing import waiting
@@ -73,11 +73,14 @@ class _Session:
             from sockfsm.trace.trace import Trace
 
             self._trace = Trace(self.folder)
+            self._trace.up_to_date = sockets.bury
         return self._trace
 
     @trace.setter
     def trace(self, trace: Trace | None) -> None:
         self._trace = trace
+        if trace is not None:
+            trace.up_to_date = sockets.bury
         self.folder = str(trace.path) if trace is not None else ""
 
 
@@ -257,6 +260,7 @@ def _rotated(path: str, segment: int) -> None:
 
 def stop() -> None:
     """End the log. Sockets that are still open stay so, untraced."""
+    sockets.bury()
     log.note({"ended": Clocks.monotonic()})
     log.listen(None)
     log.close()
@@ -274,6 +278,7 @@ def _child() -> None:
         session.origin = _Origin(os.path.basename(log.path), sockets.number(), session.forking)
     origin = session.origin  # else the log of a parent that has written nothing itself
     waiting.clear()
+    graves.forget()
     recorder.threads.clear()
     session.capture = None
     if session._trace is not None and session._trace.keep is not None:
@@ -289,6 +294,8 @@ def _child() -> None:
 
 def _fork() -> None:
     """Before a fork. Afterwards the parent may go on, and close what the child has, long before it."""
+    if session.folder:
+        sockets.bury()
     session.forking = Clocks.monotonic()
 
 
@@ -299,6 +306,7 @@ def _exit() -> None:
     """The program ends: what is still open is closed by the kernel."""
     if not session.folder or session.pid != getpid():
         return
+    sockets.bury()
     now = Clocks.monotonic()
     for key in list(sockets.records):
         tracked = sockets.records.get(key)

@@ -15,12 +15,13 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
 from typing import TYPE_CHECKING
-from weakref import ref
 
 from sockfsm.model.kinds import KINDS, OTHER, kind_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, MOST, NUMBER
 from sockfsm.tracer.addresses import shown
+from sockfsm.tracer.graves import Grave, gone, grave_of, time_of_next
+from sockfsm.tracer.graves import forget as forget_graves
 from sockfsm.tracer.ongoing import Ongoing, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
@@ -68,13 +69,6 @@ _machines: dict[str, SocketMachine] = {}
 _BIRTHS = {_stdlib.socketpair.__code__: "socketpair", _stdlib.fromfd.__code__: "fromfd"}
 
 
-class _Grave(ref[_stdlib.socket]):
-    """A weak reference that knows which socket object it was."""
-
-    __slots__ = ("key",)
-    key: int
-
-
 def reset(machines: Mapping[str, SocketMachine] | None = None) -> None:
     """Drop all models and number anew: a new session adopts what is still open.
 
@@ -84,6 +78,7 @@ def reset(machines: Mapping[str, SocketMachine] | None = None) -> None:
     _numbers, _machines = itertools.count(1), dict(machines or {})
     for table in (records, holders, unclaimed, paths, kinds, _kind_of, _cookies, _unasked, waiting):
         table.clear()
+    forget_graves()
 
 
 def prepare() -> None:
@@ -161,8 +156,7 @@ def register(sock: _stdlib.socket, model: Model) -> Tracked:
     tracked = Tracked(model)
     # Before it can be found: from then on another thread may use it.
     adjust(sock, tracked)
-    grave = tracked.grave = _Grave(sock, _collected)
-    grave.key = key
+    tracked.grave = grave_of(sock, key, tracked)
     if descriptor >= 0:
         before = holders.get(descriptor)
         if before is None or before.model is not model or not before.open:
@@ -176,31 +170,52 @@ def register(sock: _stdlib.socket, model: Model) -> Tracked:
     return tracked
 
 
-def _collected(grave: ref[_stdlib.socket]) -> None:
-    assert isinstance(grave, _Grave)
-    tracked = records.get(grave.key)
+def bury() -> None:
+    """Write down the ends of the socket objects that have gone. Before an `id` is looked up: a new
+    object may have the same one."""
+    while gone:
+        try:
+            grave = gone.popleft()
+        except IndexError:
+            return  # another thread was quicker
+        try:
+            _collected(grave, time_of_next())
+        except BaseException:
+            if grave.tracked is not None:
+                gone.appendleft(grave)
+            raise
+
+
+def _collected(grave: Grave, time: int) -> None:
+    tracked = grave.tracked
     if tracked is None or tracked.grave is not grave:
         return
-    del records[grave.key]
-    _unasked.pop(grave.key, None)
+    if records.get(grave.key) is tracked:
+        del records[grave.key]
+        _unasked.pop(grave.key, None)
     if tracked.open and tracked.model.number != UNBORN:
         # Python closes the descriptor of a socket object that nobody holds any more.
-        released(tracked, Ongoing(tracked, NUMBER["collected"], None))
+        released(tracked, Ongoing(tracked, NUMBER["collected"], None, begin=time), time)
+    # They hold each other no more: nothing here waits for the cyclic collector.
+    grave.tracked = tracked.grave = None
 
 
-def released(tracked: Tracked, call: Ongoing) -> None:
-    """The socket object closed its descriptor; the last one that is closed closes the socket."""
+def released(tracked: Tracked, call: Ongoing, end: int = 0) -> None:
+    """The socket object closed its descriptor; the last one that is closed closes the socket.
+
+    end: when, if that is not now.
+    """
     model = tracked.model
     tracked.open = False
     model.descriptors -= 1
     if model.descriptors > 0:
-        call.ok(outcome="deferred")
+        call.ok(outcome="deferred", end=end)
     elif model.waiters:
         # The kernel holds the socket until the last call that is blocked on it has ended.
         model.closing = True
-        call.ok(outcome="deferred")
+        call.ok(outcome="deferred", end=end)
     else:
-        call.ok()
+        call.ok(end=end)
     if model.descriptors <= 0:
         forget(model)
 
@@ -214,6 +229,8 @@ def born(
     sock: _stdlib.socket, method: int, begin: int, end: int, frame: FrameType | None
 ) -> Tracked:
     """A new socket: model, record, registration."""
+    if gone:
+        bury()
     found, asked, done = described(sock)
     row = found.initial
     if me.resolved and METHODS[method][1] == "create":
@@ -227,6 +244,7 @@ def born(
 
 def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -> None:
     """A socket object was made for a descriptor that exists: find out whose it is."""
+    bury()
     if me.expected is not None:
         _share(sock, me.expected, NUMBER["dup"], begin, end, frame)
         return
@@ -269,6 +287,7 @@ def adopt(
     frame: FrameType | None = None,
 ) -> Tracked:
     """A socket that was made out of our sight. Its state is read off by calls that change nothing."""
+    bury()
     begin, end = begin or Clocks.monotonic(), end or Clocks.monotonic()
     frame = frame or caller()
     cookie = _cookie(sock)
@@ -350,6 +369,7 @@ def situation(sock: _stdlib.socket) -> tuple[str, ...]:
 
 def objects(model: Model) -> Iterator[_stdlib.socket]:
     """The living socket objects of a model."""
+    bury()
     for key in list(records):
         tracked = records.get(key)
         if tracked is not None and tracked.model is model and (sock := tracked.sock()) is not None:
@@ -381,6 +401,8 @@ def ready(sock: _stdlib.socket, event: int) -> bool:
 
 def tracked_by(sock: _stdlib.socket) -> Tracked:
     """What is known of a socket object, adopted if need be."""
+    if gone:
+        bury()
     tracked = records.get(_id(sock))
     return adopt(sock) if tracked is None else tracked
 

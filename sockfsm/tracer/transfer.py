@@ -23,12 +23,13 @@ from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import CALL, NUMBER
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
+from sockfsm.tracer.graves import gone
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import STRIDE, caller, sites
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import QUICK
-from sockfsm.tracer.sockets import is_socket, is_stream, records, tracked_by, will_wait
+from sockfsm.tracer.sockets import bury, is_socket, is_stream, records, tracked_by, will_wait
 
 Socket = _stdlib.socket
 Method = Callable[..., Any]
@@ -52,6 +53,8 @@ def sender(name: str) -> Method:
     def send(
         self: Socket, data: Any = _NONE, flags: Any = _NONE, /, *rest: Any, **named: Any
     ) -> Any:
+        if gone:
+            bury()
         try:
             tracked = records[key_of(self)]
         except KeyError:
@@ -163,6 +166,8 @@ def receiver() -> Method:
     def recv(
         self: Socket, size: Any = _NONE, flags: Any = _NONE, /, *rest: Any, **named: Any
     ) -> Any:
+        if gone:
+            bury()
         try:
             tracked = records[key_of(self)]
         except KeyError:
@@ -222,6 +227,8 @@ def filler() -> Method:
     now, pack, view, array, key_of = Clocks.monotonic, CALL.pack_into, memoryview, bytearray, id
 
     def recv_into(self: Socket, *args: Any, **named: Any) -> Any:
+        if gone:
+            bury()
         try:
             tracked = records[key_of(self)]
         except KeyError:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from types import ModuleType
 from typing import Any
 
+from sockfsm.record.writer import programs
 from sockfsm.tracer.adapters import (
     connection,
     copies,
@@ -60,7 +61,10 @@ def watch() -> None:
 def _imported(module: ModuleType) -> None:
     try:
         _adapt(module)
-    except Exception as error:  # noqa: BLE001 - another version of the library: the program runs on
+    except Exception as error:
+        if programs(error):
+            raise
+        # Another version of the library: the program runs on.
         unseen.tell(module.__name__, f"not traced: {type(error).__name__}: {error}")
 
 
