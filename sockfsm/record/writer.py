@@ -245,7 +245,7 @@ class Log:
         if interrupted is not None:
             raise interrupted
 
-    def _put(self, form: Struct, fields: tuple[Any, ...]) -> None:
+    def _put(self, form: Struct, fields: tuple[Any, ...], again: bool = True) -> None:
         """Only what a signal handler of the program raises comes out of here."""
         window, slot = self._now, None
         try:
@@ -263,8 +263,10 @@ class Log:
             if not programs(error):
                 self._uncounted += 1  # no memory, no stack
                 return
-            if slot is None:
-                self._put(form, fields)
+            if slot is None and again:
+                self._put(form, fields, again=False)
+            elif slot is None:
+                self._uncounted += 1
             elif not any(window.memory[slot : slot + SLOT]):
                 form.pack_into(window.memory, slot, *fields)
             raise

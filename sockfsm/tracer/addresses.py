@@ -16,13 +16,16 @@ _HUGE = 1 << 63
 _NOTHING = (0, 0, 0)
 _type_name = type.__dict__["__name__"].__get__
 
+# Apart, as `python -b` warns of text and bytes that are compared, which a table does.
 _numbers: dict[Form, int] = {}
+_of_bytes: dict[Form, int] = {}
 _next = itertools.count(1)
 
 
 def forget() -> None:
     """Note every address anew when it is next met."""
     _numbers.clear()
+    _of_bytes.clear()
 
 
 def form_of(value: object, depth: int = 3) -> Form:
@@ -37,8 +40,13 @@ def form_of(value: object, depth: int = 3) -> Form:
     if kind is int and -_HUGE < value < _HUGE:  # type: ignore[operator]
         return value  # type: ignore[return-value]
     if kind is tuple and depth:
-        return tuple(form_of(item, depth - 1) for item in value[:_ITEMS])  # type: ignore[index]
+        return tuple(_inside(item, depth - 1) for item in value[:_ITEMS])  # type: ignore[index]
     return f"<{_type_name(kind)}>"
+
+
+def _inside(item: object, depth: int) -> Form:
+    form = form_of(item, depth)
+    return form.decode("latin-1") if type(form) is bytes else form
 
 
 def packed(address: object, local: object = None) -> tuple[int, int, int]:
@@ -85,11 +93,12 @@ def _inet(address: object) -> int:
 
 
 def _number(form: Form) -> int:
-    number = _numbers.get(form)
+    known = _of_bytes if type(form) is bytes else _numbers
+    number = known.get(form)
     if number is None:
-        if len(_numbers) >= _KEPT:
-            _numbers.clear()
-        number = _numbers[form] = next(_next) & MOST
+        if len(known) >= _KEPT:
+            known.clear()
+        number = known[form] = next(_next) & MOST
         if type(form) is bytes:
             log.note({"abstract": number, "is": form.decode("latin-1")})
         else:

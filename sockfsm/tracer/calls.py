@@ -42,6 +42,7 @@ from sockfsm.tracer.sockets import (
     note_names,
     note_path,
     number,
+    objects,
     records,
     register,
     released,
@@ -194,7 +195,10 @@ def _name_of(sock: Socket) -> Any:
 def _abstract(address: Any) -> bool:
     """Whether a UNIX name is in the kernel alone: it begins with a zero, or the kernel chose it."""
     kind_ = type(address)
-    return (kind_ is str or kind_ is bytes) and address[:1] in ("", b"", "\0", b"\0")
+    # One type at a time: under `python -b` comparing bytes with text is an error.
+    return (kind_ is str and address[:1] in ("", "\0")) or (
+        kind_ is bytes and address[:1] in (b"", b"\0")
+    )
 
 
 def _path(address: Any) -> bytes | None:
@@ -368,9 +372,10 @@ def setsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     result = invoke(_plain["setsockopt"], args, named, caller(), self)
     try:
         if len(args) > 2 and _asks(args, _SO_RCVLOWAT):
-            tracked = tracked_by(self)
-            tracked.model.lowat = True
-            adjust(self, tracked)
+            model = tracked_by(self).model
+            model.lowat = True
+            for each in objects(model):
+                adjust(each, tracked_by(each))
     except OURS:
         log.marked[0] = 1
     return result

@@ -29,9 +29,14 @@ def like(function: F, original: Any, module: str = "socket") -> F:
 
 def genuine(function: Any) -> Any:
     """What `function` stands in for, where another copy of this package has put it there."""
-    while type(function) is FunctionType and function.__code__.co_filename.startswith(_HERE):
-        function = function.__wrapped__  # type: ignore[attr-defined]
+    while _is_ours(function):
+        function = function.__wrapped__
     return function
+
+
+def _is_ours(function: Any) -> bool:
+    call = function if type(function) is FunctionType else vars(type(function)).get("__call__")
+    return type(call) is FunctionType and call.__code__.co_filename.startswith(_HERE)
 
 
 def invoke(

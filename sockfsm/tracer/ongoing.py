@@ -11,7 +11,17 @@ from types import FrameType
 
 from sockfsm.model.errnos import errno_name
 from sockfsm.record.clocks import Clocks
-from sockfsm.record.layout import BEGUN, ERRNO, METHODS, MOST, NUMBER, OUTCOME, TIMEOUT, WAITED
+from sockfsm.record.layout import (
+    BEGUN,
+    ERRNO,
+    METHODS,
+    MOST,
+    NUMBER,
+    OUTCOME,
+    TIMEOUT,
+    UNEXPLAINED,
+    WAITED,
+)
 from sockfsm.tracer.places import site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, Row, Tracked, advance, head, step
@@ -21,6 +31,12 @@ OURS = (MemoryError, RecursionError)
 take the call for failed. `log.marked[0] = 1` says that a call is lost; it needs no memory, no stack."""
 _CODE_BITS = 0xFFFF << ERRNO | 7 << OUTCOME
 _RELEASED = NUMBER["released"]
+_MOVING = frozenset(
+    number
+    for number, (name, word) in enumerate(METHODS)
+    if word in ("bind", "listen", "connect", "close", "detach") or name.startswith("shutdown")
+)
+"""Methods that may take the socket elsewhere, for other threads' calls on it too."""
 _LARGEST = (1 << 64) - 1
 _fileno = _socket.socket.fileno
 Address = tuple[int, int, int]
@@ -61,6 +77,11 @@ class Ongoing:
         self.asked = asked
         self.waited = False
         self.row = row or tracked.row
+        if method in _MOVING:
+            model = tracked.model
+            if model.flying is None:
+                model.flying = {}
+            model.flying[me.number] = method
         self.begin = begin or Clocks.monotonic()
 
     def waits(self) -> None:
@@ -94,7 +115,7 @@ class Ongoing:
         """The call gave a result. words: see `rows.advance`. end: when, if that is not now."""
         end = end or Clocks.monotonic()
         try:
-            bits, name = advance(self.tracked, self.row, self.method, outcome, words), address()
+            bits, name = self._judged(outcome, words), address()
             self._write(bits | name[0], end, name[1] or self.asked, done | name[2])
         except OURS:
             try:
@@ -112,7 +133,7 @@ class Ongoing:
             elif outcome == "EBADF":
                 self._lost_descriptor()
             name = address()
-            bits = advance(self.tracked, self.row, self.method, outcome, words) | name[0]
+            bits = self._judged(outcome, words) | name[0]
             if timeout:
                 number = EINPROGRESS if outcome == "EINPROGRESS" else EAGAIN
                 bits = bits & ~_CODE_BITS | number << ERRNO | TIMEOUT << OUTCOME | WAITED
@@ -122,6 +143,23 @@ class Ongoing:
                 log.lose()
             except OURS:
                 log.marked[0] = 1
+
+    def _judged(self, outcome: str, words: str) -> int:
+        """Move the model. What it cannot explain may come of another thread's call under way: the
+        kernel has done that one already, and nobody has written it down yet."""
+        model = self.tracked.model
+        if self.method in _MOVING and model.flying is not None:
+            model.flying.pop(me.number, None)
+        bits = advance(self.tracked, self.row, self.method, outcome, words)
+        if not bits & UNEXPLAINED or not model.flying:
+            return bits
+        mode = self.tracked.mode
+        variant = f"{mode} {words}" if words else mode
+        for thread in list(model.flying):
+            _, after = step(self.row, model.flying.get(thread, 0), "ok", mode)
+            if not step(after, self.method, outcome, variant)[0] & UNEXPLAINED:
+                return bits & ~UNEXPLAINED
+        return bits
 
     def went_on(self) -> None:
         """The call did not block after all."""

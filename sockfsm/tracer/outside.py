@@ -12,12 +12,13 @@ from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.likeness import from_line_of, genuine, like
-from sockfsm.tracer.ongoing import outcome_of, waiting
+from sockfsm.tracer.ongoing import OURS, outcome_of, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import head, step, unmodelled
 from sockfsm.tracer.sockets import paths
 
+_RESOLVE = NUMBER["getaddrinfo"]
 _getaddrinfo = genuine(_stdlib.getaddrinfo)
 _unlink = genuine(os.unlink)
 _remove = genuine(os.remove)
@@ -29,28 +30,42 @@ _is_a_socket = stat.S_ISSOCK
 def getaddrinfo(
     host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
 ) -> Any:
-    method, row = NUMBER["getaddrinfo"], unmodelled().initial
-    begin, site, thread = Clocks.monotonic(), site_of(caller()), me.number
-    held = waiting.get(thread)
-    waiting[thread] = None, method, begin, site
-    outcome, count = "raised", 0
+    looking = _Lookup(host, port, caller())
     try:
         results = _getaddrinfo(host, port, family, type, proto, flags)
-        outcome, count = "ok", len(results)
-        me.resolved = True
-    except OSError as error:
-        outcome = outcome_of(error, "resolve")[0]
+    except BaseException as error:
+        looking.ended(outcome_of(error, "resolve")[0], 0)
         raise
-    finally:
-        end = Clocks.monotonic()
-        if held is None:
-            waiting.pop(thread, None)
-        else:
-            waiting[thread] = held
-        form, _, place = packed((_text(host), _text(port), "resolve"))
-        bits = head(row, row, method, outcome) | form
-        log.write(begin, end, bits, 0, site, thread, 0, place | count)
+    looking.ended("ok", len(results))
     return results
+
+
+class _Lookup:
+    """A call of getaddrinfo, from its begin to its record."""
+
+    __slots__ = ("begin", "held", "host", "port", "site", "thread")
+
+    def __init__(self, host: Any, port: Any, frame: FrameType | None) -> None:
+        self.host, self.port = host, port
+        self.begin, self.site, self.thread = Clocks.monotonic(), site_of(frame), me.number
+        self.held = waiting.get(self.thread)
+        waiting[self.thread] = None, _RESOLVE, self.begin, self.site
+
+    def ended(self, outcome: str, count: int) -> None:
+        """Write it down."""
+        try:
+            end, row = Clocks.monotonic(), unmodelled().initial
+            if self.held is None:
+                waiting.pop(self.thread, None)
+            else:
+                waiting[self.thread] = self.held
+            if outcome == "ok":
+                me.resolved = True
+            form, _, place = packed((_text(self.host), _text(self.port), "resolve"))
+            bits = head(row, row, _RESOLVE, outcome) | form
+            log.write(self.begin, end, bits, 0, self.site, self.thread, 0, place | count)
+        except OURS:
+            log.marked[0] = 1
 
 
 def _text(value: Any) -> Any:
@@ -60,12 +75,24 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int or value is None else value
 
 
-def unlink(*args: Any, **named: Any) -> None:
-    return _removed(_unlink, args, named, caller())
+class Removal:
+    """Stands in for a function of C that removes a path. Not a function of Python: as an attribute of a
+    class that would become a method."""
 
+    def __init__(self, original: Any) -> None:
+        self.__wrapped__ = original
+        self.__name__: str = original.__name__
+        self.__qualname__ = self.__name__
+        self.__module__, self.__doc__ = "os", original.__doc__
 
-def remove(*args: Any, **named: Any) -> None:
-    return _removed(_remove, args, named, caller())
+    def __call__(self, *args: Any, **named: Any) -> None:
+        return _removed(self.__wrapped__, args, named, caller())
+
+    def __repr__(self) -> str:
+        return repr(self.__wrapped__)
+
+    def __reduce__(self) -> str:
+        return self.__name__
 
 
 def _removed(
@@ -82,15 +109,22 @@ def _removed(
     ours = _is_socket(path)
     try:
         original(*args, **named)
-    except FileNotFoundError:
-        me.missing = path, begin, Clocks.monotonic(), site_of(frame)
-        raise
     except OSError as error:
-        if ours:
-            _log(path, outcome_of(error, "unlink")[0], begin, frame)
+        _note(path, error, ours, begin, frame)
         raise
-    if ours:
-        _log(path, "ok", begin, frame)
+    _note(path, None, ours, begin, frame)
+
+
+def _note(
+    path: str, error: OSError | None, ours: bool, begin: int, frame: FrameType | None
+) -> None:
+    try:
+        if isinstance(error, FileNotFoundError):
+            me.missing = path, begin, Clocks.monotonic(), site_of(frame)
+        elif ours:
+            _log(path, outcome_of(error, "unlink")[0] if error else "ok", begin, frame)
+    except OURS:
+        log.marked[0] = 1
 
 
 def _plain_path(args: tuple[Any, ...], named: dict[str, Any]) -> str | None:
@@ -126,8 +160,8 @@ def _log(path: str, outcome: str, begin: int, frame: FrameType | None) -> None:
 
 FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (
     (_stdlib, "getaddrinfo", like(getaddrinfo, _getaddrinfo)),
-    (os, "unlink", like(unlink, _unlink, "os")),
-    (os, "remove", like(remove, _remove, "os")),
+    (os, "unlink", Removal(_unlink)),
+    (os, "remove", Removal(_remove)),
 )
 """(module, attribute, what stands in its place while a process is traced)."""
 

@@ -133,10 +133,11 @@ class Model:
     descriptors: how many `dup`s share the socket. cookie: the kernel's number for it, 0 until it was
     asked for, -1 where the kernel does not say. waiters: the threads that are blocked in a call on it.
     closing: its last descriptor was closed while a thread was, and so the kernel still holds it.
+    flying: thread -> method of the calls under way that may move the socket.
     lowat: SO_RCVLOWAT was set, so that trying without waiting would take less than a blocking call.
     """
 
-    __slots__ = ("closing", "cookie", "descriptors", "lowat", "number", "row", "waiters")
+    __slots__ = ("closing", "cookie", "descriptors", "flying", "lowat", "number", "row", "waiters")
 
     def __init__(self, number: int, row: Row) -> None:
         self.number = number
@@ -144,6 +145,7 @@ class Model:
         self.descriptors = 0
         self.cookie = 0
         self.waiters: set[int] | None = None
+        self.flying: dict[int, int] | None = None
         self.closing = False
         self.lowat = False
 

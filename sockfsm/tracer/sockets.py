@@ -36,7 +36,7 @@ _getsockopt = _socket.socket.getsockopt
 _getsockname = _socket.socket.getsockname
 _getpeername = _socket.socket.getpeername
 _poll = select.poll
-_mro = type.__dict__["__mro__"].__get__
+_is_subclass = type.__subclasscheck__
 _id = id
 _DONTWAIT = int(getattr(_stdlib, "MSG_DONTWAIT", 0))
 _COOKIE = 57  # SO_COOKIE, socket(7) does not know it: a number that the kernel never uses twice
@@ -120,7 +120,7 @@ def note_kind(found: Kind) -> None:
 
 def is_socket(value: object) -> bool:
     """Whether a traced method can be about this object; its class is asked, not the object."""
-    return _socket.socket in _mro(type(value))
+    return _is_subclass(_socket.socket, type(value))
 
 
 def adjust(sock: _stdlib.socket, tracked: Tracked) -> None:

@@ -24,6 +24,7 @@ from sockfsm.record.layout import CALL, NUMBER
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.graves import gone
+from sockfsm.tracer.interrupted import send_rest
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import STRIDE, caller, sites
@@ -33,7 +34,10 @@ from sockfsm.tracer.sockets import bury, is_socket, is_stream, records, tracked_
 
 Socket = _stdlib.socket
 Method = Callable[..., Any]
+_fileno = _socket.socket.fileno
 _NONE: Any = object()
+_NOT_READY = (KeyError, ValueError, StopIteration, StructError, *OURS)
+"""What keeps the fast path from writing its record: no row, no place, no frame, no slot, no memory."""
 
 
 def given(first: Any, second: Any, rest: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -79,8 +83,8 @@ def sender(name: str) -> Method:
             Ongoing(tracked, method, caller(), size, begin, row).failed(error)
             raise
         if done == size:
-            end = now()
             try:
+                end = now()
                 frame = _getframe(1)
                 head, after = row[method]
                 site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
@@ -89,7 +93,7 @@ def sender(name: str) -> Method:
                     number, thread = model.number, me.number
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return None if whole else done
-            except (KeyError, ValueError, StopIteration, StructError):
+            except _NOT_READY:
                 pass  # not ready for the fast path: written below
         if done == size:
             try:
@@ -137,20 +141,21 @@ def sender(name: str) -> Method:
     def go_on(self: Socket, call: Ongoing, data: Any, done: int) -> Any:
         """Nothing or only a part went out at once: send the rest as a blocking call does."""
         call.waits()
-        done = max(done, 0)
-        with memoryview(data) as view, view.cast("B") as rest:
-            try:
-                done += original(self, rest[done:]) or 0
-            except OSError as raised:
-                # A blocking send that is cut short after a part tells of the part.
-                if whole or not done:
-                    call.failed(raised)
-                    raise
-            except BaseException as raised:
-                call.failed(raised)
-                raise
-            size = rest.nbytes
-        call.ok(size if whole else done)
+        try:
+            if whole:
+                with memoryview(data) as view, view.cast("B") as rest:
+                    original(self, rest[max(done, 0) :])
+                    done = rest.nbytes
+            elif done < 0:
+                done = once(self, data)
+            else:
+                # A blocking send that a signal cuts short after a part tells of the part.
+                with memoryview(data) as view, view.cast("B") as rest:
+                    done += send_rest(_fileno(self), bytes(rest[done:]))
+        except BaseException as error:
+            call.failed(error)
+            raise
+        call.ok(done)
         return None if whole else done
 
     return like(send, original)
@@ -196,8 +201,8 @@ def receiver() -> Method:
             Ongoing(tracked, method, caller(), size, begin, row).failed(error)
             raise
         if data:
-            end = now()
             try:
+                end = now()
                 frame = _getframe(1)
                 head, after = row[method if tracked.first_try else unblocked]
                 site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
@@ -206,7 +211,7 @@ def receiver() -> Method:
                     number, thread, done = model.number, me.number, len(data)
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return data
-            except (KeyError, ValueError, StopIteration, StructError):
+            except _NOT_READY:
                 pass  # not ready for the fast path: written below
         if data is None:
             call = Ongoing(tracked, method, caller(), size, begin, row)
@@ -257,8 +262,8 @@ def filler() -> Method:
             Ongoing(tracked, method, caller(), size, begin, row).failed(error)
             raise
         if done > 0:
-            end = now()
             try:
+                end = now()
                 frame = _getframe(1)
                 head, after = row[method]
                 site = sites[key_of(frame.f_code) + frame.f_lasti * STRIDE]
@@ -267,7 +272,7 @@ def filler() -> Method:
                     number, thread = model.number, me.number
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return done
-            except (KeyError, ValueError, StopIteration, StructError):
+            except _NOT_READY:
                 pass  # not ready for the fast path: written below
         if done < 0:
             call = Ongoing(tracked, method, caller(), size, begin, row)
