@@ -1,5 +1,6 @@
 # make demo    real servers and clients, traced, captured and drawn
 # make test    everything that CI checks: ruff, mypy, pytest
+# make mutants changes the code in one place, again and again, and tells which changes no test notices
 # make bench   speed, as ratios against baselines of the same run
 # make traces, make diagrams, make machines    regenerate the committed traces, pictures and pages, and the compiled machines
 # Each target does all the set-up that it needs: a virtual environment here, Debian packages when root.
@@ -15,7 +16,7 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # The tests capture packets. Who is not root may do that in a user and network namespace of his own.
 ALONE := $(shell [ "$$(id -u)" = 0 ] || echo "unshare --user --map-current-user --keep-caps --net sh -c 'ip link set lo up && exec \"\$$@\"' alone")
 
-.PHONY: demo test lint bench diagrams machines traces conform clean packages
+.PHONY: demo test lint mutants bench diagrams machines traces conform clean packages
 
 demo: $(READY)
 	rm -rf demo-output
@@ -28,6 +29,9 @@ lint: $(READY)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+mutants: $(READY) packages
+	$(BIN)/python tests/mutation --count $(or $(MUTANTS),66) --seed $(or $(SEED),1)
 
 bench: $(READY) packages
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done

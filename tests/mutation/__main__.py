@@ -1,0 +1,232 @@
+"""Changes the code in one place and runs the tests: `python tests/mutation --count 66 --seed 1`.
+
+Mutations are drawn at random, as many of each part, and each is made in a copy of the tree, in a
+network and process namespace of its own: so nothing that a mutant does outlives it, or is seen by
+another. One that the tests notice is killed, and so is one that makes them hang. One that they do
+not notice either shows what no test looks at, or changes nothing that anybody could see: then
+`explained.txt` has it, with the reason.
+
+The tests that compare generated files with what is generated are left out, and the shipped machines
+are made anew: they say that something has changed, which is known, and not that it is wrong.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import random
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from queue import Queue
+
+from explained import explained
+from mutations import Mutation, mutations, parses
+from parts import IN_STEP, MACHINES, PARTS, tests_for
+
+ROOT = Path(__file__).parents[2]
+ALLOWED = 0.05
+SILENCE = 60
+"""Seconds without a test that ends, after which a mutant hangs."""
+ALONE = (
+    *("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
+    *(() if os.geteuid() == 0 else ("--user", "--map-current-user", "--keep-caps")),
+    *("sh", "-c", 'ip link set lo up && exec "$@"', "alone"),
+)
+
+
+class Copy:
+    """A copy of the tree with a virtual environment of its own, in which all is run."""
+
+    def __init__(self, folder: Path) -> None:
+        self.root = folder / "tree"
+        listed = subprocess.run(
+            ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+            cwd=ROOT, check=True, capture_output=True, text=True,
+        ).stdout  # fmt: skip
+        for name in filter(None, listed.split("\0")):
+            if (ROOT / name).is_file():
+                (self.root / name).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy2(ROOT / name, self.root / name)
+        self._environment()
+        self.meaning = self._run("tests/mutation/meaning.py").stdout
+        self.broken: set[str] = set()
+        """Tests that fail without a mutation, too, in this copy."""
+        self.sound: set[str] = set()
+
+    def _environment(self) -> None:
+        own = self.root / ".venv"
+        subprocess.run([sys.executable, "-m", "venv", "--without-pip", own], check=True)
+        packages = next(own.glob("lib/python*/site-packages"))
+        shared = next(Path(sys.prefix).glob("lib/python*/site-packages"))
+        # A path in a .pth is searched, but its .pth files, which name the checkout, are not run.
+        (packages / "tree.pth").write_text(f"{self.root}\n{shared}\n")
+        for script in ("sockfsm", "pytest"):
+            text = (Path(sys.prefix) / "bin" / script).read_text()
+            (own / "bin" / script).write_text(text.replace(sys.prefix, str(own)))
+            (own / "bin" / script).chmod(0o755)
+        self.environment = {
+            **{name: value for name, value in os.environ.items() if name != "PYTHONPATH"},
+            "PATH": f"{own / 'bin'}:{os.environ['PATH']}",
+            "VIRTUAL_ENV": str(own),
+            "PYTHONDONTWRITEBYTECODE": "1",  # a .pyc is taken for one of its second
+        }
+
+    def _run(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self.root / ".venv/bin/python", *arguments], cwd=self.root, env=self.environment,
+            capture_output=True, text=True, timeout=SILENCE, check=False,
+        )  # fmt: skip
+
+    def verdict(self, mutation: Mutation) -> str:
+        """`same` (the rules say what they said), `survived`, or what killed it."""
+        path = self.root / mutation.path
+        source, machines = path.read_bytes(), (self.root / MACHINES).read_bytes()
+        path.write_bytes(mutation.applied(source))
+        try:
+            if mutation.path.startswith("sockfsm/model/"):
+                meaning = self._run("tests/mutation/meaning.py")
+                if meaning.stdout == self.meaning and tests_for(mutation.path)[0] == "rules":
+                    return "same"
+                made = self._run("-m", "sockfsm.model")
+                if meaning.returncode or made.returncode:
+                    return "no machine comes of it"
+            return self.tested(mutation)
+        except subprocess.TimeoutExpired:
+            return "no machine comes of it in time"
+        finally:
+            path.write_bytes(source)
+            (self.root / MACHINES).write_bytes(machines)
+
+    def tested(self, mutation: Mutation) -> str:
+        """The first test that fails, and does not without the mutation; `survived` if none does."""
+        path = self.root / mutation.path
+        while failed := self.failing(["-x", *tests_for(mutation.path)[1]]):
+            if failed not in self.sound and "::" in failed:
+                mutated, machines = path.read_bytes(), (self.root / MACHINES).read_bytes()
+                path.write_bytes((ROOT / mutation.path).read_bytes())
+                (self.root / MACHINES).write_bytes((ROOT / MACHINES).read_bytes())
+                if self.failing([failed]):
+                    print(f"fails unchanged, and is left out: {failed}", file=sys.stderr)
+                    self.broken.add(failed)
+                else:
+                    self.sound.add(failed)
+                path.write_bytes(mutated)
+                (self.root / MACHINES).write_bytes(machines)
+            if failed not in self.broken:
+                return failed
+        return "survived"
+
+    def failing(self, arguments: list[str]) -> str:
+        """The first test that fails, `hangs`, or '' when all is well."""
+        left_out = [word for test in (IN_STEP, *self.broken) for word in ("--deselect", test)]
+        command = [
+            *(*ALONE, self.root / ".venv/bin/python", "-m", "pytest", "-v", "--tb=no", "-rfE"),
+            *("-p", "no:cacheprovider", *left_out, *arguments),
+        ]
+        with tempfile.TemporaryFile() as output:
+            running = subprocess.Popen(
+                command, cwd=self.root, env=self.environment, stdin=subprocess.DEVNULL,
+                stdout=output, stderr=output,
+            )  # fmt: skip
+            heard, size = time.monotonic(), 0
+            while running.poll() is None:
+                time.sleep(0.05)
+                now = os.fstat(output.fileno()).st_size
+                if now != size:
+                    heard, size = time.monotonic(), now
+                if time.monotonic() - heard > SILENCE:
+                    running.kill()
+                    running.wait()
+                    return "hangs"
+            output.seek(0)
+            lines = output.read().decode(errors="replace").splitlines()
+        if running.returncode == 0:
+            return ""
+        failed = [line.partition(" ")[2] for line in lines if line.startswith(("FAILED", "ERROR "))]
+        return failed[0].partition(" - ")[0] if failed else (lines or ["ended"])[-1]
+
+
+def drawn(part: str, rng: random.Random, only: str = "") -> Iterator[Mutation]:
+    """The mutations of a part, in random order."""
+    paths = [p for p in sorted(ROOT.glob("sockfsm/**/*.py")) if only in str(p)]
+    names = [str(p.relative_to(ROOT)) for p in paths]
+    found = [
+        mutation
+        for name in names
+        if tests_for(name)[0] == part
+        for mutation in mutations(name, (ROOT / name).read_bytes())
+    ]
+    rng.shuffle(found)
+    for mutation in found:
+        if parses(mutation.applied((ROOT / mutation.path).read_bytes())):
+            yield mutation
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog="make mutants", description=__doc__.splitlines()[0])
+    parser.add_argument("--count", type=int, default=66, help="how many mutants (66)")
+    parser.add_argument("--seed", type=int, default=1, help="of what is drawn (1)")
+    parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
+    parser.add_argument("--part", choices=PARTS, action="append", help="of this part alone")
+    parser.add_argument("--only", default="", help="of modules with this in their path alone")
+    options = parser.parse_args()
+    parts = options.part or list(PARTS)
+    explanations = explained()
+    counts: dict[str, Counter[str]] = {part: Counter() for part in parts}
+    survivors: list[str] = []
+    with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
+        copies: Queue[Copy] = Queue()
+        for number in range(options.jobs):
+            copies.put(Copy(Path(folder) / str(number)))
+
+        def one(part: str, source: Iterator[Mutation], number: int) -> None:
+            verdict = "same"
+            while verdict == "same" and (mutation := next(source, None)):
+                copy = copies.get()
+                try:
+                    verdict = copy.verdict(mutation)
+                finally:
+                    copies.put(copy)
+            if verdict == "same" or mutation is None:
+                return
+            lines = mutation.diff((ROOT / mutation.path).read_bytes())
+            diff = "\n".join((mutation.path, *lines))
+            if verdict == "survived" and diff in explanations:
+                verdict = "explained"
+            counts[part][verdict if verdict in ("survived", "explained") else "killed"] += 1
+            if verdict == "survived":
+                survivors.append(diff)
+            print(f"{part} {number}: {diff}\n  {verdict}", flush=True)
+
+        # A generator is for one thread at a time: what may be drawn is drawn before.
+        sources = {
+            part: iter(list(drawn(part, random.Random(f"{part} {options.seed}"), options.only)))
+            for part in parts
+        }
+        with ThreadPoolExecutor(options.jobs) as pool:
+            for number in range(options.count):
+                part = parts[number % len(parts)]
+                pool.submit(one, part, sources[part], number)
+
+    made = sum(counts_of.total() for counts_of in counts.values())
+    print(f"\n{'part':8}{'made':>6}{'killed':>8}{'survived':>10}{'explained':>11}")
+    for part, count in counts.items():
+        print(
+            f"{part:8}{count.total():6}{count['killed']:8}{count['survived']:10}"
+            f"{count['explained']:11}"
+        )
+    print(f"\n{len(survivors)} of {made} survived and are not explained ({ALLOWED:.0%} may)")
+    for diff in survivors:
+        print(f"\n{diff}")
+    return len(survivors) > ALLOWED * made
+
+
+if __name__ == "__main__":
+    sys.exit(main())

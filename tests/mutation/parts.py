@@ -1,0 +1,55 @@
+"""The parts that are mutated, and the tests that know most of each, the quickest first."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+MACHINES = "sockfsm/model/machines.tsv"
+RULES = frozenset(
+    f"sockfsm/model/{name}.py"
+    for name in (
+        *("tcp", "tcp_ending", "tcp_transfer", "udp", "unix_stream", "unix_dgram"),
+        *("lifecycle", "rfc9293"),
+    )
+)
+IN_STEP = "tests/test_machines.py::test_the_shipped_machines_are_in_step_with_the_rules"
+
+
+class Part(NamedTuple):
+    example: str
+    """A module of the part."""
+    tests: str
+
+
+_MODEL = """
+machines predict rules_proved conform rows oracles errnos traps watching lint_command machine_command
+enforce illegal recorded_traces
+"""
+_WATCHED = """
+rows same_socket traced_sockets waits_exact watching enforce illegal sinks notes records replaced
+released hostile_arguments join unmodified errnos unix_wakes pytest_plugin
+"""
+PARTS = {
+    "rules": Part("sockfsm/model/tcp.py", _MODEL),
+    "model": Part("sockfsm/model/flat.py", _MODEL),
+    "tracer": Part("sockfsm/tracer/rows.py", _WATCHED),
+    "trace": Part("sockfsm/trace/join.py", """
+        verdict trace_lints summary endpoints unix_wakes join_problems notes records causes join
+        recorded_traces recorded_handshakes incomplete damaged_trace show text timeline ladder
+        handshake capture_bounds export run traced_sockets
+        """),
+    "wire": Part("sockfsm/wire/pcapng.py", """
+        snap pcapng endpoints tshark_verdicts recorded_handshakes handshake kernel_states
+        tracing_capture capture capture_bounds join_problems damaged_trace run_network export
+        """),
+}  # fmt: skip
+
+
+def tests_for(path: str) -> tuple[str, list[str]]:
+    """(part, test files) of a module; ("", []) when it is of none."""
+    part = "rules" if path in RULES else path.split("/")[1]
+    if part not in PARTS:
+        return "", []
+    names = PARTS[part].tests.split()
+    files = [f"tests/{'' if name == 'unmodified' else 'test_'}{name}" for name in names]
+    return part, [name if "unmodified" in name else f"{name}.py" for name in files]
