@@ -54,16 +54,15 @@ def test_what_somebody_observes_is_run_each_time() -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-@pytest.mark.parametrize("method", ["send", "sendall", "recv", "recv_into"])
-def test_a_methods_own_entry_holds_in_every_mode(name: str, method: str) -> None:
+def test_a_methods_own_entry_holds_in_every_mode(name: str) -> None:
     """The hot path asks for `row[method]` alone, of a call that gave `ok`."""
-    number, kind = NUMBER[method], kind_of(name)
-    for state in kind.states:
-        row = kind.rows[state]
-        heads = {step(row, number, "ok", mode)[0] for mode in MODES}
-        if number in row:
-            assert heads == {row[number][0]}, state
-    assert any(number in kind.rows[state] for state in kind.states)
-    tls = NUMBER["ssl.read" if method.startswith("recv") else "ssl.write"]
-    step(kind.rows["CONNECTED"], tls, "ok", "blocking tls")
-    assert tls not in kind.rows["CONNECTED"]
+    kind = kind_of(name)
+    for method in ("send", "sendall", "recv", "recv_into"):
+        number = NUMBER[method]
+        for row in list(kind.rows.values()):
+            heads = {step(row, number, "ok", mode)[0] for mode in MODES}
+            assert number not in row or heads == {row[number][0]}, (row.state, method)
+        assert any(number in row for row in kind.rows.values())
+    for method in ("ssl.read", "ssl.write"):
+        step(kind.rows["CONNECTED"], NUMBER[method], "ok", "blocking tls")
+        assert NUMBER[method] not in kind.rows["CONNECTED"]

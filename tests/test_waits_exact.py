@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import fcntl
+import multiprocessing
 import os
 import signal
 import socket
@@ -187,3 +188,24 @@ def test_the_errnos_of_datagram_sockets_have_the_manuals_names() -> None:
         calls = [call for call in trace.calls() if call.refused]
         assert [call.outcome for call in calls] == ["EOPNOTSUPP"] * 2
         assert all(call.explained and call.errno == errno.EOPNOTSUPP for call in calls)
+
+
+def test_a_connection_has_waited_where_nothing_was_there_yet() -> None:
+    with sockfsm.tracing() as trace:
+        a, b = multiprocessing.Pipe()
+        a.send_bytes(b"early")
+        assert b.recv_bytes() == b"early"
+        heard: list[bytes] = []
+        reader = threading.Thread(target=lambda: heard.append(b.recv_bytes()))
+        reader.start()
+        asleep(reader)
+        a.send_bytes(b"late")
+        reader.join()
+        a.close()
+        b.close()
+    assert heard == [b"late"]
+    calls = [call for call in trace.calls() if call.method.startswith("Connection.")]
+    assert not any(call.waited for call in calls if call.method == "Connection.send")
+    received = [call.waited for call in calls if call.method == "Connection.recv"]
+    # A message is two reads, its length and itself: the second may find its bytes there.
+    assert received[:3] == [False, False, True]

@@ -22,12 +22,12 @@ class Part(NamedTuple):
 
 
 _MODEL = """
-machines predict rules_proved conform rows oracles errnos traps watching lint_command machine_command
-enforce illegal recorded_traces
+machines predict traps errnos oracles lint_command machine_command rows illegal enforce
+recorded_traces rules_proved conform watching
 """
 _WATCHED = """
-rows same_socket traced_sockets waits_exact watching enforce illegal sinks notes records replaced
-released hostile_arguments join unmodified errnos unix_wakes pytest_plugin
+rows same_socket waits_exact traced_sockets enforce illegal sinks notes errnos unix_wakes replaced
+released hostile_arguments join pytest_plugin unmodified records watching
 """
 PARTS = {
     "rules": Part("sockfsm/model/tcp.py", _MODEL),
