@@ -205,6 +205,20 @@ def test_watching_takes_the_rule_of_the_reference_environment_first() -> None:
     assert other.then == {"a": "y"}
 
 
+def test_a_refusal_is_told_by_the_rule_of_the_reference_environment() -> None:
+    table = Table(
+        "toy", "", {"a": ("x",)}, {"e": ("one", "two")},
+        (rule("go", "", "EPERM", given="e=two", why="", source=""),
+         rule("go", "", "EACCES", given="e=one", why="", source=""),
+         rule("go", "", "EINVAL", why="", source="")),
+        (("a=x", "X"),),
+    )  # fmt: skip
+    for facts, outcome in ((None, "EACCES"), ({"e": "two"}, "EPERM")):
+        refusal = FlatMachine(table).refusal("X", "go", facts)
+        assert refusal is not None
+        assert refusal.outcome == outcome
+
+
 def test_unknown_parts_values_and_kinds_are_named() -> None:
     with pytest.raises(ValueError, match="role=q is unknown"):
         Table("toy", "", {"role": ("a",)}, {}, (rule("go", "role=q", "ok", why="", source=""),), ())
