@@ -26,7 +26,7 @@ machines predict traps errnos oracles lint_command machine_command rows illegal 
 recorded_traces rules_proved conform watching
 """
 _WATCHED = """
-rows same_socket waits_exact traced_sockets enforce illegal sinks notes errnos unix_wakes replaced
+rows process_notes same_socket waits_exact traced_sockets enforce illegal sinks notes errnos unix_wakes replaced
 released hostile_arguments join pytest_plugin unmodified records watching
 """
 PARTS = {
