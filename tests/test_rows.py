@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 import pytest
 
 import sockfsm
@@ -9,8 +11,6 @@ from sockfsm.model.compiled import Compiled
 from sockfsm.model.kinds import KINDS, machine_of
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.rows import Kind, Model, step
-
-MODES = ("nonblocking", "blocking", "timeout")
 
 
 def kind_of(name: str) -> Kind:
@@ -54,15 +54,17 @@ def test_what_somebody_observes_is_run_each_time() -> None:
 
 
 @pytest.mark.parametrize("name", KINDS)
-def test_a_methods_own_entry_holds_in_every_mode(name: str) -> None:
-    """The hot path asks for `row[method]` alone, of a call that gave `ok`."""
+def test_the_fast_path_finds_what_was_looked_up_for_its_mode_alone(name: str) -> None:
     kind = kind_of(name)
-    for method in ("send", "sendall", "recv", "recv_into"):
+    for row, method in itertools.product(list(kind.rows.values()), ("send", "recv", "recv_into")):
         number = NUMBER[method]
-        for row in list(kind.rows.values()):
-            heads = {step(row, number, "ok", mode)[0] for mode in MODES}
-            assert number not in row or heads == {row[number][0]}, (row.state, method)
-        assert any(number in row for row in kind.rows.values())
-    for method in ("ssl.read", "ssl.write"):
-        step(kind.rows["CONNECTED"], NUMBER[method], "ok", "blocking tls")
-        assert NUMBER[method] not in kind.rows["CONNECTED"]
+        for variant in ("timeout", "blocking zero", "nonblocking tls"):
+            step(row, number, "ok", variant)
+        step(row, number, "EAGAIN", "blocking")
+        assert not {number, ~number} & row.keys()
+        blocking = step(row, number, "ok", "blocking")
+        assert row[number] is blocking
+        assert ~number not in row
+        nonblocking = step(row, number, "ok", "nonblocking")
+        assert row[~number] is nonblocking
+        assert row[number] is blocking

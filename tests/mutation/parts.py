@@ -26,8 +26,8 @@ machines predict traps errnos oracles lint_command machine_command rows illegal 
 recorded_traces rules_proved conform watching
 """
 _WATCHED = """
-rows process_notes same_socket waits_exact traced_sockets enforce illegal sinks notes errnos unix_wakes replaced
-released hostile_arguments join pytest_plugin unmodified records watching
+rows process_notes same_socket waits_exact traced_sockets enforce illegal sinks notes errnos unix_wakes
+replaced released hostile_arguments join pytest_plugin unmodified records watching
 """
 PARTS = {
     "rules": Part("sockfsm/model/tcp.py", _MODEL),
