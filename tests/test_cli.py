@@ -173,3 +173,11 @@ def test_letters_that_the_terminal_does_not_have_are_escaped(tmp_path: Path) -> 
     assert done.stdout.isascii()
     assert b"caf\\xe9.sock" in done.stdout
     assert b" + #1     BOUND" in done.stdout
+
+
+def test_an_output_that_is_full_is_one_line() -> None:
+    command = [sys.executable, "-m", "sockfsm", "machine", "tcp"]
+    with open("/dev/full", "w") as full:
+        done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == "sockfsm: the output cannot be written: No space left on device\n"

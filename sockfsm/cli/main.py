@@ -7,6 +7,7 @@ the chosen one is imported, so that `sockfsm --help` is quick.
 from __future__ import annotations
 
 import argparse
+import errno
 import gc
 import os
 import signal
@@ -79,6 +80,12 @@ def main(argv: Sequence[str] | None = None) -> int:
         return _BROKEN_PIPE
     except KeyboardInterrupt:
         return _INTERRUPTED
+    except OSError as error:
+        if error.errno != errno.ENOSPC:
+            raise
+        print(f"sockfsm: the output cannot be written: {error.strerror}", file=sys.stderr)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return BAD_INPUT
     return status
 
 

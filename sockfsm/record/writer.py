@@ -320,7 +320,7 @@ class Log:
         """Write down the losses for which there was no memory then."""
         files = self._now.files
         if (self._uncounted or self.marked[0]) and files is not None:
-            by, self._uncounted, self.marked[0] = max(self._uncounted, self.marked[0]), 0, 0
+            by, self._uncounted, self.marked[0] = self._uncounted + self.marked[0], 0, 0
             head = files.head
             head.why, head.last = head.why or errno.ENOMEM, Clocks.monotonic()
             head.first = head.first or head.last

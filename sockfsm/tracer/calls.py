@@ -26,7 +26,7 @@ from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
 from sockfsm.tracer.ongoing import OURS, Ongoing, outcome_of
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
-from sockfsm.tracer.rows import Model, step
+from sockfsm.tracer.rows import Model, Tracked, step
 from sockfsm.tracer.sockets import (
     UNBORN,
     adjust,
@@ -404,10 +404,13 @@ def real_close(self: Socket, *args: Any, **named: Any) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    if again or not tracked.open:
-        call.ok()
-    else:
-        released(tracked, call)
+    try:
+        if again or not tracked.open:
+            call.ok()
+        else:
+            released(tracked, call)
+    except OURS:
+        log.marked[0] = 1
     return None
 
 
@@ -419,16 +422,25 @@ def detach(self: Socket) -> Any:
     gives_away(self, tracked)
     call = Ongoing(tracked, NUMBER["detach"], caller())
     descriptor = _plain["detach"](self)
+    try:
+        _detached(tracked, call, descriptor)
+    except OURS:
+        log.marked[0] = 1
+    return descriptor
+
+
+def _detached(tracked: Tracked, call: Ongoing, descriptor: int) -> None:
+    """An object that has given its descriptor away."""
     if descriptor < 0 or not tracked.open:
         call.ok()
-        return descriptor
+        return
     model, row = tracked.model, call.row
     tracked.open = False
     twin = holders.get(descriptor)
     if twin is not None and twin is not tracked and twin.model is model and twin.open:
         # ssl makes its own object on the same descriptor: that one goes on with the model.
         call.ok(outcome="deferred")
-        return descriptor
+        return
     model.descriptors -= 1
     if model.descriptors > 0:
         call.ok(outcome="deferred")
@@ -436,7 +448,6 @@ def detach(self: Socket) -> Any:
         forget(model)
         call.ok()
     unclaimed[descriptor] = model, row
-    return descriptor
 
 
 def dup(self: Socket) -> Any:

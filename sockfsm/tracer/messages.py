@@ -42,7 +42,10 @@ def message_sender(name: str) -> Method:
         except BaseException as error:
             call.failed(error, lambda: noted(address), words)
             raise
-        call.ok(done, lambda: noted(address), words=words)
+        try:
+            call.ok(done, lambda: noted(address), words=words)
+        except OURS:
+            log.marked[0] = 1
         return done
 
     return like(send, original)
@@ -111,8 +114,11 @@ def sendfile(self: Socket, file: Any, offset: Any = 0, count: Any = None) -> Any
         else:
             call.failed(error)
         raise
-    call.asked = max(call.asked, 0) or done
-    call.ok(done)
+    try:
+        call.asked = max(call.asked, 0) or done
+        call.ok(done)
+    except OURS:
+        log.marked[0] = 1
     return done
 
 
