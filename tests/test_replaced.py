@@ -202,3 +202,29 @@ def test_a_warning_of_c_is_about_the_programs_own_line(run: Any) -> None:
     )
     assert traced == plain
     assert plain.count("DeprecationWarning") > 4
+
+
+def test_a_function_of_os_kept_in_a_class_is_no_method(run: Any) -> None:
+    plain, traced = run(
+        "import inspect, os\n"
+        "class Files: remove = os.unlink\n"
+        "open('gone', 'w').close(); Files().remove('gone'); print(os.path.exists('gone'))\n"
+        "print(inspect.signature(os.unlink), os.remove, os.unlink.__name__)\n"
+    )
+    assert traced == plain
+
+
+def test_text_and_bytes_are_never_compared(tmp_path: Path) -> None:
+    code = (
+        "import socket, sockfsm\n"
+        "with sockfsm.tracing():\n"
+        "    for name in ('', b'', 'text', b'bytes', '\\0abc', b'\\0abcd', b'text'):\n"
+        "        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as sock:\n"
+        "            try: sock.bind(name)\n"
+        "            except OSError as error: print(error)\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-bb", "-c", code], cwd=tmp_path, capture_output=True, text=True
+    )
+    assert (done.stderr, done.returncode) == ("", 0)
+    assert "in use" in done.stdout

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import _socket
+import contextlib
 import gc
 import os
+import signal
 import socket
 import ssl
 import threading
@@ -218,3 +221,78 @@ def test_a_call_that_overlaps_a_shutdown_is_judged_where_it_began() -> None:
         a.close()
         b.close()
     assert all(call.explained for call in trace.calls())
+
+
+def test_a_blocking_send_that_a_signal_cuts_short_tells_of_its_part() -> None:
+    """After a part went out at the first try, too: Python would begin the rest again and again."""
+    before = signal.signal(signal.SIGALRM, lambda *_: None)
+    try:
+        with sockfsm.tracing() as trace:
+            a, b = socket.socketpair()
+            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            sent = a.send(bytes(10_000_000))
+            assert 0 < sent < 10_000_000
+            a.close()
+            b.close()
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    call = next(c for c in trace.calls() if c.method == "send")
+    assert (call.outcome, call.done, call.waited) == ("ok", sent, True)
+
+
+def test_a_twin_minds_so_rcvlowat_as_well() -> None:
+    with sockfsm.tracing():
+        a, b = socket.socketpair()
+        twin = a.dup()
+        twin.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 10)
+        assert sockets.records[id(a)].first_try < 0
+        for sock in (a, b, twin):
+            sock.close()
+
+
+def test_two_shutdowns_at_once_explain_each_other() -> None:
+    with sockfsm.tracing() as trace:
+        for _ in range(60):
+            sock = socket.create_server(("127.0.0.1", 0))
+            start = threading.Barrier(2)
+
+            def shut(sock: socket.socket = sock, start: threading.Barrier = start) -> None:
+                start.wait()
+                with contextlib.suppress(OSError):
+                    sock.shutdown(socket.SHUT_RDWR)
+
+            threads = [threading.Thread(target=shut) for _ in range(2)]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join()
+            sock.close()
+    assert [c for c in trace.calls() if not c.explained] == []
+
+
+@pytest.mark.filterwarnings("ignore::ResourceWarning")
+def test_what_a_handler_raises_is_never_lost_where_a_socket_goes() -> None:
+    """Nothing of Python's runs where the last reference to a socket is let go."""
+    count = caught = 0
+
+    def handler(*_: object) -> None:
+        nonlocal count
+        count += 1
+        raise ValueError
+
+    before = signal.signal(signal.SIGALRM, handler)
+    try:
+        with sockfsm.tracing():
+            while count < 300:
+                try:
+                    signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                    while True:
+                        sock = socket.socket(socket.AF_UNIX)
+                        _socket.socket.close(sock)
+                        del sock
+                except ValueError:
+                    caught += 1
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    assert caught == count

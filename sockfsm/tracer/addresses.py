@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 
 from sockfsm.record.layout import ADDRESS, INET, MOST, NOTED, inet
+from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.recorder import log
 
 Form = str | bytes | int | bool | None | tuple["Form", ...]
@@ -88,7 +89,9 @@ def _inet(address: object) -> int:
         return -1
     try:
         return inet(host, port)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if from_handler(error):
+            raise
         return -1  # a host name, or what cannot be one
 
 

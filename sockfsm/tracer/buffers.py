@@ -5,6 +5,8 @@ from __future__ import annotations
 import sys
 from types import FunctionType
 
+from sockfsm.tracer.interruptions import from_handler
+
 UNKNOWN = -1
 _index = int.__index__
 _mro = type.__dict__["__mro__"].__get__
@@ -21,7 +23,9 @@ def octets(data: object) -> int:
     try:
         with memoryview(data) as view:  # type: ignore[arg-type]
             return view.nbytes
-    except (TypeError, ValueError, BufferError, OSError):
+    except (TypeError, ValueError, BufferError, OSError) as error:
+        if from_handler(error):
+            raise
         return UNKNOWN
 
 
@@ -42,5 +46,7 @@ def integer(value: object) -> int:
     """A size or flags as a plain integer, UNKNOWN for what is none or would run the program's code."""
     try:
         return _index(value)  # type: ignore[arg-type]
-    except TypeError:
+    except TypeError as error:
+        if from_handler(error):
+            raise
         return UNKNOWN

@@ -21,6 +21,7 @@ from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.adapters import adapt
 from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.buffers import UNKNOWN, integer
+from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.likeness import genuine, invoke, like
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
 from sockfsm.tracer.ongoing import OURS, Ongoing, outcome_of
@@ -188,7 +189,9 @@ def _bound(self: Socket, call: Ongoing, address: Any) -> None:
 def _name_of(sock: Socket) -> Any:
     try:
         return _getsockname(sock)
-    except OSError:
+    except OSError as error:
+        if from_handler(error):
+            raise
         return None  # closed by another thread meanwhile
 
 

@@ -22,6 +22,7 @@ from sockfsm.record.layout import (
     UNEXPLAINED,
     WAITED,
 )
+from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.places import site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, Row, Tracked, advance, head, step
@@ -199,7 +200,9 @@ class Ongoing:
         try:
             if sock is not None and fcntl(_fileno(sock), F_GETFL) & O_NONBLOCK:
                 self.went_on()
-        except (OSError, ValueError):
+        except (OSError, ValueError) as error:
+            if from_handler(error):
+                raise
             return  # closed meanwhile: the wait stays one
 
     def _lost_descriptor(self) -> None:

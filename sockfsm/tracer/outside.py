@@ -11,6 +11,7 @@ from typing import Any
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import packed
+from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.likeness import from_line_of, genuine, like
 from sockfsm.tracer.ongoing import OURS, outcome_of, waiting
 from sockfsm.tracer.places import caller, site_of
@@ -140,7 +141,9 @@ def _plain_path(args: tuple[Any, ...], named: dict[str, Any]) -> str | None:
 def _is_socket(path: str) -> bool:
     try:
         return _is_a_socket(_lstat(path).st_mode)
-    except (OSError, ValueError):
+    except (OSError, ValueError) as error:
+        if from_handler(error):
+            raise
         return False  # absent, or no path at all: the call itself says so
 
 

@@ -9,6 +9,7 @@ import sys
 from sys import _getframe
 from types import CodeType, FrameType
 
+from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.recorder import log
 
 # From 3.11 on a code object holds its bytecode, so its address plus an offset names one instruction.
@@ -38,7 +39,9 @@ def caller() -> FrameType | None:
     """The frame that called the caller of this; None where C did: an atexit function, a thread's."""
     try:
         return _getframe(2)
-    except ValueError:
+    except ValueError as error:
+        if from_handler(error):
+            raise
         return None
 
 

@@ -22,6 +22,7 @@ from sockfsm.record.layout import METHODS, MOST, NUMBER
 from sockfsm.tracer.addresses import shown
 from sockfsm.tracer.graves import Grave, gone, grave_of, time_of_next
 from sockfsm.tracer.graves import forget as forget_graves
+from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.ongoing import Ongoing, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
@@ -309,7 +310,9 @@ def adopt(
 def _ask(question: Callable[..., object], *arguments: object) -> object:
     try:
         return question(*arguments)
-    except OSError:
+    except OSError as error:
+        if from_handler(error):
+            raise
         return None  # the refusal is the answer: not connected, not open
 
 
@@ -395,7 +398,9 @@ def ready(sock: _stdlib.socket, event: int) -> bool:
     try:
         poll.register(_fileno(sock), event)
         return bool(poll.poll(0))
-    except (ValueError, OSError):
+    except (ValueError, OSError) as error:
+        if from_handler(error):
+            raise
         return True  # closed: the call itself says so
 
 

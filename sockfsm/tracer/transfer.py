@@ -25,6 +25,7 @@ from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.graves import gone
 from sockfsm.tracer.interrupted import send_rest
+from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import STRIDE, caller, sites
@@ -77,11 +78,11 @@ def sender(name: str) -> Method:
         begin = now()
         try:
             done = once(self, data, tracked.first_try)
-        except BlockingIOError:
-            done = -1
         except BaseException as error:
-            Ongoing(tracked, method, caller(), size, begin, row).failed(error)
-            raise
+            if type(error) is not BlockingIOError or from_handler(error):
+                Ongoing(tracked, method, caller(), size, begin, row).failed(error)
+                raise
+            done = -1
         if done == size:
             try:
                 end = now()
@@ -93,8 +94,11 @@ def sender(name: str) -> Method:
                     number, thread = model.number, me.number
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return None if whole else done
-            except _NOT_READY:
-                pass  # not ready for the fast path: written below
+            except _NOT_READY as error:
+                if from_handler(error):
+                    log.marked[0] = 1
+                    raise
+                # Not ready for the fast path: written below.
         if done == size:
             try:
                 Ongoing(tracked, method, caller(), size, begin, row).ok(done)
@@ -114,11 +118,11 @@ def sender(name: str) -> Method:
         if len(args) == 1 and not named and size >= 0 and tracked.first_try > 0:
             try:
                 done = once(self, args[0], tracked.first_try)
-            except BlockingIOError:
-                done = -1
             except BaseException as error:
-                call.failed(error)
-                raise
+                if type(error) is not BlockingIOError or from_handler(error):
+                    call.failed(error)
+                    raise
+                done = -1
             if done == size:
                 call.ok(done)
                 return None if whole else done
@@ -199,7 +203,7 @@ def receiver() -> Method:
         try:
             data = original(self, size, tracked.first_try)
         except BlockingIOError as error:
-            if not tracked.first_try:
+            if not tracked.first_try or from_handler(error):
                 Ongoing(tracked, method, caller(), size, begin, row).failed(error)
                 raise
             data = None
@@ -217,8 +221,11 @@ def receiver() -> Method:
                     number, thread, done = model.number, me.number, len(data)
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return data
-            except _NOT_READY:
-                pass  # not ready for the fast path: written below
+            except _NOT_READY as error:
+                if from_handler(error):
+                    log.marked[0] = 1
+                    raise
+                # Not ready for the fast path: written below.
         if data is None:
             call = Ongoing(tracked, method, caller(), size, begin, row)
             return wait(self, call, original, (size,))
@@ -262,11 +269,11 @@ def filler() -> Method:
         begin = now()
         try:
             done = original(self, buffer, 0, tracked.first_try)
-        except BlockingIOError:
-            done = -1
         except BaseException as error:
-            Ongoing(tracked, method, caller(), size, begin, row).failed(error)
-            raise
+            if type(error) is not BlockingIOError or from_handler(error):
+                Ongoing(tracked, method, caller(), size, begin, row).failed(error)
+                raise
+            done = -1
         if done > 0:
             try:
                 end = now()
@@ -278,8 +285,11 @@ def filler() -> Method:
                     number, thread = model.number, me.number
                     pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
                     return done
-            except _NOT_READY:
-                pass  # not ready for the fast path: written below
+            except _NOT_READY as error:
+                if from_handler(error):
+                    log.marked[0] = 1
+                    raise
+                # Not ready for the fast path: written below.
         if done < 0:
             call = Ongoing(tracked, method, caller(), size, begin, row)
             return wait(self, call, original, args)

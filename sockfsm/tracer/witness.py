@@ -13,6 +13,7 @@ from errno import ENOTSOCK
 from typing import Any, NamedTuple
 
 from sockfsm.record.layout import METHODS
+from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.sockets import numbers_of
 
 _getsockopt = _socket.socket.getsockopt
@@ -46,12 +47,16 @@ def facts(sock: _stdlib.socket) -> Facts | None:
         name: Any = _getsockname(sock)
         tcp = stream and not unix and proto in (0, _stdlib.IPPROTO_TCP)
         state = _getsockopt(sock, _stdlib.IPPROTO_TCP, _stdlib.TCP_INFO, 1)[0] if tcp else 0
-    except OSError:
+    except OSError as error:
+        if from_handler(error):
+            raise
         return None
     try:
         _getpeername(sock)
         connected = True
     except OSError as error:
+        if from_handler(error):
+            raise
         if error.errno == ENOTSOCK:
             return None
         connected = False
