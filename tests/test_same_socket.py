@@ -286,13 +286,45 @@ def test_what_a_handler_raises_is_never_lost_where_a_socket_goes() -> None:
             while count < 300:
                 try:
                     signal.setitimer(signal.ITIMER_REAL, 0.0005)
+                    seen = count
                     while True:
-                        sock = socket.socket(socket.AF_UNIX)
+                        sock: Any = socket.socket(socket.AF_UNIX)
                         _socket.socket.close(sock)
-                        del sock
+                        sock = None
+                        assert count == seen, "an exception was lost"
                 except ValueError:
                     caught += 1
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+    sock = None  # its warning belongs to this test
+    gc.collect()
     assert caught == count
+
+
+def test_blocks_in_several_threads_share_one_trace() -> None:
+    problems: list[BaseException] = []
+    seen: list[int] = []
+
+    def work() -> None:
+        try:
+            for _ in range(20):
+                with sockfsm.tracing() as trace:
+                    a, b = socket.socketpair()
+                    a.send(b"x")
+                    a.close()
+                    b.close()
+                me = threading.get_native_id()
+                seen.append(sum(c.method == "send" and c.thread.ident == me for c in trace.calls()))
+        except BaseException as error:  # noqa: BLE001 - told below
+            problems.append(error)
+
+    before = socket.socket.__dict__.get("send")
+    threads = [threading.Thread(target=work) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert problems == []
+    assert seen == [1] * 80
+    assert socket.socket.__dict__.get("send") is before

@@ -68,6 +68,9 @@ if sys.version_info >= (3, 13):
 
 else:
     import ctypes
+    from functools import partial
+    from operator import setitem
+    from weakref import ref
 
     def _mapped(size: int) -> Callable[[int, int], memoryview]:
         pointer, size_t, c_int = ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int
@@ -77,19 +80,27 @@ else:
         map_.argtypes = (pointer, size_t, c_int, c_int, c_int, ctypes.c_longlong)
         unmap.argtypes = (pointer, size_t)
         failed, protection = pointer(-1).value, mmap.PROT_READ | mmap.PROT_WRITE
-        shared, address_of, view = mmap.MAP_SHARED, ctypes.addressof, memoryview
+        shared, view = mmap.MAP_SHARED, memoryview
 
         class Mapping(ctypes.c_char * size):  # type: ignore[misc]
-            """Unmaps itself with its last user, which may be a thread that is still writing."""
+            """Is unmapped after its last user, which may be a thread that is still writing."""
 
-            def __del__(self) -> None:
-                unmap(address_of(self), size)
+        # What a signal handler raises in a destructor of Python's is lost. So a function of C puts the
+        # address of a mapping that nobody uses aside, and the next one that is made takes it away.
+        watched: dict[int, object] = {}
+        unused: dict[int, object] = {}
 
         def mapped(descriptor: int, offset: int) -> memoryview:
+            for left in list(unused):
+                if unused.pop(left, None) is not None:
+                    watched.pop(left, None)
+                    unmap(left, size)
             address = map_(None, size, protection, shared, descriptor, offset)
             if address in (None, failed):
                 number = errno()
                 raise OSError(number, strerror(number))
-            return view(Mapping.from_address(address)).cast("B")
+            mapping = Mapping.from_address(address)
+            watched[address] = ref(mapping, partial(setitem, unused, address))
+            return view(mapping).cast("B")
 
         return mapped

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,28 +95,47 @@ def tracing(
     Inside another `tracing` or under `sockfsm run`, the block is a view on the trace that is
     being written: same log, from the block's begin to its end, in the block's own mode.
     """
-    if not session.installed:
-        trace = install(
-            path, mode=mode, capture=capture, machines=machines, sinks=sinks, max_size=max_size
-        )
-        try:
-            yield trace
-        finally:
-            uninstall()
-        return
-    assert session.trace is not None
+    with _gate:
+        outermost = not session.installed
+        if outermost:
+            trace = install(
+                path, mode=mode, capture=capture, machines=machines, sinks=sinks, max_size=max_size
+            )
+            before = mode
+            session.blocks, session.ends_with_blocks = 1, True
+        else:
+            trace = _view(path, machines, max_size)
+            before = session.mode
+            switch(mode)
+            session.blocks += 1
+    try:
+        yield trace
+    finally:
+        with _gate:
+            session.blocks -= 1
+            if session.ends_with_blocks and not session.blocks and session.installed:
+                uninstall()
+            else:
+                # A block in another thread goes on, or what the block stands in.
+                trace.until = Clocks.monotonic()
+                if session.installed and not outermost:
+                    switch(before)
+
+
+# A handler or a finalizer of the same thread may begin a block of its own.
+_gate = threading.RLock()
+
+
+def _view(path: object, machines: object, max_size: object) -> Trace:
+    """The trace that is being written, from now on."""
+    running = session.trace
+    assert running is not None
     if path is not None:
-        raise UsageError(f"{path}: already tracing, to {session.trace.path}; leave the path out")
+        raise UsageError(f"{path}: already tracing, to {running.path}; leave the path out")
     if machines:
         raise UsageError("already tracing: machines can be given to the outermost block only")
     if max_size is not None:
         raise UsageError("already tracing: max_size can be given to the outermost block only")
-    outer = session.mode
-    view = Trace(session.trace.path, since=Clocks.monotonic())
-    view.keep, view.up_to_date = session.trace, session.trace.up_to_date
-    switch(mode)
-    try:
-        yield view
-    finally:
-        switch(outer)
-        view.until = Clocks.monotonic()
+    view = Trace(running.path, since=Clocks.monotonic())
+    view.keep, view.up_to_date = running, running.up_to_date
+    return view

@@ -59,6 +59,9 @@ class _Session:
         self.sinks: list[Sink] = []
         self.originals: list[tuple[Any, str, Any, Any]] = []
         self.pid = 0
+        self.blocks = 0
+        self.ends_with_blocks = False
+        """Whether `tracing` began it: then it ends with the last of the blocks."""
         self.forking = 0
         self.origin = _Origin("", 0, 0)
         self.max_size = MAX_SIZE
@@ -175,6 +178,7 @@ def begin(folder: str, mode: str, **options: Any) -> None:
 
 def end() -> None:
     """Stop tracing and give `socket.socket` its own methods back."""
+    session.ends_with_blocks = False
     if session.installed:
         unpatch()
         dress("observe")
