@@ -88,6 +88,33 @@ for _ in range(4):
     os.wait()
 """
 
+FORK_STORM = """
+if len(sys.argv) > 2:
+    Numbered(f"exec-{sys.argv[2]}", int(sys.argv[2])).call()
+    os._exit(0)
+stop = []
+def work(n):
+    mine = Numbered(f"thread-{n}", 1 + n * 300_000)
+    while not stop:
+        mine.call()
+        time.sleep(0.0005)
+threads = [threading.Thread(target=work, args=(n,)) for n in range(3)]
+for thread in threads: thread.start()
+for child in range(CALLS):
+    if os.fork() == 0:
+        mine = Numbered(f"child-{child}", 1_000_000 + 1_000 * child)
+        mine.call()
+        if child % 3 == 0:
+            os.kill(os.getpid(), signal.SIGKILL)
+        if child % 3 == 1:
+            number = 2_000_000 + child
+            os.execv(sys.executable, [sys.executable, *sys.argv, str(number)])
+        os._exit(0)
+    os.wait()
+stop.append(True)
+for thread in threads: thread.join()
+"""
+
 FORK_IN_HANDLER = """
 main, inner = Numbered("main", 1), Numbered("handler", 1_000_001)
 left = iter(range(20))

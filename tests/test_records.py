@@ -10,6 +10,7 @@ import socket
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
@@ -17,9 +18,11 @@ import sidelog
 
 import sockfsm
 from sockfsm.errors import UsageError
+from sockfsm.record import packs, room
 from sockfsm.record.layout import MAGIC
-from sockfsm.record.logs import logs_in
+from sockfsm.record.logs import LogFiles, all_logs, logs_in
 from sockfsm.record.room import tidy_logs, total
+from sockfsm.record.thinning import Children, thin
 from sockfsm.record.writer import SIZE, SLOTS, Log
 from sockfsm.trace.trace import Trace
 
@@ -532,3 +535,236 @@ def test_logs_stay_below_their_size_without_a_supervisor(tmp_path: Path) -> None
     """What `make dropin` does for longer: there the memory stays, too."""
     _, disk = sidelog.soak(tmp_path, 3_000)
     assert disk <= (2 << 20) + 2 * SIZE
+
+
+def test_one_at_a_time_tidies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The chores beside the program, when its end is put in order too, and other supervisors."""
+    import threading
+
+    from sockfsm.run import tidy as module
+
+    inside, waiting, go = threading.Event(), threading.Event(), threading.Event()
+    at_it, most = [0], [0]
+
+    def tidying(*_: object) -> None:
+        at_it[0] += 1
+        most[0] = max(most[0], at_it[0])
+        inside.set()
+        assert go.wait(30)
+        at_it[0] -= 1
+
+    def lock(*arguments: object) -> None:
+        if inside.is_set():
+            waiting.set()
+        flock(*arguments)  # type: ignore[arg-type]
+
+    flock = module.fcntl.flock
+    monkeypatch.setattr(module, "tidy_logs", tidying)
+    monkeypatch.setattr(module.fcntl, "flock", lock)
+    threads = [threading.Thread(target=module.tidy, args=(Trace(tmp_path),)) for _ in range(2)]
+    threads[0].start()
+    assert inside.wait(30)
+    threads[1].start()
+    assert waiting.wait(30)
+    go.set()
+    for thread in threads:
+        thread.join()
+    assert most == [1]
+
+
+def test_nothing_is_under_way_when_the_end_is_put_in_order(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from sockfsm.run import supervise
+
+    done: list[str] = []
+    run = supervise._Run(tmp_path, supervise.Options())
+    monkeypatch.setattr(supervise, "tidy", lambda *_: done.append("tidy"))
+    monkeypatch.setattr(supervise.Housekeeping, "stop", lambda _: done.append("stop"))
+    run.chores = supervise.Housekeeping({}, print)
+    run.end(0)
+    assert done == ["stop", "tidy"]
+
+
+@pytest.mark.parametrize("ended", [False, True])
+def test_a_log_is_packed_when_its_process_has_ended(
+    ended: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Not while its process is about to map it, and also when it was not waited for."""
+    monkeypatch.setattr(room, "TOGETHER", 1)
+    ready, go = os.pipe()
+    process = os.fork()
+    if process == 0:
+        os.close(go)
+        os.read(ready, 1)
+        os._exit(0)
+    os.close(ready)
+    try:
+        log = Log()
+        log.open(str(tmp_path), process, lambda number: [{"pid": process}], print)
+        log.close()
+        # A process that only begins its log has made the file and has not mapped it yet.
+        (tmp_path / f"{process}-1.calls").touch()
+        if ended:
+            os.write(go, b"x")
+            os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
+        tidy_logs(tmp_path, 1 << 30)
+        assert len(logs_in(tmp_path)) == (0 if ended else 2)
+    finally:
+        os.close(go)
+        os.waitpid(process, 0)
+
+
+def of_the_dead(folder: Path, number: int = 0) -> Path:
+    """A small log of a process that has ended."""
+    log = Log()
+    log.open(str(folder), (1 << 22) + 1 + number, lambda _: [{"pid": 1, "n": number}], print)
+    path = Path(log.path)
+    log.close()
+    return path
+
+
+@pytest.mark.parametrize("step", ["cut", "_is_small", "pack_away"])
+def test_what_vanishes_meanwhile_is_no_error(
+    step: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    paths = [of_the_dead(tmp_path, number) for number in range(3)]
+    real = getattr(room, step)
+
+    def late(*arguments: object) -> object:
+        paths[0].unlink(missing_ok=True)
+        return real(*arguments)
+
+    monkeypatch.setattr(room, "TOGETHER", 1)
+    monkeypatch.setattr(room, step, late)
+    tidy_logs(tmp_path, 1 << 30)
+    assert [log.name for log in all_logs(tmp_path, [])] == [path.name for path in paths[1:]]
+
+
+def test_what_a_pack_does_not_hold_stays_outside(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(room, "TOGETHER", 1)
+    path = of_the_dead(tmp_path)
+    before = path.read_bytes()
+
+    def torn(target: Path, sources: Iterable[Path | packs.Packed]) -> None:
+        real(target, sources)
+        os.truncate(target, target.stat().st_size - 9)
+
+    real = packs.pack
+    monkeypatch.setattr(packs, "pack", torn)
+    tidy_logs(tmp_path, 1 << 30)
+    assert [entry.name for entry in tmp_path.iterdir()] == [path.name]
+    assert path.read_bytes() == before
+
+
+def test_a_damaged_pack_is_not_tidied_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(room, "TOGETHER", 1)
+    of_the_dead(tmp_path)
+    tidy_logs(tmp_path, 1 << 30)
+    (damaged,) = tmp_path.iterdir()
+    os.truncate(damaged, damaged.stat().st_size - 9)
+    for _ in range(2):
+        of_the_dead(tmp_path, 1)
+        tidy_logs(tmp_path, 1 << 30)
+    problems: list[str] = []
+    all_logs(tmp_path, problems)
+    assert problems == [f"{damaged.name}: damaged: some logs of ended processes are lost"]
+
+
+def test_a_reader_finds_what_is_packed_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the look at the logs and that at the packs, and between both and the reading."""
+    from sockfsm.record import logs as module
+    from sockfsm.record.reader import LogReader
+
+    monkeypatch.setattr(room, "TOGETHER", 1)
+    names = [of_the_dead(tmp_path, number).name for number in range(3)]
+    real = module.logs_in
+
+    def slow(folder: Path) -> list[LogFiles]:
+        found = real(folder)
+        monkeypatch.setattr(module, "logs_in", real)
+        tidy_logs(tmp_path, 1 << 30)
+        return found
+
+    monkeypatch.setattr(module, "logs_in", slow)
+    problems: list[str] = []
+    assert sorted(log.name for log in all_logs(tmp_path, problems)) == names
+    last = of_the_dead(tmp_path, 3)
+    found = all_logs(tmp_path, problems)
+    tidy_logs(tmp_path, 1 << 30)
+    assert not last.exists()
+    told = [next(iter(LogReader(*log.files))) for log in found]
+    assert sorted(note["n"] for note in told if isinstance(note, dict)) == [0, 1, 2, 3]
+    assert problems == []
+
+
+def test_every_call_of_a_storm_of_forks_is_there(tmp_path: Path) -> None:
+    """Supervised with chores all the time, each log packed as soon as may be."""
+    code = """
+        import sys
+        from sockfsm.record import room
+        from sockfsm.run import housekeeping
+        housekeeping._SECONDS, room.TOGETHER = 0.01, 1
+        from sockfsm.__main__ import main
+        sys.exit(main(sys.argv[1:]))
+    """
+    command = sidelog.program(tmp_path, sidelog.FORK_STORM, 45)
+    at = command.index("sockfsm")
+    done = subprocess.run(
+        [sys.executable, "-c", textwrap.dedent(code), *command[at + 1 :]],
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    found = sidelog.compare(tmp_path)
+    found.whole()
+    assert any(tmp_path.glob("trace/*.packed"))
+    # Those that followed by exec have the names that come after.
+    logs = [process.log for process in found.trace.processes]
+    assert sum(log.endswith("-1.calls") for log in logs) == 15
+
+
+def test_a_log_is_thinned_by_one_process(tmp_path: Path) -> None:
+    """The supervisor does nothing while the traced process is at it, nor when it has been."""
+    with sockfsm.tracing(tmp_path, max_size="1G"):
+        near, far = socket.socketpair()
+        for _ in range(80_000):
+            near.send(b"x")
+            far.recv(1)
+        near.close()
+        far.close()
+    (log,) = logs_in(tmp_path)
+    assert len(log.files) > 3
+    thin_it = """
+        import sys
+        from pathlib import Path
+        from sockfsm.record.logs import logs_in
+        from sockfsm.record.thinning import Children, thin
+        (log,) = logs_in(Path(sys.argv[1]))
+        sys.exit(10 + thin(log, int(sys.argv[2]), Children([])))
+    """
+    new = log.paths[0].with_name(log.name + ".new")
+    with new.open("wb") as file:
+        os.lockf(file.fileno(), os.F_LOCK, 0)
+        python(thin_it, tmp_path, 2, status=10)
+        assert logs_in(tmp_path) == [log]
+    python(thin_it, tmp_path, 2, status=11)
+    calls = len(list(Trace(tmp_path).calls()))
+    # By the look that was taken before: what it would write lacks what is gone already.
+    assert not thin(log, 1, Children([]))
+    assert not new.exists()
+    assert len(list(Trace(tmp_path).calls())) == calls
+
+
+def test_what_cannot_be_thinned_does_not_hold_up_the_rest(tmp_path: Path) -> None:
+    path = of_the_dead(tmp_path)
+    for number in range(1, 4):
+        path.with_name(f"{os.getpid()}-0+{number}.calls").write_bytes(MAGIC + b"\1" * 100_000)
+    room.bound(tmp_path, 1)
+    assert not path.exists()

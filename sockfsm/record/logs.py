@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from os import kill
 from pathlib import Path
 
 from sockfsm.errors import TraceError
-from sockfsm.files import regular
 from sockfsm.record.layout import LOSS, LOSS_AT, MAGIC, SLOT
 from sockfsm.record.names import SUFFIX, split
-from sockfsm.record.packs import PACKS, Packed, unpack
+from sockfsm.record.packs import PACKS, Packed, opened, unpack
 
 LOGS = "*.calls"
+_LOOKS = 10
 _PID = re.compile(r"(\d+)-\d+")
 
 
@@ -36,9 +37,13 @@ class LogFiles:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process of this machine has it mapped, and so may still write it."""
+        """Whether a process of this machine may still write it: one has its process number.
+
+        That nobody has it mapped proves nothing: its process may be just about to map it. And a
+        program that follows by exec has to find the name taken.
+        """
         found = _PID.match(self.name)
-        return found is not None and mapped(int(found[1]), self.name)
+        return found is not None and _lives(int(found[1]))
 
 
 @dataclass(frozen=True)
@@ -62,8 +67,33 @@ def logs_in(folder: Path) -> list[LogFiles]:
     return sorted(logs, key=lambda log: (log.written, log.name))
 
 
+def logs_and_ended(folder: Path) -> tuple[list[LogFiles], list[LogFiles]]:
+    """The logs that have files of their own, and which of them nobody writes any more.
+
+    Those have all their files: they are listed when their processes have certainly ended.
+    """
+    over = {log.name for log in logs_in(folder) if not log.in_use}
+    logs = logs_in(folder)
+    return logs, [log for log in logs if log.name in over]
+
+
 def all_logs(folder: Path, problems: list[str]) -> list[LogFiles]:
     """Those in packs too, which come first."""
+    for _ in range(_LOOKS):
+        told: list[str] = []
+        before = _packs(folder)
+        logs = _all_logs(folder, told)
+        if _packs(folder) == before:
+            break  # nothing moved from one file to another while we looked
+    problems += [problem for problem in told if problem not in problems]
+    return logs
+
+
+def _packs(folder: Path) -> list[tuple[str, int]]:
+    return sorted((path.name, _time(path)) for path in folder.glob(PACKS))
+
+
+def _all_logs(folder: Path, problems: list[str]) -> list[LogFiles]:
     logs = logs_in(folder)
     packed: list[LogFiles] = []
     names = {log.name: log for log in logs}
@@ -75,27 +105,29 @@ def all_logs(folder: Path, problems: list[str]) -> list[LogFiles]:
                     packed.append(LogFiles(name, (entry,)))
                     names[name] = packed[-1]
         except TraceError as error:
-            if str(error) not in problems:
-                problems.append(str(error))
+            problems.append(str(error))
     return packed + logs
 
 
 def _free(entry: Packed, names: dict[str, LogFiles]) -> str:
     """A name for a packed log: another one where its process number was used again, '' for one
-    that is there already, because packing was cut short."""
+    that is there already, because packing was cut short or is under way."""
     name, number = entry.name, 0
     while name in names:
         files = names[name].files
-        if len(files) == 1 and _bytes(files[0]) == entry.read_bytes():
+        if len(files) == 1 and _bytes(files[0]) in (None, entry.read_bytes()):
             return ""
         number += 1
         name = f"{entry.name.partition('-')[0]}-{number}{SUFFIX}"
     return name
 
 
-def _bytes(file: Path | Packed) -> bytes:
+def _bytes(file: Path | Packed) -> bytes | None:
+    """What is in it; None when it was just now removed."""
     try:
         return file.read_bytes()
+    except FileNotFoundError:
+        return None
     except OSError:
         return b""
 
@@ -105,6 +137,26 @@ def _time(path: Path) -> int:
         return path.stat().st_mtime_ns
     except OSError:
         return 0  # just now removed
+
+
+def _lives(pid: int) -> bool:
+    """Whether there is a process, other than one that has ended and was not waited for."""
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:
+            state, *told = file.read().rpartition(b")")[2].split()
+        # The first thread may have ended alone.
+        return state not in (b"Z", b"X") or int(told[16]) > 1
+    except (FileNotFoundError, ProcessLookupError):
+        pass  # there is none, or we may not see it
+    except OSError:
+        return True
+    try:
+        kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except (OSError, OverflowError):
+        return True
+    return True
 
 
 def mapped(pid: int, log: str) -> bool:
@@ -125,7 +177,7 @@ def loss(files: LogFiles) -> Loss | None:
     calls = orphans = since = until = why = 0
     for source in files.files:
         try:
-            with regular(source) if isinstance(source, Path) else source.open() as file:
+            with opened(source) as file:
                 begin = file.read(SLOT)
         except OSError:
             continue

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from sockfsm.errors import TraceError
+from sockfsm.files import regular
 
 PACKS = "*.packed"
 _DAMAGE = (OSError, EOFError, ValueError, KeyError, TypeError, RecursionError, zlib.error)
@@ -71,17 +72,50 @@ def unpack(path: Path) -> Iterator[Packed]:
         raise TraceError(f"{path.name}: damaged: some logs of ended processes are lost") from None
 
 
-def pack_away(target: Path, sources: list[Path]) -> None:
-    """Put files, packs among them, into a new pack and remove them."""
+def opened(file: Path | Packed) -> BinaryIO:
+    """A log's file, to be read, also one that has been packed since its folder was listed."""
+    if isinstance(file, Packed):
+        return file.open()
+    try:
+        return regular(file)
+    except FileNotFoundError:
+        for path in sorted(file.parent.glob(PACKS)):
+            with contextlib.suppress(TraceError):
+                for entry in unpack(path):
+                    if entry.name == file.name:
+                        return entry.open()
+        raise
 
-    def found() -> Iterator[Path | Packed]:
+
+def pack_away(target: Path, sources: list[Path]) -> None:
+    """Put files, packs among them, into a new pack and remove them once they can be read there.
+
+    What vanished meanwhile is left out. A damaged pack stays: it tells that something is lost.
+    """
+    inside: list[tuple[str, int]] = []
+    done: list[Path] = []
+
+    def found() -> Iterator[Packed]:
         for source in sources:
-            if source.match(PACKS):
-                with contextlib.suppress(TraceError):
-                    yield from unpack(source)
-            else:
-                yield source
+            try:
+                if source.match(PACKS):
+                    entries = list(unpack(source))
+                else:
+                    entries = [Packed(source.name, source.read_bytes())]
+            except (FileNotFoundError, TraceError):
+                continue
+            for entry in entries:
+                inside.append((entry.name, zlib.crc32(entry.read_bytes())))
+                yield entry
+            done.append(source)
 
     pack(target, found())
-    for source in sources:
-        source.unlink()
+    try:
+        whole = inside == [(entry.name, zlib.crc32(entry.read_bytes())) for entry in unpack(target)]
+    except TraceError:
+        whole = False
+    if not whole or not done:
+        target.unlink(missing_ok=True)
+        return
+    for source in done:
+        source.unlink(missing_ok=True)

@@ -8,21 +8,16 @@ import os
 import struct
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 from sockfsm.errors import TraceError
-from sockfsm.files import regular
 from sockfsm.record.layout import FRAGMENT, MAGIC, NOTE, SLOT, STANDARD
 from sockfsm.record.names import split
-from sockfsm.record.packs import Packed
+from sockfsm.record.packs import Packed, opened
 from sockfsm.record.writer import Fields
 
 _RECORDS = struct.Struct(STANDARD)
 _CHUNK = SLOT * 16384
-
-
-def _opened(file: Path | Packed) -> BinaryIO:
-    return file.open() if isinstance(file, Packed) else regular(file)
 
 
 class LogReader:
@@ -39,8 +34,8 @@ class LogReader:
         self._upto = 0
         for file in files:
             try:
-                with _opened(file) as opened:
-                    magic = opened.read(len(MAGIC))
+                with opened(file) as begin:
+                    magic = begin.read(len(MAGIC))
             except FileNotFoundError:
                 if len(files) == 1:
                     raise TraceError(f"{file}: {os.strerror(errno.ENOENT)}") from None
@@ -65,7 +60,7 @@ class LogReader:
     def _file(self, source: Path | Packed) -> Iterator[Fields | dict[str, Any]]:
         name = source.name
         try:
-            file = _opened(source)
+            file = opened(source)
         except FileNotFoundError:
             self.problems.append(f"{name}: was dropped while it was read: --max-size")
             return

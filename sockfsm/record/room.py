@@ -13,7 +13,7 @@ from pathlib import Path
 
 from sockfsm.errors import TraceError
 from sockfsm.record.layout import BEGUN, SLOT
-from sockfsm.record.logs import LOGS, LogFiles, logs_in, size_on_disk
+from sockfsm.record.logs import LOGS, LogFiles, logs_and_ended, size_on_disk
 from sockfsm.record.names import split
 from sockfsm.record.packs import PACKS, pack_away, unpack
 from sockfsm.record.reader import LogReader
@@ -25,17 +25,20 @@ TOGETHER = 100  # so many of them at a time
 
 
 def tidy_logs(folder: Path, max_size: int) -> None:
-    """Give back what ended processes do not use, pack their small logs, drop the oldest calls."""
-    logs = logs_in(folder)
-    ended = [log for log in logs if not log.in_use]
+    """Give back what ended processes do not use, pack their small logs, drop the oldest calls.
+
+    One at a time.
+    """
+    ended = logs_and_ended(folder)[1]
     for log in ended:
-        cut(log.paths[-1])
-    small = [log for log in ended if len(log.files) == 1 and _size(log) < SMALL]
+        with contextlib.suppress(FileNotFoundError):
+            cut(log.paths[-1])
+    small = [log for log in ended if len(log.files) == 1 and _is_small(log.paths[0])]
     if len(small) >= TOGETHER:
         _pack(folder, [path for log in small for path in log.paths])
     packs = [path for path in folder.glob(PACKS) if size_on_disk(path) < 16 * SMALL]
     if len(packs) >= TOGETHER:
-        _pack(folder, sorted(packs, key=lambda path: path.stat().st_mtime_ns))
+        _pack(folder, sorted(packs, key=_time))
     bound(folder, max_size)
 
 
@@ -45,8 +48,11 @@ def _pack(folder: Path, sources: list[Path]) -> None:
     pack_away(folder / name, sources)
 
 
-def _size(log: LogFiles) -> int:
-    return sum(size_on_disk(path) for path in log.paths)
+def _is_small(path: Path) -> bool:
+    try:
+        return path.stat().st_size < SMALL
+    except FileNotFoundError:
+        return False
 
 
 def total(folder: Path) -> int:
@@ -60,15 +66,20 @@ def bound(place: str | Path, max_size: int, only: str = "") -> None:
 
     only: a log's name, when nobody else's are to be touched.
     """
-    folder = Path(place)
+    folder, kept = Path(place), set()
     while (surplus := total(folder) - max_size) > 0:
-        logs = logs_in(folder)
-        pieces = [piece for log in logs if only in ("", log.name) for piece in _oldest(log)]
+        logs, over = logs_and_ended(folder)
+        ended = {log.name for log in over}
+        mine = [log for log in logs if only in ("", log.name)]
+        pieces = [piece for log in mine for piece in _oldest(log, log.name not in ended)]
         if not only:
             pieces += [_Piece(_time(path), path) for path in folder.glob(PACKS)]
+        pieces = [piece for piece in pieces if piece.name not in kept]
         if not pieces:
             return
-        _drop(folder, min(pieces, key=attrgetter("time")), logs, surplus)
+        oldest = min(pieces, key=attrgetter("time"))
+        if not _drop(folder, oldest, logs, surplus):
+            kept.add(oldest.name)
 
 
 @dataclass(frozen=True)
@@ -79,10 +90,15 @@ class _Piece:
     what: Path | LogFiles
     below: int = 0
 
+    @property
+    def name(self) -> str:
+        """What the pack or the log is called."""
+        return self.what.name
 
-def _oldest(log: LogFiles) -> Iterator[_Piece]:
+
+def _oldest(log: LogFiles, in_use: bool) -> Iterator[_Piece]:
     """The oldest piece of a log, if one can go: of a log in use, not the newest two segments."""
-    paths, in_use = log.paths, log.in_use
+    paths = log.paths
     below = split(paths[-1].name)[1] - (1 if in_use else 0)
     begin = _thinned(paths[0])
     left = [path for path in paths if begin < split(path.name)[1] < below]
@@ -102,23 +118,25 @@ def _thinned(first: Path) -> int:
     return -1
 
 
-def _drop(folder: Path, piece: _Piece, logs: list[LogFiles], surplus: int) -> None:
+def _drop(folder: Path, piece: _Piece, logs: list[LogFiles], surplus: int) -> bool:
+    """Whether it could go now."""
     what = piece.what
     if isinstance(what, Path):
         with contextlib.suppress(TraceError):
             _forget(folder, [LogFiles(packed.name, (packed,)) for packed in unpack(what)])
-        what.unlink()
+        what.unlink(missing_ok=True)
     elif not piece.below:
         _forget(folder, [what])
         for path in what.paths:
-            path.unlink()
+            path.unlink(missing_ok=True)
     else:
         begin, upto = _thinned(what.paths[0]), 0
         for path in what.paths:
             segment = split(path.name)[1]
             if begin < segment < piece.below and surplus > 0:
                 upto, surplus = segment, surplus - size_on_disk(path)
-        thin(what, upto, Children(_forks(what.name, logs)))
+        return thin(what, upto, Children(_forks(what.name, logs)))
+    return True
 
 
 def _forks(parent: str, logs: list[LogFiles]) -> list[tuple[int, int]]:

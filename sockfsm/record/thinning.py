@@ -13,7 +13,8 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from typing import Any
+from pathlib import Path
+from typing import Any, BinaryIO
 
 from sockfsm.record.layout import (
     ADDRESS,
@@ -193,35 +194,74 @@ def _slots(note: dict[str, Any], number: int) -> Iterator[bytes]:
         yield FRAGMENT.pack(*fragment)
 
 
-def thin(log: LogFiles, upto: int, children: Children) -> None:
-    """Take the segments up to `upto` away. The files change one after the other: a reader that
+def thin(log: LogFiles, upto: int, children: Children) -> bool:
+    """Take the segments up to `upto` away; whether they went. The files change one after the other:
 
-    comes in between, or after a crash, still finds each segment in one of them.
+    a reader that comes in between, or after a crash, still finds each segment in one of them. The
+    supervisor and the traced process may both try: who comes second does nothing.
     """
     gone = [path for path in log.paths if split(path.name)[1] <= upto]
     first = gone[0].with_name(log.name)
-    reader, kept = LogReader(*gone), _Kept(children)
+    new = first.with_name(first.name + ".new")
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
+    with open(descriptor, "wb") as file:
+        if not _ours(descriptor, new):
+            return False
+        try:
+            times = os.stat(gone[-1])
+            if not _write(file, LogFiles(log.name, tuple(gone)), upto, children):
+                return False
+            os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
+            os.replace(new, first)
+        except FileNotFoundError:
+            return False  # another has just taken it away
+        finally:
+            if _same(descriptor, new):
+                new.unlink()
+        for path in gone:
+            if path != first:
+                path.unlink(missing_ok=True)
+    return True
+
+
+def _ours(descriptor: int, path: Path) -> bool:
+    """Whether nobody else writes the file, which keeps its name until whoever does is done."""
+    try:
+        # A process that is forked meanwhile does not inherit this lock.
+        os.lockf(descriptor, os.F_TLOCK, 0)
+    except (BlockingIOError, PermissionError):
+        return False
+    except OSError:
+        return True  # a file system without locks
+    return _same(descriptor, path)
+
+
+def _same(descriptor: int, path: Path) -> bool:
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except FileNotFoundError:
+        return False
+
+
+def _write(file: BinaryIO, gone: LogFiles, upto: int, children: Children) -> bool:
+    """Write what is kept of files; False when there is nothing to do."""
+    reader, kept = LogReader(*gone.files), _Kept(children)
     kept.read(reader)
-    if not kept.header:
-        return
-    lost = loss(LogFiles(log.name, tuple(gone)))
+    thinned = kept.header.get("thinned", -1)
+    if not kept.header or (isinstance(thinned, int) and thinned >= upto):
+        return False
+    lost = loss(gone)
     head = bytearray(SLOT)
     head[: len(MAGIC)] = MAGIC
     if lost is not None:
         told = lost.calls, lost.since, lost.until, lost.errno, 0, min(lost.orphans, MOST)
         LOSS.pack_into(head, LOSS_AT, *told)
-    new = first.with_name(first.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb") as file:
-        file.write(head)
-        file.writelines(kept.written(upto, time.monotonic_ns()))
-        for number, pieces in reader.pieces.items():
-            for index, piece in pieces.items():
-                word = NOTE | index << 9 | number << 24
-                file.write(FRAGMENT.pack(piece[:16], word, piece[16:FRAGMENT_BYTES]))
-    times = os.stat(gone[-1])
-    os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
-    os.replace(new, first)
-    for path in gone:
-        if path != first:
-            path.unlink(missing_ok=True)
+    file.truncate(0)
+    file.write(head)
+    file.writelines(kept.written(upto, time.monotonic_ns()))
+    for number, pieces in reader.pieces.items():
+        for index, piece in pieces.items():
+            word = NOTE | index << 9 | number << 24
+            file.write(FRAGMENT.pack(piece[:16], word, piece[16:FRAGMENT_BYTES]))
+    file.flush()
+    return True

@@ -144,6 +144,8 @@ class _Run:
 
     def end(self, code: int) -> None:
         """Put the trace in order after the program."""
+        if self.chores is not None:
+            self.chores.stop()
         with _harmless("the logs are not put in order"):
             tidy(self.trace, self.options.max_size)
         self.finish()
@@ -163,8 +165,6 @@ class _Run:
 
     def finish(self) -> None:
         """End what was recorded beside the program."""
-        if self.chores is not None:
-            self.chores.stop()
         if self.states is not None:
             with _harmless("the kernel's states are not written"):
                 packets.finish_states(self.states, self.trace, self.about, report)

@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
+import fcntl
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
 from sockfsm.record.room import tidy_logs
 from sockfsm.record.sizes import parse
 from sockfsm.trace.trace import Trace
@@ -10,6 +16,21 @@ from sockfsm.trace.trace import Trace
 def tidy(trace: Trace, max_size: int | str | None = None) -> None:
     """Cut the logs of processes that have ended, pack the small ones, keep all below `max_size`.
 
-    It may be called at any time, every few seconds. max_size: see `sizes.parse`.
+    It may be called at any time, every few seconds; whoever comes while another is at it waits.
+    max_size: see `sizes.parse`.
     """
-    tidy_logs(trace.path, parse(max_size))
+    if trace.path.is_dir():  # the program may have removed it
+        with _alone(trace.path):
+            tidy_logs(trace.path, parse(max_size))
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    """Holds a lock on the folder, as far as its file system has such a thing."""
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        with contextlib.suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
