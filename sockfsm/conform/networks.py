@@ -93,18 +93,14 @@ class RejectedUdp(Rejected, UdpBench):
         self.reject()
 
 
-class SoftTcp(Rejected, TcpBench):
-    """SYNs; the first answer comes while connect() still holds the socket."""
+class RejectedTcp(Rejected, TcpBench):
+    """SYNs; the second one is answered, while no call holds the socket."""
+
+    late = True
 
     def open(self) -> None:
         super().open()
         self.reject()
-
-
-class RejectedTcp(SoftTcp):
-    """SYNs; the second one is answered, while no call holds the socket."""
-
-    late = True
 
     def after(self, sock: socket.socket, call: str) -> None:
         if call == "connect":
@@ -121,12 +117,6 @@ class RejectedPatient(RejectedTcp):
 
     def after(self, sock: socket.socket, call: str) -> None:
         """Python waited already."""
-
-
-class SoftPatient(RejectedPatient):
-    """Python waits, and the first answer comes while connect() still holds the socket."""
-
-    late = False
 
 
 class CutTcp(Rejected, Accepting, TcpBench):

@@ -156,23 +156,6 @@ def _networks() -> Iterator[Showing]:
                 f"{_TRYING}; {call} {unreachable}",
                 alone=True,
             )
-        stage = networks.rejecting(networks.SoftTcp, icmp)
-        yield Showing(
-            "tcp",
-            f"so_error, {icmp} unreachable, and the attempt goes on",
-            stage,
-            f"{_TRYING}; so_error {outcome} network=doubts; connect EALREADY peer=silent",
-            alone=True,
-        )
-        stage = networks.rejecting(networks.SoftPatient, icmp)
-        yield Showing(
-            "tcp",
-            f"connect() with a timeout, {icmp} unreachable, and it goes on",
-            stage,
-            f"connect {outcome} mode=timeout network=doubts; "
-            "connect EALREADY mode=timeout peer=silent",
-            alone=True,
-        )
         stage = networks.rejecting(networks.RejectedPatient, icmp)
         yield Showing(
             "tcp",

@@ -272,11 +272,6 @@ _CONNECT = (
            "kernel has not been told: its next connect() says ECONNABORTED.", source=MEASURED)
       for outcome, fact in (("EHOSTUNREACH", "network=rejects"),
                             ("ENETUNREACH", "network=rejects"), ("ETIMEDOUT", "peer=lost"))),
-    *(rule("connect", "", outcome, "role=connecting name=yes err=none",
-           given="mode=timeout flag=none network=doubts", aside=True,
-           why="The error came while the kernel's connect() held the socket: Python is told, and the "
-           "attempt goes on.", source=MEASURED)
-      for outcome in ("EHOSTUNREACH", "ENETUNREACH")),
     rule("connect", "", "ECONNREFUSED", f"{CLEAN} name=no err=none",
          given="mode=blocking peer=refuses",
          why="Nobody listens there: a RST came back. The socket is fresh again.",
@@ -328,7 +323,7 @@ TABLE = Table(
         "ports": ("free", "none"),
         "queue": ("empty", "waiting", "aborted"),
         "room": ("yes", "no"),
-        "network": ("up", "unreachable", "filtered", "rejects", "doubts"),
+        "network": ("up", "unreachable", "filtered", "rejects"),
         "flag": INET_FLAGS,
         "cookie": ("no", "yes"),
         "left": ("nothing", "data"),

@@ -135,11 +135,6 @@ SO_ERROR = (
     rule("so_error", "role=connecting|established peer=open", "ENETUNREACH",
          GONE, given="network=unreachable",
          why="The network cannot be reached.", source="ip(7), socket(7)"),
-    *(rule("so_error", "role=connecting|established peer=open", outcome,
-           given="network=doubts", aside=True,
-           why="The error came while connect() held the socket: it is told, and the attempt goes on.",
-           source=MEASURED)
-      for outcome in ("EHOSTUNREACH", "ENETUNREACH")),
     rule("so_error", "role=connected peer=open|closed", "ECONNRESET", GONE,
          given="peer=resets",
          why="The peer reset the connection; reading the error clears it.", source="socket(7)"),
