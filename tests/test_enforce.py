@@ -81,6 +81,19 @@ def test_every_guarded_call_of_a_closed_socket():
         sock.close()
 
 
+def test_what_asks_for_no_byte_passes_on_a_closed_socket_as_in_plain_python():
+    plain = socket.socket()
+    plain.close()
+    with sockfsm.tracing(mode="enforce"):
+        traced = socket.socket()
+        traced.close()
+        for sock in (plain, traced):
+            assert sock.recv(0) == b""
+            assert sock.recv_into(bytearray()) == 0
+        with pytest.raises(sockfsm.IllegalCall):
+            traced.recv(1)
+
+
 def test_a_stricter_machine():
     strict = sockfsm.machine("tcp", fresh=True)
     strict.remove_transition("listen_ok", source="CREATED")

@@ -137,7 +137,8 @@ def test_what_is_possible_stays_a_small_number(kind: str) -> None:
                     if after is not None and after not in known:
                         known.add(after)
                         todo.append(after)
-    assert len(known) < {"tcp": 2_000}.get(kind, 100)
+    # Attempts that ICMP ends while Python waits (network=rejects) take tcp above 2,000.
+    assert len(known) < {"tcp": 2_100}.get(kind, 100)
 
 
 def test_titles_name_one_suite_each() -> None:

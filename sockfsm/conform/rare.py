@@ -30,7 +30,7 @@ from sockfsm.conform.circumstances import (
 from sockfsm.conform.methods import RECEIVE, SEND
 from sockfsm.conform.worlds import TcpSends, TcpSilent, UdpSends, UnixSends
 
-_NOBODY = 65534
+NOBODY = 65534
 _send = _socket.socket.send
 
 
@@ -39,16 +39,16 @@ class Privileged(Bench):
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         if call == "bind":
-            return _as_nobody(lambda: sock.bind((self.host, 1)))
+            return as_nobody(lambda: sock.bind((self.host, 1)))
         return super().deed(sock, call)
 
 
-def _as_nobody(deed: Callable[[], object]) -> Callable[[], object]:
+def as_nobody(deed: Callable[[], object]) -> Callable[[], object]:
     def lowly() -> object:
         own = os.geteuid()
         if own:
             return deed()
-        os.seteuid(_NOBODY)
+        os.seteuid(NOBODY)
         try:
             return deed()
         finally:

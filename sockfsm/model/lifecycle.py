@@ -44,7 +44,7 @@ INET_WORDS = {
     "lookup": "what getaddrinfo() finds",
     "flag": "what is asked for beside the data: a look (MSG_PEEK), urgent data (MSG_OOB), queued "
     "errors (MSG_ERRQUEUE); fastopen: connect() and send() in one (MSG_FASTOPEN)",
-    "network": "what routing and firewall say",
+    "network": "what routing, firewall and ICMP say",
     "room": "whether the send buffer has room",
 }
 

@@ -67,6 +67,10 @@ _BIND = (
          given="peer=ends|closes", aside=True,
          why="Both directions are over, which took the assigned port back: a new name is free to "
          "take.", source=MEASURED),
+    rule("bind", "name=yes role=connected peer=open|closed", "ok", "peer=done rd=shut wr=shut",
+         given="made=shut", aside=True,
+         why="The listening socket was shut before listen(), and its data socket with it: the peer's "
+         "FIN made both directions over, which took the port back.", source=MEASURED),
     rule("bind", "name=yes", "EINVAL",
          why="The socket has a name already, by bind(), listen() or connect(): names are for life.",
          source="bind(2)"),
@@ -262,6 +266,12 @@ _CONNECT = (
          why="Nobody listens there: a RST came back. Python read the error by SO_ERROR, so the "
          "kernel has not been told: its next connect() says ECONNABORTED.",
          source="connect(2), measured"),
+    *(rule("connect", "", outcome, f"role=connecting {GONE} err=none",
+           given=f"mode=timeout flag=none {fact}", aside=True,
+           why="The attempt failed while Python waited. Python read the error by SO_ERROR, so the "
+           "kernel has not been told: its next connect() says ECONNABORTED.", source=MEASURED)
+      for outcome, fact in (("EHOSTUNREACH", "network=rejects"),
+                            ("ENETUNREACH", "network=rejects"), ("ETIMEDOUT", "peer=lost"))),
     rule("connect", "", "ECONNREFUSED", f"{CLEAN} name=no err=none",
          given="mode=blocking peer=refuses",
          why="Nobody listens there: a RST came back. The socket is fresh again.",
@@ -313,7 +323,7 @@ TABLE = Table(
         "ports": ("free", "none"),
         "queue": ("empty", "waiting", "aborted"),
         "room": ("yes", "no"),
-        "network": ("up", "unreachable", "filtered"),
+        "network": ("up", "unreachable", "filtered", "rejects"),
         "flag": INET_FLAGS,
         "cookie": ("no", "yes"),
         "left": ("nothing", "data"),

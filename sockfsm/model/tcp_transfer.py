@@ -31,6 +31,9 @@ SEND = (
          why="A listening socket carries no data: send on the data socket that accept() returned.",
          source=MEASURED, note="POSIX names ENOTCONN."),
     rule("send", "role=stuck", "EPIPE", why="There is no connection to send on.", source=MEASURED),
+    rule("send", "role=connected peer=done", "ECONNRESET", "peer=reset", given="made=shut", aside=True,
+         why="The listening socket was shut before listen(): the end that was read was no FIN of the "
+         "peer's, and now the peer has reset the connection.", source=MEASURED),
     rule("send", "peer=reset|done", "EPIPE", why="The connection is over.", source="send(2)"),
     rule("send", "role=connecting peer=open", "ECONNREFUSED", GONE, given="peer=refuses",
          why="The attempt to connect failed.", source=MEASURED),
@@ -175,6 +178,8 @@ RECV = (
          source="tcp(7), RFC 9293 3.8.3"),
     rule("recv", "", "EHOSTUNREACH", given="network=unreachable",
          why="The host cannot be reached any more.", source="ip(7)"),
+    rule("recv", "", "ENETUNREACH", given="network=unreachable",
+         why="The network cannot be reached any more.", source="ip(7)"),
     rule("recv", "", "ENOTCONN", given="history=partial",
          why="The connection was taken down beside sockfsm.", source="recv(2)"),
     rule("recv", "", "ENOMEM", given="limit=memory", why="The kernel has no memory.",

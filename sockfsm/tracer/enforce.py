@@ -13,7 +13,7 @@ from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
-from sockfsm.tracer.buffers import integer
+from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.calls import SHUTDOWN
 from sockfsm.tracer.flags import flags_of
 from sockfsm.tracer.likeness import like
@@ -121,7 +121,8 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
         refusal = row.refusal(number) if row is not None and number else ""
         if tracked is None or row is None or not refusal:
             return method(self, *args, **named)
-        if flags_of(number, args, named) & _FASTOPEN or not _certain(self, row, number, refusal):
+        unsure = flags_of(number, args, named) & _FASTOPEN or _for_nothing(name, args)
+        if unsure or not _certain(self, row, number, refusal):
             try:
                 return method(self, *args, **named)
             except OSError as error:
@@ -136,6 +137,13 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
         raise illegal(row, number, refusal, history(tracked.model.number))
 
     return like(call, method)
+
+
+def _for_nothing(name: str, args: tuple[Any, ...]) -> bool:
+    """Whether no byte is asked for: Python answers recv(0) itself, even where the socket is closed."""
+    if name == "recv":
+        return bool(args) and integer(args[0]) == 0
+    return name == "recv_into" and bool(args) and octets(args[0]) == 0
 
 
 def _of(name: str) -> int:

@@ -1,0 +1,216 @@
+"""Stages that are networks of their own: no route, a firewall, a router's answers, a single port."""
+
+from __future__ import annotations
+
+import _socket
+import socket
+import subprocess
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from sockfsm.conform.bench import Address, Bench, TcpBench, UdpBench, outcome_of
+from sockfsm.conform.circumstances import Accepting
+from sockfsm.conform.stages import Caught, StageError, until_broken
+
+_IP_RECVERR = 11
+
+
+def _do(*words: str) -> None:
+    try:
+        done = subprocess.run(words, capture_output=True, text=True, check=False)
+    except OSError as error:
+        raise StageError(f"{words[0]}: {error.strerror}") from None
+    if done.returncode:
+        raise StageError(f"{' '.join(words)}: {done.stderr.strip().splitlines()[-1]}")
+
+
+def _filter(hook: str, *rules: str) -> None:
+    """Let nftables do this with packets. Only in a network namespace of our own."""
+    chain = f"add chain ip shown here {{ type filter hook {hook} priority 0; }}"
+    adding = (f"add rule ip shown here {rule}" for rule in rules if rule)
+    _do("nft", "; ".join(("add table ip shown", chain, *adding)))
+
+
+class Unrouted(Bench):
+    """There is no way to the target."""
+
+    way = ""
+
+    def open(self) -> None:
+        super().open()
+        if self.way != "noroute":
+            _do("ip", "route", "add", self.way, "192.0.2.1")
+
+    def target(self) -> Address:
+        return ("192.0.2.1", 9)
+
+    def send(self, sock: socket.socket) -> object:
+        return sock.sendto(b"x", self.target())
+
+
+def routed(stage: type[Bench], base: type[Bench], way: str) -> type[Bench]:
+    """This stage for sockets of this kind."""
+    return type(stage.__name__ + base.__name__, (stage, base), {"way": way})
+
+
+class Dropped(Bench):
+    """What goes out is dropped, and the sender is told."""
+
+    def open(self) -> None:
+        super().open()
+        _filter("output", "udp dport 1-65535 drop")
+
+    def send(self, sock: socket.socket) -> object:
+        return sock.sendto(b"x", self.target())
+
+
+class Rejected(Bench):
+    """ICMP answers that the target cannot be reached; the socket wants to know."""
+
+    icmp = ""
+    late = False
+
+    def make(self) -> socket.socket:
+        sock = super().make()
+        sock.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
+        return sock
+
+    def reject(self) -> None:
+        assert self.peer is not None
+        name, port = self.peer.getsockname()
+        proto = "tcp" if self.type == socket.SOCK_STREAM else "udp"
+        to = f"ip daddr {name} {proto} dport {port}"
+        first = f"{to} limit rate 1/day burst 1 packets drop" if self.late else ""
+        _filter("input", first, f"{to} reject with icmp type {self.icmp}-unreachable")
+
+
+class RejectedUdp(Rejected, UdpBench):
+    """Datagrams."""
+
+    def open(self) -> None:
+        super().open()
+        self.reject()
+
+
+class RejectedTcp(Rejected, TcpBench):
+    """SYNs; the second one is answered, while no call holds the socket."""
+
+    late = True
+
+    def open(self) -> None:
+        super().open()
+        self.reject()
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        if call == "connect":
+            until_broken(sock)
+
+
+class RejectedPatient(RejectedTcp):
+    """Python waits for the answer."""
+
+    def make(self) -> socket.socket:
+        sock = super().make()
+        sock.settimeout(30)
+        return sock
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        """Python waited already."""
+
+
+class CutTcp(Rejected, Accepting, TcpBench):
+    """A connection that was there, and then the network is gone."""
+
+    cut = False
+
+    def before(self, sock: socket.socket, call: str) -> None:
+        if call == "send" and not self.cut:
+            self.cut = True
+            self.reject()
+
+    def begin(self) -> socket.socket:
+        self.cut = False
+        return super().begin()
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        super().after(sock, call)
+        if call == "send":
+            until_broken(sock)
+
+
+class OnePort(Bench):
+    """A network in which one port is given out, and it is taken."""
+
+    def set_up(self) -> socket.socket:
+        try:
+            Path("/proc/sys/net/ipv4/ip_local_port_range").write_text("40000 40000")
+        except OSError as error:
+            raise StageError(f"ip_local_port_range: {error.strerror}") from None
+        return super().set_up()
+
+
+class Unresolved(Bench):
+    """Datagrams wait in the socket's buffer for a neighbour who never says where he is."""
+
+    def open(self) -> None:
+        super().open()
+        _do("ip", "link", "add", "v0", "type", "veth", "peer", "name", "v1")
+        for name in ("v0", "v1"):
+            _do("ip", "link", "set", name, "up")
+        _do("ip", "addr", "add", "192.0.2.1/24", "dev", "v0")
+
+    def make(self) -> socket.socket:
+        sock = super().make()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 1)
+        return sock
+
+    def target(self) -> Address:
+        return ("192.0.2.2", 9)
+
+    def send(self, sock: socket.socket) -> object:
+        return sock.sendto(bytes(1400), self.target())
+
+    def before(self, sock: socket.socket, call: str) -> None:
+        self.sent = getattr(self, "sent", 0) + 1
+        if self.sent == 2:
+            while outcome_of(partial(self._fill, sock)) == "ok":
+                continue
+
+    def _fill(self, sock: socket.socket) -> object:
+        return _socket.socket.sendto(sock, bytes(1400), socket.MSG_DONTWAIT, self.target())
+
+
+class UnresolvedCaught(Caught, Unresolved):
+    """A signal comes while the sender waits for room."""
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        return super().deed(sock, call) if self.sent > 1 else Unresolved.deed(self, sock, call)
+
+    def _fill(self, sock: socket.socket) -> object:
+        return Unresolved._fill(self, sock)
+
+
+class Nameless(Bench):
+    """A network in which nobody knows names."""
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        address = ("nowhere.invalid", 9)
+        deeds = {
+            "bind": lambda: sock.bind(address),
+            "connect": lambda: sock.connect(address),
+            "send": lambda: sock.sendto(b"x", address),
+        }
+        return deeds[call]
+
+    def step(self, sock: socket.socket, call: str) -> str:
+        try:
+            self.deed(sock, call)()
+        except socket.gaierror:
+            return "gaierror"
+        return "ok"
+
+
+def rejecting(stage: type[Rejected], icmp: str) -> type[Bench]:
+    """This stage with this answer."""
+    return type(stage.__name__ + icmp, (stage,), {"icmp": icmp})

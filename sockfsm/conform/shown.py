@@ -1,0 +1,85 @@
+"""Outcomes that no sequence of calls comes to by itself: each is shown once, on a stage made for it.
+
+A showing says beforehand what every call will give, and which facts of the environment are why. The
+rule behind an outcome is the first that fits the situation and all these facts; who watches must be
+able to explain it, and must not have refused what the kernel took.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+
+from sockfsm.conform.bench import Bench
+from sockfsm.conform.showings import SHOWINGS, Showing
+from sockfsm.conform.stages import StageError
+from sockfsm.conform.watch import Watch
+from sockfsm.errors import UsageError
+from sockfsm.model.kinds import table_of
+from sockfsm.model.predict import environment
+from sockfsm.model.rules import Parts, Rule, Table
+from sockfsm.model.variants import VARIANTS
+from sockfsm.wire.namespace import NamespaceError, enter
+
+_Step = tuple[str, str, dict[str, str]]
+
+
+def rules_of(showing: Showing) -> list[Rule]:
+    """The rule behind each outcome. LookupError where there is none."""
+    table = table_of(showing.kind)
+    born = table.predict(showing.birth, table.initial, table.reference)
+    assert born is not None
+    steps = tuple((call, out, environment(table, facts)) for call, out, facts in showing.steps)
+    for way in _ways(table, table.after(born, table.initial), steps):
+        return way
+    raise LookupError(f"{showing.title}: no rules for {showing.script}")
+
+
+def _ways(table: Table, parts: Parts, steps: tuple[_Step, ...]) -> Iterator[list[Rule]]:
+    """The rules by which the steps may go, the likeliest first: what comes later tells them apart."""
+    if not steps:
+        yield []
+        return
+    (call, outcome, known), later = steps[0], steps[1:]
+    for entry in table.fitting(call, parts):
+        if entry.outcome == outcome and all(c.holds(known[c.name]) for c in entry.given):
+            for way in _ways(table, table.after(entry, parts), later):
+                yield [entry, *way]
+
+
+def show(title: str) -> list[str]:
+    """Run it in this process; how the kernel or who watches differs. UsageError: no such stage."""
+    showing = SHOWINGS[title]
+    if showing.alone and os.geteuid():
+        raise UsageError(f"{title} needs root, for a network of its own")
+    try:
+        if showing.alone:
+            enter()
+        with showing.stage() as stage:
+            return _shown(showing, stage)
+    except (NamespaceError, StageError) as error:
+        raise UsageError(f"{title}: {error}") from error
+
+
+def _shown(showing: Showing, stage: Bench) -> list[str]:
+    watch, sock, faults = Watch(showing.kind, showing.birth), stage.begin(), []
+    try:
+        for call, outcome, facts in showing.steps:
+            seen = stage.step(sock, call)
+            if seen != outcome:
+                return [f"{showing.title}: {call} gave {seen}, not {outcome}"]
+            words = [word for word, needed in VARIANTS.items() if needed.items() <= facts.items()]
+            fault = watch.step(call, outcome, " ".join(words))
+            if fault:
+                faults.append(f"{showing.title}: {call}: {fault}")
+    finally:
+        stage.dispose(sock)
+    return faults
+
+
+def show_all(titles: Iterable[str]) -> list[str]:
+    """Run them in a process of their own, whose main thread hears signals; what differs."""
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        return [fault for faults in pool.map(show, titles) for fault in faults]

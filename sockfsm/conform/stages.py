@@ -1,0 +1,376 @@
+"""Stages on which one outcome is shown: a wire that loses, a signal, a path that nobody may use."""
+
+from __future__ import annotations
+
+import _socket
+import ctypes
+import os
+import select
+import signal
+import socket
+import struct
+import threading
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+
+from sockfsm.conform.bench import (
+    Bench,
+    TcpBench,
+    UdpBench,
+    UnixBench,
+    UnixDatagramBench,
+    outcome_of,
+)
+from sockfsm.conform.circumstances import LINGER_ZERO, Accepting, Ends
+from sockfsm.conform.rare import as_nobody
+from sockfsm.conform.worlds import DatagramFull, TcpSilent, UnixFull
+from sockfsm.errors import SockfsmError
+
+_SO_ATTACH_FILTER = 26
+_libc = ctypes.CDLL(None, use_errno=True)
+_send = _socket.socket.send
+_FUTEX = {"x86_64": "202", "aarch64": "98"}.get(os.uname().machine, "")
+
+
+class StageError(SockfsmError):
+    """The stage cannot be had here: says why."""
+
+
+def deafen(sock: socket.socket) -> None:
+    """Nothing arrives any more: a filter drops every packet (BPF: return 0)."""
+    code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
+    program = struct.pack("HP", 1, ctypes.addressof(code))
+    sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
+
+
+def until_broken(sock: socket.socket) -> None:
+    """Wait for the kernel to give the connection up; so_error must not be asked."""
+    poll = select.poll()
+    poll.register(sock, 0)
+    if not poll.poll(30_000):
+        raise StageError("the kernel did not give the connection up")
+
+
+def impatient(sock: socket.socket) -> socket.socket:
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10)
+    return sock
+
+
+class Lost(Accepting, TcpBench):
+    """What is sent never arrives, and the kernel gives up soon."""
+
+    def make(self) -> socket.socket:
+        return impatient(super().make())
+
+    def treat(self, end: socket.socket) -> None:
+        deafen(end)
+        super().treat(end)
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        super().after(sock, call)
+        if call == "send":
+            until_broken(sock)
+
+
+class NeverAnswered(TcpSilent):
+    """No SYN is answered, and the kernel gives up soon."""
+
+    def make(self) -> socket.socket:
+        return impatient(super().make())
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        if call == "connect" and sock.fileno() >= 0:
+            until_broken(sock)
+
+
+class LastFinLost(Ends, TcpBench):
+    """The peer ends, and hears nothing any more."""
+
+    def before(self, sock: socket.socket, call: str) -> None:
+        if call == "shutdown_wr":
+            for end in self.ends:
+                deafen(end)
+
+
+class Listens(TcpBench):
+    """The port is shared, and another socket listens on it by the time of listen()."""
+
+    def make(self) -> socket.socket:
+        sock = super().make()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        return sock
+
+    def before(self, sock: socket.socket, call: str) -> None:
+        if call == "listen":
+            self.other = self.make()
+            self.other.bind(sock.getsockname())
+            self.other.listen()
+
+    def dispose(self, sock: socket.socket) -> None:
+        super().dispose(sock)
+        self.other.close()
+
+
+class BornShut(TcpBench):
+    """A data socket of a listening one that was shut before listen()."""
+
+    def begin(self) -> socket.socket:
+        super().begin().close()
+        with socket.socket() as listening:
+            listening.bind(self.fresh())
+            outcome_of(partial(listening.shutdown, socket.SHUT_RDWR))
+            listening.listen()
+            self.client = socket.create_connection(listening.getsockname())
+            sock = listening.accept()[0]
+        self.end()
+        return sock
+
+    def end(self) -> None:
+        """What the peer does at once."""
+        self.client.shutdown(socket.SHUT_WR)
+
+    def dispose(self, sock: socket.socket) -> None:
+        super().dispose(sock)
+        self.client.close()
+
+
+class BornShutReset(BornShut):
+    """The peer ends nothing, and resets before send()."""
+
+    def end(self) -> None:
+        """Nothing yet."""
+
+    def before(self, sock: socket.socket, call: str) -> None:
+        if call == "send":
+            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+            self.client.close()
+
+
+class UnixAccepted(UnixBench):
+    """A data socket, which shares its name with the listening one."""
+
+    def begin(self) -> socket.socket:
+        super().begin().close()
+        assert self.peer is not None
+        with socket.socket(self.family) as client:
+            client.connect(self.target())
+            return self.peer.accept()[0]
+
+
+class Caught(Bench):
+    """A signal comes once the call sleeps in the kernel, and its handler raises. Main thread only."""
+
+    waits: tuple[str, ...] = ("accept", "recv", "send", "connect")
+
+    def begin(self) -> socket.socket:
+        sock = super().begin()
+        sock.setblocking(True)
+        return sock
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        deed = super().deed(sock, call)
+        if call not in self.waits:
+            return deed
+        if call == "send":
+            outcome_of(partial(self._fill, sock))
+        return partial(_caught, deed)
+
+    def _fill(self, sock: socket.socket) -> object:
+        while True:
+            _send(sock, bytes(1 << 16), socket.MSG_DONTWAIT)
+
+
+def _raise(*_: object) -> None:
+    raise InterruptedError(4, "caught")
+
+
+def _caught(deed: Callable[[], object]) -> object:
+    before = signal.signal(signal.SIGUSR1, _raise)
+    over = threading.Event()
+    shaker = threading.Thread(target=_shake, args=(threading.main_thread(), over))
+    shaker.start()
+    try:
+        return deed()
+    finally:
+        over.set()
+        shaker.join()
+        signal.signal(signal.SIGUSR1, before)
+
+
+def _shake(thread: threading.Thread, over: threading.Event) -> None:
+    """Send the signal once the thread sleeps in the kernel, not for Python's own lock."""
+    task = Path(f"/proc/self/task/{thread.native_id}")
+    while not over.wait(0.001):
+        state = (task / "stat").read_text().rsplit(") ", 1)[1][0]
+        call = (task / "syscall").read_text().split()[0]
+        if state == "S" and call.isdigit() and call != _FUTEX:
+            signal.pthread_kill(thread.ident or 0, signal.SIGUSR1)
+            return
+
+
+class TcpCaught(Caught, TcpBench):
+    """A connection of which nothing comes."""
+
+    waits = ("accept", "recv", "send")
+
+
+class TcpConnectCaught(Caught, TcpSilent):
+    """No SYN is answered."""
+
+
+class UdpCaught(Caught, UdpBench):
+    """Nothing comes."""
+
+
+class UnixCaught(Caught, UnixBench):
+    """A stream of which nothing comes."""
+
+    waits = ("accept", "recv", "send")
+
+
+class UnixFullCaught(Caught, UnixFull):
+    """The listener's queue is full."""
+
+
+class DatagramCaught(Caught, UnixDatagramBench):
+    """Nothing comes."""
+
+
+class DatagramFullCaught(Caught, DatagramFull):
+    """The peer's queue is full."""
+
+    waits = ("send",)
+
+
+class Engaged(UnixDatagramBench):
+    """The peer is connected to somebody else, and hears nobody but him."""
+
+    def set_up(self) -> socket.socket:
+        peer = super().set_up()
+        self.other = socket.socket(self.family, self.type)
+        self.other.bind(f"\0sockfsm {os.getpid()} {id(self)}")
+        peer.connect(self.other.getsockname())
+        self._bound.clear()
+        return peer
+
+    def close(self) -> None:
+        if self.peer is not None:
+            self.other.close()
+        super().close()
+
+    def send(self, sock: socket.socket) -> object:
+        return sock.sendto(b"x", self.target())
+
+
+class Turned(UnixDatagramBench):
+    """The peer connects to somebody else after it was connected to."""
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        if call == "connect" and self.peer is not None:
+            with socket.socket(self.family, self.type) as other:
+                other.bind("")
+                self.peer.connect(other.getsockname())
+
+
+class Leaves(UnixDatagramBench):
+    """The peer was connected to the socket, and is aimed at somebody else now."""
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        if call == "send" and self.peer is not None:
+            self.peer.connect(sock.getsockname())
+            with socket.socket(self.family, self.type) as other:
+                other.bind("")
+                self.peer.connect(other.getsockname())
+
+
+class _Placed(UnixBench):
+    """bind(), connect() and sendto() name this place in the bench's folder."""
+
+    place = ""
+
+    def open(self) -> None:
+        super().open()
+        assert self._folder is not None
+        folder = Path(self._folder.name)
+        folder.chmod(0o755)
+        (folder / "loop").symlink_to("loop")
+        (folder / "long").symlink_to("x" * 256)
+        (folder / "file").touch()
+        (folder / "closed").mkdir(mode=0)
+
+    def there(self) -> str:
+        assert self._folder is not None
+        return str(Path(self._folder.name) / self.place)
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        deeds = {
+            "bind": lambda: sock.bind(self.there()),
+            "connect": lambda: sock.connect(self.there()),
+            "send": lambda: sock.sendto(b"x", self.there()),
+        }
+        return deeds.get(call) or super().deed(sock, call)
+
+
+class Nobody(Bench):
+    """Nobody's rights: root's own would open everything."""
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        return as_nobody(super().deed(sock, call))
+
+
+def placed(base: type[Bench], place: str, rights: type[Bench] = Bench) -> type[Bench]:
+    """A stage of this kind on which addresses are a place in its folder."""
+    bases = (_Placed, base) if rights is Bench else (rights, _Placed, base)
+    return type("Placed" + base.__name__, bases, {"place": place})
+
+
+class _Addressed(Bench):
+    """Addresses that Python cannot make: of another family, or cut short."""
+
+    how = ""
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        stranger = socket.AF_UNIX if self.family != socket.AF_UNIX else socket.AF_INET
+        family = struct.pack("H", stranger if self.how == "family" else self.family)
+        address = family + b"/x" + bytes(26) if self.how == "family" else family
+        number, size = sock.fileno(), len(address)
+        deeds = {
+            "bind": lambda: _checked(_libc.bind(number, address, size)),
+            "connect": lambda: _checked(_libc.connect(number, address, size)),
+            "send": lambda: _checked(_libc.sendto(number, b"x", 1, 0, address, size)),
+        }
+        return deeds.get(call) or super().deed(sock, call)
+
+
+def _checked(result: int) -> None:
+    if result < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def addressed(base: type[Bench], how: str) -> type[Bench]:
+    """A stage of this kind on which addresses are `family` or `short`."""
+    return type("Addressed" + base.__name__, (_Addressed, base), {"how": how})
+
+
+class _Heavy(Bench):
+    """Beside the data goes more than the kernel keeps for that (net.core.optmem_max)."""
+
+    def send(self, sock: socket.socket) -> object:
+        most = int(Path("/proc/sys/net/core/optmem_max").read_text())
+        return sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, bytes(2 * most))])
+
+
+def heavy(base: type[Bench]) -> type[Bench]:
+    """A stage of this kind."""
+    return type("Heavy" + base.__name__, (_Heavy, base), {})
+
+
+class LostPatient(TcpSilent):
+    """Python waits for the kernel to give up."""
+
+    def begin(self) -> socket.socket:
+        sock = impatient(super().begin())
+        sock.settimeout(30)
+        return sock
