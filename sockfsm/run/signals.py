@@ -83,7 +83,14 @@ def _stop_with(child: subprocess.Popen[bytes]) -> None:
 
 
 def _go_on_with(child: subprocess.Popen[bytes]) -> None:
-    """Let the child go on when it is still stopped: SIGCONT was for us alone, not for our group."""
+    """Let the child go on when it is still stopped: SIGCONT was for us alone, not for our group.
+
+    A change of its that nobody has waited for means that it went on by itself; if it is stopped then,
+    it has been stopped anew, and that must not be undone.
+    """
+    changes = os.WSTOPPED | os.WCONTINUED | os.WEXITED
+    if os.waitid(os.P_PID, child.pid, changes | os.WNOHANG | os.WNOWAIT) is not None:
+        return
     try:
         with open(f"/proc/{child.pid}/stat", "rb") as file:
             stopped = file.read().rpartition(b") ")[2][:1] == b"T"
