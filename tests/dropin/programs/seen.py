@@ -250,6 +250,7 @@ def main() -> None:
     one.close()
     two.close()
     descriptors("closed")
+    sys.stdout.flush()  # or the child writes it once more
     pid = os.fork()
     if not pid:
         descriptors("in a child")
