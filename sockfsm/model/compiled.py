@@ -123,11 +123,6 @@ class Compiled:
         telling = {word for words in ways for word in words.split()}
         return ways.get(" ".join(w for w in VARIANTS if w in said and w in telling), ())
 
-    def varies(self, state: str, call: str, outcome: str) -> bool:
-        """Whether where the outcome leads depends on the variant."""
-        usual = f"{call}_{outcome}"
-        return any(len(self.ways[m].get(usual, ())) > 1 for m in state.split("|"))
-
     def observed(self, state: str, trigger: str) -> bool:
         """Whether the transition has to be run by `transitions`, for its callbacks or conditions."""
         return (state, trigger) in self._observed
