@@ -158,7 +158,7 @@ class Cases:
         many = state == "connected" and amount == "every"
         for method in PARAMETERS:
             for what, make, keywords in self.calls(method, many):
-                print(state, method, what, "->", self.one(state, method, make, keywords))
+                print(f"{state} {method} {what} -> {self.one(state, method, make, keywords)}")
             gc.collect()
             self.tidy()
 
@@ -246,6 +246,7 @@ def plain(text: str, folder: str) -> str:
 def main(kind: str, mode: str, cls: str = "socket", amount: str = "every", *states: str) -> None:
     """All cases of a kind and a mode."""
     gc.disable()
+    gc.freeze()  # the modules are no garbage, and are not looked through after every method
     # What asks for gigabytes gets a MemoryError, at once.
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     cases = Cases(kind, mode, cls)

@@ -193,6 +193,7 @@ DANGEROUS = ("fileno", "fd", "fds")
 def main() -> None:
     """All functions."""
     gc.disable()
+    gc.freeze()
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     around = Surroundings()
     around.fresh()
@@ -224,7 +225,7 @@ def main() -> None:
                     and looked_up(value)
                 ):
                     continue
-                print(name, what, "->", one(around, function, make, keys))
+                print(f"{name} {what} -> {one(around, function, make, keys)}")
             gc.collect()
     finally:
         shutil.rmtree(around.folder)
