@@ -14,7 +14,10 @@ _CLONE_NEWNET = 0x40000000
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
-        "--shuffle", type=int, metavar="SEED", help="the files, and the tests in each, in random order"
+        "--shuffle",
+        type=int,
+        metavar="SEED",
+        help="the files, and the tests in each, in random order",
     )
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 import sockfsm
 
@@ -34,7 +35,7 @@ def run(tmp_path: Path) -> Any:
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=PATIENCE,
             )
             outputs.append(f"{done.stdout}{done.stderr}{done.returncode}")
         return outputs[0], outputs[1]
@@ -183,7 +184,7 @@ def test_what_cannot_be_sent_whole_is_sent_whole() -> None:
             reader = threading.Thread(target=read, args=(items * 8,))
             reader.start()
             a.sendall(array.array("d", bytes(items * 8)))
-            reader.join(20)
+            reader.join(PATIENCE)
             assert got == [0]
         a.close()
         b.close()

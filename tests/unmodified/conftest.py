@@ -4,6 +4,7 @@ import signal
 import subprocess
 
 import pytest
+from patience import PATIENCE
 
 pytest.register_assert_rewrite("traced")
 
@@ -19,5 +20,5 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     names = "-addext subjectAltName=DNS:localhost"
     command = [*words.split(), *names.split(), "-keyout", key, "-out", cert]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     return cert, key

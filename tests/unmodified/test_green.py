@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from traced import calls_of, made_by, program, run, sockets_of, states_of
 
 from sockfsm.trace.trace import Trace
@@ -110,7 +111,7 @@ def test_nothing_shows(tmp_path: Path, library: str) -> None:
             [sys.executable, *words, *([sys.executable] if words else []), str(file), library],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
@@ -139,7 +140,7 @@ def test_greenlets_that_are_gone_leave_nothing(tmp_path: Path, library: str) -> 
     file.write_text(MANY)
     command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "t")]
     done = subprocess.run(
-        [*command, sys.executable, str(file)], capture_output=True, text=True, timeout=60
+        [*command, sys.executable, str(file)], capture_output=True, text=True, timeout=PATIENCE
     )
     threads, lanes, running = map(int, done.stdout.split())
     assert threads < 20
@@ -158,7 +159,7 @@ def test_what_is_not_seen_is_said_at_once(tmp_path: Path) -> None:
         [*command, sys.executable, str(tmp_path / "program.py")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.stdout == "runs\n"
     told = [line for line in done.stderr.splitlines() if "uvloop" in line]

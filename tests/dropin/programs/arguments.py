@@ -25,7 +25,7 @@ from typing import Any
 import scenes
 import values
 
-faulthandler.dump_traceback_later(240, exit=True)
+faulthandler.dump_traceback_later(540, exit=True)
 
 # Method -> its parameters: (name, class of values that fit best). All classes are tried.
 PARAMETERS: dict[str, str] = {

@@ -17,7 +17,7 @@ from typing import Any
 import values
 from arguments import attempt, plain, shown, warned
 
-faulthandler.dump_traceback_later(240, exit=True)
+faulthandler.dump_traceback_later(540, exit=True)
 
 Maker = Callable[[], Any]
 
