@@ -1,4 +1,4 @@
-"""How the tests are run: each worker in a network of its own, and in any order."""
+"""How tests are run: each worker in a network of its own, in any order, always the same examples."""
 
 from __future__ import annotations
 
@@ -8,6 +8,12 @@ import subprocess
 from itertools import groupby
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile(
+    "steady", derandomize=True, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
+settings.load_profile("steady")
 
 _CLONE_NEWNET = 0x40000000
 

@@ -85,7 +85,7 @@ def interrupted() -> None:
         signal.setitimer(signal.ITIMER_REAL, 0.02)
         tried(name, call)
         for each in (two, server, full[0]):
-            each.settimeout(5)
+            each.settimeout(500)
         signal.setitimer(signal.ITIMER_REAL, 0.02)
         tried(f"{name} with a timeout", call)
         for each in (two, server, full[0]):
