@@ -269,7 +269,8 @@ threading.Thread(target=lambda: print(socket.socket().fileno())).start()""",
         "global": "class G:\n  def __del__(self): print(socket and socket.socket().fileno())\ng = G()",
     }
     for name, way in ways.items():
-        first = "import os, socket, sys, warnings\na, b = socket.socketpair()\n"
+        # When the collector comes is not promised, and the order of the last finalizers is its.
+        first = "import gc, os, socket, sys, warnings\ngc.disable()\na, b = socket.socketpair()\n"
         text = f"{first}a.send(b'x'); b.recv(1)\n{way}\n"
         more = [["-W", "always"], ["-W", "error"], ["-X", "dev"], ["-X", "tracemalloc"], ["-O"]]
         for switches in [[], *(more if name in ("unclosed", "warning", "global") else [])]:
