@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import random
+import signal
 import subprocess
 from itertools import groupby
 
@@ -16,6 +17,10 @@ settings.register_profile(
 settings.load_profile("steady")
 
 _CLONE_NEWNET = 0x40000000
+
+# A background job of a shell is born with SIGINT ignored, and would hand that on to the programs.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

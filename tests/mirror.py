@@ -68,7 +68,7 @@ def simultaneous_open_and_close() -> None:
             sock.setblocking(False)
             sock.connect_ex((THERE, port))
         for sock in (first, second):
-            assert select.select([], [sock], [], 5)[1]
+            assert select.select([], [sock], [], PATIENCE)[1]
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         first.shutdown(socket.SHUT_WR)
         second.shutdown(socket.SHUT_WR)

@@ -323,7 +323,7 @@ def test_killing_us_kills_the_program(tmp_path: Path) -> None:
 
         poll = select.poll()
         poll.register(watched, select.POLLIN)
-        ended = poll.poll(20_000)
+        ended = poll.poll(PATIENCE * 1000)
         if not ended:
             os.kill(pid, signal.SIGKILL)
         os.close(watched)

@@ -58,6 +58,9 @@ def signals() -> None:
 
 
 def interrupted() -> None:
+    sys.path.append(os.path.join(os.path.dirname(__file__), "..", ".."))
+    from asleep import alarm
+
     class StopError(Exception):
         pass
 
@@ -82,11 +85,11 @@ def interrupted() -> None:
         "sendall": lambda: full[0].sendall(b"x"),
         "sendmsg": lambda: full[0].sendmsg([b"x"]),
     }.items():
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        alarm()
         tried(name, call)
         for each in (two, server, full[0]):
             each.settimeout(500)
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        alarm()
         tried(f"{name} with a timeout", call)
         for each in (two, server, full[0]):
             each.settimeout(None)
