@@ -250,6 +250,8 @@ def main(kind: str, mode: str, cls: str = "socket", amount: str = "every", *stat
     # What asks for gigabytes gets a MemoryError, at once.
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     cases = Cases(kind, mode, cls)
+    # Names without a folder are bound here, and not where the other run binds them.
+    os.chdir(cases.folder)
     try:
         for state in states or scenes.states(kind):
             cases.run(state, amount)
