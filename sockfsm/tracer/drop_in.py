@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from sockfsm.tracer import session as _session
 from sockfsm.tracer.block import folder_for
-from sockfsm.tracer.calls import ACCEPTING
+from sockfsm.tracer.connecting import ACCEPTING
 from sockfsm.tracer.sockets import numbers_of, tracked_by
 
 if TYPE_CHECKING:

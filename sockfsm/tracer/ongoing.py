@@ -22,7 +22,7 @@ from sockfsm.record.layout import (
     UNEXPLAINED,
     WAITED,
 )
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.places import site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, Row, Tracked, advance, head, step

@@ -11,7 +11,7 @@ from typing import Any
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import packed
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import from_line_of, genuine, like
 from sockfsm.tracer.ongoing import OURS, outcome_of, waiting
 from sockfsm.tracer.places import caller, site_of

@@ -22,7 +22,7 @@ from sockfsm.record.layout import METHODS, MOST, NUMBER
 from sockfsm.tracer.addresses import shown
 from sockfsm.tracer.graves import Grave, gone, grave_of, time_of_next
 from sockfsm.tracer.graves import forget as forget_graves
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.ongoing import Ongoing, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me

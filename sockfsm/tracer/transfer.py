@@ -24,13 +24,13 @@ from sockfsm.record.layout import CALL, NUMBER
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.graves import gone
-from sockfsm.tracer.interrupted import send_rest
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import STRIDE, caller, sites
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import QUICK
+from sockfsm.tracer.sending import send_rest
 from sockfsm.tracer.sockets import bury, is_socket, is_stream, records, tracked_by, will_wait
 
 Socket = _stdlib.socket

@@ -13,7 +13,7 @@ from errno import ENOTSOCK
 from typing import Any, NamedTuple
 
 from sockfsm.record.layout import METHODS
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.sockets import numbers_of
 
 _getsockopt = _socket.socket.getsockopt
