@@ -135,11 +135,6 @@ def adjust(sock: _stdlib.socket, tracked: Tracked) -> None:
         tracked.first_try = -1 if timeout else 0
 
 
-def numbers_of(sock: _stdlib.socket) -> tuple[int, int, int]:
-    """(family, type, protocol) as plain integers, which `socket.family` is not."""
-    return _family(sock), _type(sock), _proto(sock)
-
-
 def is_stream(sock: _stdlib.socket) -> bool:
     """Whether its bytes have no borders, so that receiving nothing means the end."""
     return bool(_type(sock) & 0xF == _STREAM)
