@@ -19,6 +19,7 @@ from sockfsm.tracer.adapters import adapt
 from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.buffers import UNKNOWN, integer
 from sockfsm.tracer.connecting import accept, connector, in_accept, name_of
+from sockfsm.tracer.elsewhere import now
 from sockfsm.tracer.likeness import invoke, like, own
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
 from sockfsm.tracer.ongoing import OURS, Ongoing, outcome_of
@@ -104,10 +105,10 @@ def _made(self: Socket, fileno: Any, begin: int, frame: FrameType | None) -> Non
         return
     # ssl and multiprocessing may have been imported since tracing began.
     adapt()
-    if in_accept(frame):
+    if in_accept(frame, _fileno(self)):
         bury()
         # Its record follows that of the accept().
-        register(self, Model(UNBORN, described(self)[0].initial))
+        register(self, Model(UNBORN, described(self)[0].initial, now()))
     else:
         claim(self, begin, end, frame)
 
@@ -333,7 +334,9 @@ def _detached(tracked: Tracked, call: Ongoing, descriptor: int) -> None:
 def dup(self: Socket) -> Any:
     if not is_socket(self):
         return _plain["dup"](self)
-    me.expected = tracked_by(self).model
+    tracked = tracked_by(self)
+    gives_away(self, tracked)
+    me.expected = tracked.model
     try:
         return _plain["dup"](self)
     finally:

@@ -14,6 +14,7 @@ from typing import Any
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import packed
+from sockfsm.tracer.buffers import members, mro
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, own
 from sockfsm.tracer.ongoing import OURS, Ongoing
@@ -42,11 +43,17 @@ ACCEPTING = [_plain_accept.__code__]
 """The code that makes the data socket of an accept()."""
 
 
-def in_accept(frame: FrameType | None) -> bool:
+def in_accept(frame: FrameType | None, descriptor: int) -> bool:
     """Whether the standard library's accept() makes this object, of whatever class."""
-    while frame is not None and frame.f_code.co_name == "__init__":
-        frame = frame.f_back
-    return frame is not None and any(frame.f_code is code for code in ACCEPTING)
+    maker = frame
+    while maker is not None and maker.f_code.co_name == "__init__":
+        maker = maker.f_back
+    if maker is None or all(maker.f_code is not code for code in ACCEPTING):
+        return False
+    # A class that the program put in place may make other sockets in its __init__.
+    return maker is frame or any(
+        type(value) is int and value == descriptor for value in maker.f_locals.values()
+    )
 
 
 def accept(self: Socket) -> Any:
@@ -56,7 +63,7 @@ def accept(self: Socket) -> Any:
     if will_wait(call, self, POLLIN):
         call.waits()
     try:
-        result = getattr(type(self), "accept_plainly", _plain_accept)(self)
+        result = _acceptor(type(self))(self)
     except BaseException as error:
         call.failed(error)
         raise
@@ -65,6 +72,16 @@ def accept(self: Socket) -> Any:
     except OURS:
         log.marked[0] = 1
     return result
+
+
+def _acceptor(cls: type) -> Method:
+    """What accepts for a class: a drop-in of ours gives sockets of its own. Its attributes are not
+    asked of it, which its metaclass could see."""
+    for base in mro(cls):
+        found = members(base).get("accept_plainly")
+        if found is not None:
+            return found  # type: ignore[no-any-return]
+    return _plain_accept  # type: ignore[no-any-return]
 
 
 def _accepted(call: Ongoing, data: Socket, address: Any) -> None:

@@ -68,8 +68,13 @@ def from_line_of(
     frame: FrameType, function: Any, args: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
     """`function(*args, **named)`, called by a frame that looks like this one."""
+    return line_of(frame)(function, args, named)
+
+
+def line_of(frame: FrameType) -> FunctionType:
+    """Calls a function, from what looks like this frame."""
     code = frame.f_code
     alike = _call.replace(
         co_filename=code.co_filename, co_name=code.co_name, co_firstlineno=frame.f_lineno
     )
-    return FunctionType(alike, frame.f_globals)(function, args, named)
+    return FunctionType(alike, frame.f_globals)

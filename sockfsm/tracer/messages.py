@@ -11,6 +11,7 @@ from typing import Any
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import noted
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
+from sockfsm.tracer.elsewhere import has_descriptors, share
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
@@ -35,6 +36,8 @@ def message_sender(name: str) -> Method:
         call = Ongoing(tracked_by(self), method, caller(), size)
         flags = flags_of(method, args)
         words = words_of(flags, size, address)
+        if name == "sendmsg" and len(args) > 1 and has_descriptors(args[1]):
+            share()
         if waits_by(flags) and will_wait(call, self, POLLOUT):
             call.waits()
         try:

@@ -23,6 +23,8 @@ from sockfsm.record.layout import (
     UNEXPLAINED,
     WAITED,
 )
+from sockfsm.tracer.buffers import class_name, members
+from sockfsm.tracer.elsewhere import changed, shared
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.orders import kept, orders, overlapped
 from sockfsm.tracer.places import site_of
@@ -203,6 +205,8 @@ class Ongoing:
             )
             possible = orders(others, mine, flying) if flying else None
             amid = _AMID
+        if possible is None and bits & UNEXPLAINED and shared(model):
+            possible = changed(self.tracked.sock(), model, mine)
         if possible is None:
             return bits, after
         return head(now, possible, method, outcome) | bits & REFUSED | amid, possible
@@ -277,7 +281,7 @@ def outcome_of(error: BaseException, word: str, mode: str = "timeout") -> tuple[
     """(the outcome's name in the machine, whether Python's own timeout ended the call)."""
     if not isinstance(error, OSError):
         return "raised", False
-    kind = type(error).__name__
+    kind = class_name(type(error))
     if kind in ("SSLWantReadError", "SSLWantWriteError"):
         return "EAGAIN", False
     if kind in ("SSLZeroReturnError", "SSLEOFError"):
@@ -286,6 +290,6 @@ def outcome_of(error: BaseException, word: str, mode: str = "timeout") -> tuple[
         return ("EINPROGRESS" if word == "connect" else "EAGAIN"), True
     if kind == "gaierror":
         return kind, False
-    if type(error).__module__ == "ssl" or error.errno is None:
+    if members(type(error)).get("__module__") == "ssl" or error.errno is None:
         return "raised", False
     return errno_name(error.errno), False

@@ -164,15 +164,16 @@ class Model:
     asked for, -1 where the kernel does not say. waiters: the threads that are blocked in a call on it.
     closing: its last descriptor was closed while a thread was, and so the kernel still holds it.
     flying: the calls under way that may move the socket. moves: the last that did.
+    age: see `elsewhere.now`, -1 for a socket that came from elsewhere. told: that it was changed there.
     lowat: SO_RCVLOWAT was set, so that trying without waiting would take less than a blocking call.
     """
 
     __slots__ = (
-        *("closing", "cookie", "descriptors", "flying", "lowat", "moves", "number", "row"),
-        "waiters",
+        *("age", "closing", "cookie", "descriptors", "flying", "lowat", "moves", "number", "row"),
+        *("told", "waiters"),
     )
 
-    def __init__(self, number: int, row: Row) -> None:
+    def __init__(self, number: int, row: Row, age: int = -1) -> None:
         self.number = number
         self.row = row
         self.descriptors = 0
@@ -180,6 +181,8 @@ class Model:
         self.waiters: set[int] | None = None
         self.flying: dict[Ongoing, None] = {}
         self.moves: tuple[Move, ...] = ()
+        self.age = age
+        self.told = False
         self.closing = False
         self.lowat = False
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from sockfsm.model.kinds import KINDS, OTHER, kind_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, MOST, NUMBER
+from sockfsm.tracer import elsewhere
 from sockfsm.tracer.addresses import shown
 from sockfsm.tracer.graves import Grave, gone, grave_of, time_of_next
 from sockfsm.tracer.graves import forget as forget_graves
@@ -26,7 +27,8 @@ from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.ongoing import Ongoing, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
-from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step
+from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step, unmodelled
+from sockfsm.tracer.witness import Facts, facts, states
 
 _family = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
@@ -64,6 +66,7 @@ _cookies: dict[int, Model] = {}
 """the kernel's number for a socket -> its model, of those whose number was asked for"""
 _unasked: dict[int, Tracked] = {}
 """id(socket object) -> the same, of those whose number was not asked for yet"""
+_situations: dict[tuple[str, str, Facts], Row] = {}
 _numbers = itertools.count(1)
 _machines: dict[str, SocketMachine] = {}
 
@@ -79,6 +82,7 @@ def reset(machines: Mapping[str, SocketMachine] | None = None) -> None:
     _numbers, _machines = itertools.count(1), dict(machines or {})
     for table in (records, holders, unclaimed, paths, kinds, _kind_of, _cookies, _unasked, waiting):
         table.clear()
+    _situations.clear()
     forget_graves()
 
 
@@ -231,7 +235,7 @@ def born(
     row = found.initial
     if me.resolved and METHODS[method][1] == "create":
         row = found.row("RESOLVED")
-    model = Model(number(), row)
+    model = Model(number(), row, elsewhere.now())
     tracked = register(sock, model)
     bits, model.row = step(row, method, "ok", "", model)
     log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
@@ -241,7 +245,8 @@ def born(
 def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -> None:
     """A socket object was made for a descriptor that exists: find out whose it is."""
     bury()
-    if me.expected is not None:
+    # Its class may make others first: it is the one that the kernel says it is.
+    if me.expected is not None and _cookie(sock) == me.expected.cookie:
         _share(sock, me.expected, NUMBER["dup"], begin, end, frame)
         return
     descriptor = _fileno(sock)
@@ -250,7 +255,7 @@ def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -
         model, row = detached
         before = model.row
         if before.gone:
-            model.row = row
+            model.row, model.moves = row, ()
         register(sock, model)
         _cookies[model.cookie] = model
         bits = head(before, model.row, NUMBER["adopt"], "ok")
@@ -291,7 +296,7 @@ def adopt(
     if twin is not None:
         return _share(sock, twin, method, begin, end, frame)
     found, asked, done = described(sock)
-    model = Model(number(), found.row(*situation(sock)))
+    model = Model(number(), situation(sock, found))
     model.cookie = cookie
     model.lowat = (_ask(_getsockopt, sock, _stdlib.SOL_SOCKET, _RCVLOWAT) or 1) != 1
     tracked = register(sock, model)
@@ -300,6 +305,31 @@ def adopt(
     log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
     note_names(sock, model)
     return tracked
+
+
+def renumbered(descriptor: int, begin: int, frame: FrameType | None) -> None:
+    """os.dup2 gave the number to another file: what a socket object had under it is closed, and the
+    object goes on with what is there now."""
+    tracked = holders.get(descriptor)
+    sock = tracked.sock() if tracked is not None else None
+    if tracked is None or sock is None or not tracked.open or _fileno(sock) != descriptor:
+        return
+    end = Clocks.monotonic()
+    released(tracked, Ongoing(tracked, NUMBER["close"], frame, begin=begin), end)
+    cookie = _cookie(sock)
+    model = _known(cookie, -1)
+    if model is None:
+        found = described(sock)[0] if cookie > 0 else unmodelled()
+        model = Model(number(), situation(sock, found))
+        model.cookie = cookie
+        if cookie > 0:
+            _cookies[cookie] = model
+    tracked.model, tracked.open = model, True
+    model.descriptors += 1
+    adjust(sock, tracked)
+    _, asked, done = described(sock)
+    bits = head(model.row, model.row, NUMBER["adopt"], "ok")
+    log.write(end, end, bits, model.number, site_of(frame), me.number, asked, done)
 
 
 def _ask(question: Callable[..., object], *arguments: object) -> object:
@@ -347,22 +377,31 @@ def _asked(tracked: Tracked) -> int:
 
 
 def gives_away(sock: _stdlib.socket, tracked: Tracked) -> None:
-    """Before `detach`: ask what tells the socket from another one that gets the same descriptor."""
-    if not tracked.model.cookie:
-        tracked.model.cookie = _cookie(sock)
+    """Before `detach` and `dup`: ask what tells the socket from others."""
+    model = tracked.model
+    if not model.cookie:
+        model.cookie = _cookie(sock)
+        if tracked.open:
+            _cookies[model.cookie] = model
 
 
-def situation(sock: _stdlib.socket) -> tuple[str, ...]:
-    """The likely states of an unknown socket, best first."""
-    if _fileno(sock) < 0:
-        return ("CLOSED",)
-    if _ask(_getsockopt, sock, _stdlib.SOL_SOCKET, getattr(_stdlib, "SO_ACCEPTCONN", 30)):
-        return ("LISTENING",)
-    if _ask(_getpeername, sock) is not None:
-        return ("CONNECTED", "BOUND", "CREATED")
-    name = _ask(_getsockname, sock)
-    bound = bool(name[1]) if isinstance(name, tuple) and len(name) > 1 else bool(name)
-    return ("BOUND", "CREATED") if bound else ("CREATED",)
+def situation(sock: _stdlib.socket, found: Kind) -> Row:
+    """All that an unknown socket may be in, by what the kernel shows of it, the likeliest first."""
+    seen = facts(sock)
+    if seen is None:
+        return found.closed
+    if seen.listening:
+        likely = found.row("LISTENING")
+    elif seen.connected:
+        likely = found.row("CONNECTED", "BOUND", "CREATED")
+    else:
+        likely = found.row("BOUND" if seen.named else "CREATED")
+    key = found.name, likely.state, seen
+    row = _situations.get(key) if found.compiled is not None else likely
+    if row is None:
+        others = (state for state in states(found, seen) if state != likely.state)
+        row = _situations[key] = found.among("|".join((likely.state, *others)))
+    return row
 
 
 def objects(model: Model) -> Iterator[_stdlib.socket]:

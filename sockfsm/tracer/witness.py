@@ -94,9 +94,9 @@ def can_be(state: str, seen: Facts) -> bool:
     return seen.tcp not in (_SYN_SENT, _SYN_RECV) and not state.startswith(_OVER)
 
 
-def states(kind: Kind, seen: Facts) -> str:
-    """All states in which such a socket can be, as `Compiled` writes them; '' for none."""
-    return "|".join(sorted(state for state in kind.states if can_be(state, seen)))
+def states(kind: Kind, seen: Facts) -> list[str]:
+    """All states in which such a socket can be."""
+    return sorted(state for state in kind.states if can_be(state, seen))
 
 
 def fits(sock: _stdlib.socket, row: Row) -> bool:

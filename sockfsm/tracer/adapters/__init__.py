@@ -13,6 +13,7 @@ from typing import Any
 
 from sockfsm.record.writer import programs
 from sockfsm.tracer.adapters import (
+    children,
     connection,
     copies,
     eventlet,
@@ -28,6 +29,8 @@ Place = tuple[Any, str, Any]
 
 _ADAPTERS: dict[str, tuple[str, Callable[[ModuleType], list[Place]]]] = {
     "socket": ("socket", copies.places),
+    "subprocess": ("Popen", children.places),
+    "multiprocessing.util": ("spawnv_passfds", children.places),
     "ssl": ("SSLSocket", tls.places),
     "multiprocessing.connection": ("Connection", connection.places),
     "greenlet": ("getcurrent", greenlets.places),

@@ -400,6 +400,9 @@ def twin(library: Library, original: Method) -> Method:
 
     def dup(self: Any, *args: Any, **named: Any) -> Any:
         tracked = _tracked(library, self, _getframe().f_back)
+        inner = library.inner(self)
+        if tracked is not None and inner is not None:
+            gives_away(inner, tracked)
         me.expected = None if tracked is None else tracked.model
         try:
             return original(self, *args, **named)
