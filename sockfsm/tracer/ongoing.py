@@ -7,6 +7,7 @@ from collections.abc import Callable
 from errno import EAGAIN, EINPROGRESS
 from fcntl import F_GETFL, fcntl
 from os import O_NONBLOCK
+from resource import RUSAGE_THREAD, getrusage
 from types import FrameType
 
 from sockfsm.model.errnos import errno_name
@@ -67,7 +68,10 @@ class Ongoing:
     before. Nothing that goes wrong here reaches the program: what cannot be written counts as lost.
     """
 
-    __slots__ = ("asked", "begin", "frame", "held", "method", "row", "site", "tracked", "waited")
+    __slots__ = (
+        *("asked", "begin", "frame", "held", "method", "row", "site", "sleeps", "tracked"),
+        "waited",
+    )
 
     def __init__(
         self,
@@ -83,10 +87,15 @@ class Ongoing:
         self.frame = frame
         self.asked = asked
         self.waited = False
+        self.sleeps = -1
         self.row = row or tracked.row
         if method in _MOVING:
             tracked.model.flying[self] = None
         self.begin = begin or Clocks.monotonic()
+
+    def counts(self) -> None:
+        """Nothing tells in advance whether the call will wait: the kernel counts a thread's sleeps."""
+        self.sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw
 
     def waits(self) -> None:
         """The call starts to block, unless this thread has been told so before."""
@@ -219,6 +228,8 @@ class Ongoing:
 
     def _write(self, bits: int, end: int, asked: int, done: int) -> None:
         tracked, model = self.tracked, self.tracked.model
+        if not self.waited and 0 <= self.sleeps < getrusage(RUSAGE_THREAD).ru_nvcsw:
+            self.waits()
         site = self.site if self.waited else site_of(self.frame)
         if self.waited:
             bits |= WAITED

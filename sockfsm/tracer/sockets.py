@@ -21,6 +21,7 @@ from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, MOST, NUMBER
 from sockfsm.tracer import elsewhere
 from sockfsm.tracer.addresses import shown
+from sockfsm.tracer.flags import may_go_on, waits_by
 from sockfsm.tracer.graves import Grave, gone, grave_of, time_of_next
 from sockfsm.tracer.graves import forget as forget_graves
 from sockfsm.tracer.handlers import from_handler
@@ -446,9 +447,14 @@ def tracked_by(sock: _stdlib.socket) -> Tracked:
     return adopt(sock) if tracked is None else tracked
 
 
-def will_wait(call: Ongoing, sock: _stdlib.socket, event: int) -> bool:
+def will_wait(call: Ongoing, sock: _stdlib.socket, event: int, flags: int = 0) -> bool:
     """Whether a call is about to block: it needs `event`, and the kernel does not refuse it at once."""
     tracked = call.tracked
+    if flags:
+        if not waits_by(flags, call.method, tracked.row.kind.name, tracked.mode):
+            return False
+        if may_go_on(flags) and tracked.mode != "nonblocking":
+            call.counts()
     if tracked.mode == "nonblocking" or (
         # With a timeout Python waits before it asks.
         tracked.mode == "blocking" and call.row.refusal(call.method)
