@@ -207,8 +207,8 @@ def listen(self: Socket, *args: Any, **named: Any) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    call.ok()
     try:
+        call.ok()
         if unbound:
             note_names(self, call.tracked.model)
     except OURS:
@@ -227,7 +227,11 @@ def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    return call.ok()
+    try:
+        call.ok()
+    except OURS:
+        log.marked[0] = 1
+    return None
 
 
 def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
@@ -241,10 +245,13 @@ def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    if value:
-        call.failed(OSError(value, ""))
-    else:
-        call.ok()
+    try:
+        if value:
+            call.failed(OSError(value, ""))
+        else:
+            call.ok()
+    except OURS:
+        log.marked[0] = 1
     return value
 
 

@@ -127,8 +127,8 @@ class Ongoing:
     ) -> None:
         """The call gave a result. words: those of
         `model.variants.VARIANTS` that hold beside the blocking mode. end: when, if that is not now."""
-        end = end or Clocks.monotonic()
         try:
+            end = end or Clocks.monotonic()
             bits, name = self._judged(outcome, words, end), address()
             self._write(bits | name[0], end, name[1] or self.asked, done | name[2])
         except OURS:
@@ -139,8 +139,8 @@ class Ongoing:
 
     def failed(self, error: BaseException, address: Named = _nowhere, words: str = "") -> None:
         """The call raised."""
-        end = Clocks.monotonic()
         try:
+            end = Clocks.monotonic()
             outcome, timeout = outcome_of(error, METHODS[self.method][1], self.tracked.mode)
             if outcome == "EAGAIN" and self.waited and not timeout:
                 self._check_wait()
