@@ -22,8 +22,8 @@ from sockfsm.tracer.connecting import accept, connector, in_accept, name_of
 from sockfsm.tracer.elsewhere import now
 from sockfsm.tracer.likeness import invoke, like, own
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
-from sockfsm.tracer.ongoing import OURS, Ongoing, outcome_of
-from sockfsm.tracer.places import caller, site_of
+from sockfsm.tracer.ongoing import OURS, Ongoing
+from sockfsm.tracer.places import caller
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, Tracked, step
 from sockfsm.tracer.sockets import (
@@ -37,13 +37,12 @@ from sockfsm.tracer.sockets import (
     gives_away,
     holders,
     is_socket,
-    kind,
     note_names,
     note_path,
-    number,
     objects,
     register,
     released,
+    stillborn,
     tracked_by,
     unclaimed,
 )
@@ -60,7 +59,6 @@ _closed = _Socket.__dict__["_closed"].__get__
 _fsencode = os.fsencode
 _ABSTRACT = "abstract"
 _AUTO = "auto"
-_NO_DESCRIPTOR = 0xFFFFFFFF
 _SOL_SOCKET, _SO_ERROR, _SO_RCVLOWAT = _stdlib.SOL_SOCKET, _stdlib.SO_ERROR, _stdlib.SO_RCVLOWAT
 SHUTDOWN = {
     int(_stdlib.SHUT_RD): NUMBER["shutdown(SHUT_RD)"],
@@ -89,7 +87,7 @@ def init(
         _plain_init(self, family, type, proto, fileno)
     except OSError as error:
         if fileno is None:
-            _stillborn(error, (family, type, proto), begin, frame)
+            stillborn(error, (family, type, proto), begin, frame)
         raise
     try:
         _made(self, fileno, begin, frame)
@@ -111,21 +109,6 @@ def _made(self: Socket, fileno: Any, begin: int, frame: FrameType | None) -> Non
         register(self, Model(UNBORN, described(self)[0].initial, now()))
     else:
         claim(self, begin, end, frame)
-
-
-def _stillborn(
-    error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType | None
-) -> None:
-    """The kernel gave no socket: log the refusal under a model that never gets an object."""
-    family, type_, proto = map(integer, numbers)
-    found, asked, _ = kind(
-        family if family > 0 else int(_stdlib.AF_INET),
-        type_ if type_ > 0 else int(_stdlib.SOCK_STREAM),
-        max(proto, 0),
-    )
-    bits, _ = step(found.initial, NUMBER["socket"], outcome_of(error, "create")[0], "")
-    end, site = Clocks.monotonic(), site_of(frame)
-    log.write(begin, end, bits, number(), site, me.number, asked, _NO_DESCRIPTOR)
 
 
 def bind(self: Socket, *args: Any, **named: Any) -> Any:

@@ -14,6 +14,7 @@ from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
+from sockfsm.tracer.adapters import unseen
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.calls import SHUTDOWN
 from sockfsm.tracer.elsewhere import shared
@@ -169,6 +170,7 @@ def enforced(
     """The traced methods, those that can be refused behind a guard."""
     # What explains a refusal, loaded now: later it may be out of reach.
     import_module("sockfsm.model.teach")
+    unseen.guarding[0] = True
     for kind in KINDS:
         flat_of(kind)
     return {

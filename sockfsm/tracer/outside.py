@@ -32,17 +32,22 @@ _fsencode, _fsdecode = os.fsencode, os.fsdecode
 _is_a_socket = stat.S_ISSOCK
 
 
-def getaddrinfo(
-    host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
-) -> Any:
-    looking = _Lookup(host, port, caller())
-    try:
-        results = _getaddrinfo(host, port, family, type, proto, flags)
-    except BaseException as error:
-        looking.ended(outcome_of(error, "resolve")[0], 0)
-        raise
-    looking.ended("ok", len(results))
-    return results
+def resolver(original: Any) -> Any:
+    """A traced getaddrinfo."""
+
+    def getaddrinfo(
+        host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
+    ) -> Any:
+        looking = _Lookup(host, port, caller())
+        try:
+            results = original(host, port, family, type, proto, flags)
+        except BaseException as error:
+            looking.ended(outcome_of(error, "resolve")[0], 0)
+            raise
+        looking.ended("ok", len(results))
+        return results
+
+    return getaddrinfo
 
 
 class _Lookup:
@@ -202,7 +207,7 @@ def _log(path: str, outcome: str, begin: int, frame: FrameType | None) -> None:
 
 
 FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (
-    (_stdlib, "getaddrinfo", like(getaddrinfo, _getaddrinfo)),
+    (_stdlib, "getaddrinfo", like(resolver(_getaddrinfo), _getaddrinfo)),
     (os, "unlink", StandIn(_unlink, _removal)),
     (os, "remove", StandIn(_remove, _removal)),
     (os, "dup2", StandIn(_dup2, _renumbering)),

@@ -14,18 +14,19 @@ import socket as _stdlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sockfsm.model.kinds import KINDS, OTHER, kind_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, MOST, NUMBER
 from sockfsm.tracer import elsewhere
 from sockfsm.tracer.addresses import shown
+from sockfsm.tracer.buffers import integer
 from sockfsm.tracer.flags import may_go_on, waits_by
 from sockfsm.tracer.graves import Grave, gone, grave_of, time_of_next
 from sockfsm.tracer.graves import forget as forget_graves
 from sockfsm.tracer.handlers import from_handler
-from sockfsm.tracer.ongoing import Ongoing, waiting
+from sockfsm.tracer.ongoing import Ongoing, outcome_of, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step, unmodelled
@@ -43,6 +44,7 @@ _poll = select.poll
 _is_subclass = type.__subclasscheck__
 _id = id
 _DONTWAIT = int(getattr(_stdlib, "MSG_DONTWAIT", 0))
+_NO_DESCRIPTOR = 0xFFFFFFFF
 _COOKIE = 57  # SO_COOKIE, socket(7) does not know it: a number that the kernel never uses twice
 _RCVLOWAT = _stdlib.SO_RCVLOWAT
 _STREAM = int(_stdlib.SOCK_STREAM)
@@ -241,6 +243,21 @@ def born(
     bits, model.row = step(row, method, "ok", "", model)
     log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
     return tracked
+
+
+def stillborn(
+    error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType | None
+) -> None:
+    """The kernel gave no socket: log the refusal under a model that never gets an object."""
+    family, type_, proto = map(integer, numbers)
+    found, asked, _ = kind(
+        family if family > 0 else int(_stdlib.AF_INET),
+        type_ if type_ > 0 else int(_stdlib.SOCK_STREAM),
+        max(proto, 0),
+    )
+    bits, _ = step(found.initial, NUMBER["socket"], outcome_of(error, "create")[0], "")
+    end, site = Clocks.monotonic(), site_of(frame)
+    log.write(begin, end, bits, next(_numbers), site, me.number, asked, _NO_DESCRIPTOR)
 
 
 def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -> None:
