@@ -32,22 +32,20 @@ _fsencode, _fsdecode = os.fsencode, os.fsdecode
 _is_a_socket = stat.S_ISSOCK
 
 
+def getaddrinfo(
+    host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
+) -> Any:
+    looking = _Lookup(host, port, caller())
+    return looking.told(_getaddrinfo, host, port, family, type, proto, flags)
+
+
 def resolver(original: Any) -> Any:
-    """A traced getaddrinfo."""
+    """A traced getaddrinfo of another library."""
 
-    def getaddrinfo(
-        host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
-    ) -> Any:
-        looking = _Lookup(host, port, caller())
-        try:
-            results = original(host, port, family, type, proto, flags)
-        except BaseException as error:
-            looking.ended(outcome_of(error, "resolve")[0], 0)
-            raise
-        looking.ended("ok", len(results))
-        return results
+    def look_up(host: Any, port: Any, *args: Any, **named: Any) -> Any:
+        return _Lookup(host, port, caller()).told(original, host, port, *args, **named)
 
-    return getaddrinfo
+    return look_up
 
 
 class _Lookup:
@@ -60,6 +58,16 @@ class _Lookup:
         self.begin, self.site, self.thread = Clocks.monotonic(), site_of(frame), me.number
         self.held = waiting.get(self.thread)
         waiting[self.thread] = None, _RESOLVE, self.begin, self.site
+
+    def told(self, original: Any, *args: Any, **named: Any) -> Any:
+        """Make the call."""
+        try:
+            results = original(*args, **named)
+        except BaseException as error:
+            self.ended(outcome_of(error, "resolve")[0], 0)
+            raise
+        self.ended("ok", len(results))
+        return results
 
     def ended(self, outcome: str, count: int) -> None:
         """Write it down."""
@@ -207,7 +215,7 @@ def _log(path: str, outcome: str, begin: int, frame: FrameType | None) -> None:
 
 
 FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (
-    (_stdlib, "getaddrinfo", like(resolver(_getaddrinfo), _getaddrinfo)),
+    (_stdlib, "getaddrinfo", like(getaddrinfo, _getaddrinfo)),
     (os, "unlink", StandIn(_unlink, _removal)),
     (os, "remove", StandIn(_remove, _removal)),
     (os, "dup2", StandIn(_dup2, _renumbering)),
