@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket as _stdlib
 from collections.abc import Callable
@@ -13,13 +14,15 @@ from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
+from sockfsm.tracer.adapters import unseen
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.calls import SHUTDOWN
+from sockfsm.tracer.elsewhere import shared
 from sockfsm.tracer.flags import flags_of
 from sockfsm.tracer.likeness import like
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
-from sockfsm.tracer.rows import Row, head
+from sockfsm.tracer.rows import Row, Tracked, head
 from sockfsm.tracer.sockets import is_socket, tracked_by
 from sockfsm.tracer.witness import shows
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from sockfsm.trace.events import Call
 
 Method = Callable[..., Any]
+_fileno = _socket.socket.fileno
 _FASTOPEN = int(getattr(_stdlib, "MSG_FASTOPEN", 0))
 
 _GUARDED = {
@@ -122,7 +126,7 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
         if tracked is None or row is None or not refusal:
             return method(self, *args, **named)
         unsure = flags_of(number, args, named) & _FASTOPEN or _for_nothing(name, args)
-        if unsure or not _certain(self, row, number, refusal):
+        if unsure or not _certain(self, tracked, number, refusal):
             try:
                 return method(self, *args, **named)
             except OSError as error:
@@ -150,9 +154,14 @@ def _of(name: str) -> int:
     return _GUARDED.get(name, 0)
 
 
-def _certain(sock: Any, row: Row, number: int, refusal: str) -> bool:
-    """Whether the call would be refused: by the user's own stricter machine, or as the kernel shows."""
-    return refusal == "EPERM" or shows(sock, row.state, number, refusal)
+def _certain(sock: Any, tracked: Tracked, number: int, refusal: str) -> bool:
+    """Whether the call would be refused: by the user's own stricter machine, or as the kernel shows.
+
+    Of a socket that others may have changed the kernel itself judges.
+    """
+    if refusal == "EPERM" or _fileno(sock) < 0:
+        return True
+    return not shared(tracked.model) and shows(sock, tracked.row.state, number, refusal)
 
 
 def enforced(
@@ -161,6 +170,7 @@ def enforced(
     """The traced methods, those that can be refused behind a guard."""
     # What explains a refusal, loaded now: later it may be out of reach.
     import_module("sockfsm.model.teach")
+    unseen.guarding[0] = True
     for kind in KINDS:
         flat_of(kind)
     return {
