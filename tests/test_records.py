@@ -23,7 +23,7 @@ from sockfsm.record import packs, room
 from sockfsm.record.layout import MAGIC
 from sockfsm.record.logs import LogFiles, all_logs, logs_in
 from sockfsm.record.room import tidy_logs, total
-from sockfsm.record.thinning import Children, thin
+from sockfsm.record.thinning import LOCK, Children, thin
 from sockfsm.record.writer import SIZE, SLOTS, Log
 from sockfsm.trace.trace import Trace
 
@@ -472,7 +472,7 @@ def test_a_link_that_was_planted_is_not_followed(tmp_path: Path) -> None:
     assert (folder / f"{os.getpid()}-3.calls").read_bytes().startswith(MAGIC)
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o707])
+@pytest.mark.parametrize("mode", [0o777, 0o707, 0o770, 0o1777])
 def test_a_folder_that_others_can_write_is_refused(mode: int, tmp_path: Path) -> None:
     folder = tmp_path / "open"
     folder.mkdir()
@@ -751,8 +751,8 @@ def test_a_log_is_thinned_by_one_process(tmp_path: Path) -> None:
         (log,) = logs_in(Path(sys.argv[1]))
         sys.exit(10 + thin(log, int(sys.argv[2]), Children([])))
     """
-    new = log.paths[0].with_name(log.name + ".new")
-    with new.open("wb") as file:
+    lock = log.paths[0].with_name(log.name + LOCK)
+    with lock.open("wb") as file:
         os.lockf(file.fileno(), os.F_LOCK, 0)
         python(thin_it, tmp_path, 2, status=10)
         assert logs_in(tmp_path) == [log]
@@ -760,7 +760,7 @@ def test_a_log_is_thinned_by_one_process(tmp_path: Path) -> None:
     calls = len(list(Trace(tmp_path).calls()))
     # By the look that was taken before: what it would write lacks what is gone already.
     assert not thin(log, 1, Children([]))
-    assert not new.exists()
+    assert not lock.exists()
     assert len(list(Trace(tmp_path).calls())) == calls
 
 

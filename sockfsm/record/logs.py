@@ -5,11 +5,22 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from errno import ENOMEM
 from os import kill
 from pathlib import Path
 
 from sockfsm.errors import TraceError
-from sockfsm.record.layout import LOSS, LOSS_AT, MAGIC, SLOT
+from sockfsm.record.layout import (
+    LEAST,
+    LOSS,
+    LOSS_AT,
+    MAGIC,
+    MARKED_AT,
+    ORPHANS,
+    ORPHANS_AT,
+    SLOT,
+    WINDOWS_AT,
+)
 from sockfsm.record.names import SUFFIX, split
 from sockfsm.record.packs import PACKS, Packed, opened, unpack
 
@@ -48,13 +59,14 @@ class LogFiles:
 
 @dataclass(frozen=True)
 class Loss:
-    """Calls that a log lacks; times are monotonic ns, errno tells why."""
+    """Calls that a log lacks; times are monotonic ns, errno tells why. least: it may be more."""
 
     calls: int
     since: int
     until: int
     errno: int
     orphans: int = 0
+    least: bool = False
 
 
 def logs_in(folder: Path) -> list[LogFiles]:
@@ -175,6 +187,7 @@ def mapped(pid: int, log: str) -> bool:
 def loss(files: LogFiles) -> Loss | None:
     """What a log lacks, by the first bytes of its files."""
     calls = orphans = since = until = why = 0
+    least = False
     for source in files.files:
         try:
             with opened(source) as file:
@@ -183,14 +196,17 @@ def loss(files: LogFiles) -> Loss | None:
             continue
         if len(begin) < SLOT or not begin.startswith(MAGIC):
             continue
-        lost, first, last, number, _, children = LOSS.unpack_from(begin, LOSS_AT)
-        calls, orphans = calls + lost, orphans + children
+        lost, first, last, number = LOSS.unpack_from(begin, LOSS_AT)
+        (children,) = ORPHANS.unpack_from(begin, ORPHANS_AT)
+        marked = begin[MARKED_AT] != 0
+        calls, orphans = calls + lost + marked, orphans + children
+        least = least or marked or begin[WINDOWS_AT] & LEAST != 0
         if lost:
             since = min(since or first, first)
             until, why = max((until, why), (last, number))
     if not calls and not orphans:
         return None
-    return Loss(calls, since, until, why, orphans)
+    return Loss(calls, since, until, why or ENOMEM, orphans, least)
 
 
 def size_on_disk(path: Path) -> int:

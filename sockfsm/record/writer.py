@@ -22,25 +22,35 @@ import os
 from collections import deque
 from collections.abc import Callable, Iterator
 from json import JSONEncoder
-from os import O_EXCL, strerror, truncate
+from operator import length_hint
+from os import O_EXCL, strerror
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from typing import Any
 
 from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import (
+    BEGUN,
     CALL,
+    CONTINUED,
     FRAGMENT,
+    LEAST,
     LONGEST,
     LOSS,
     LOSS_AT,
     MAGIC,
+    MARKED_AT,
     METHODS,
     MOST,
+    ORPHANS,
+    ORPHANS_AT,
+    SEAL,
     SLOT,
+    WINDOWS,
+    WINDOWS_AT,
     fragments,
 )
-from sockfsm.record.mapping import mapper
+from sockfsm.record.mapping import mapper, shorten
 from sockfsm.record.names import SUFFIX, segment_path
 
 SLOTS = 4096
@@ -75,19 +85,28 @@ _PACKAGES = f"{os.sep}site-packages{os.sep}"
 class _Head:
     """The first slot of a segment: what was lost while it was the newest one."""
 
-    __slots__ = ("first", "last", "lost", "memory", "why")
+    __slots__ = ("first", "last", "lost", "marked", "memory", "why")
 
     def __init__(self, memory: memoryview) -> None:
         self.memory = memory
+        self.marked = memory[MARKED_AT : MARKED_AT + 1]
         self.lost = self.first = self.last = self.why = 0
+
+    def begin(self) -> None:
+        """The segment begins with this window."""
+        self.memory[: len(MAGIC)] = MAGIC
+        self.memory[WINDOWS_AT] = 1
+
+    def grow(self, windows: int) -> None:
+        """The segment has so many windows now, or more."""
+        begun = self.memory[WINDOWS_AT]
+        self.memory[WINDOWS_AT] = begun & ~WINDOWS | max(begun & WINDOWS, windows)
 
     def count(self, by: int) -> None:
         """Write down that `by` more were lost."""
-        # Forked children that have no log count in this same memory.
-        orphans = LOSS.unpack_from(self.memory, LOSS_AT)[5]
         # From here on nothing is called, so no signal handler or thread comes between.
         self.lost += by
-        LOSS.pack_into(self.memory, LOSS_AT, self.lost, self.first, self.last, self.why, 0, orphans)
+        LOSS.pack_into(self.memory, LOSS_AT, self.lost, self.first, self.last, self.why)
 
 
 class _Files:
@@ -111,12 +130,22 @@ class _Files:
             region = next(self.regions)
         segment, place = divmod(region, self.per_segment)
         try:
-            memory = _map_window(segment_path(self.path, segment), place * SIZE, 0)
+            path = segment_path(self.path, segment)
+            memory = _map_window(path, place * SIZE, 0 if place else O_EXCL)
+        except (FileNotFoundError, FileExistsError):
+            # Somebody has taken the segment away, or put another file there: on to the next one.
+            next_begins = (segment + 1) * self.per_segment
+            while (region := next(self.regions)) < next_begins:
+                continue
+            self.failed.append(region)
+            raise
         except BaseException:
             self.failed.append(region)
             raise
         if place == 0:
-            memory[: len(MAGIC)] = MAGIC
+            _Head(memory).begin()
+        elif segment == self.segment:
+            self.head.grow(place + 1)
         return _Window(memory, iter(range(0 if place else SLOT, SIZE, SLOT)), self, region)
 
 
@@ -156,8 +185,9 @@ class Log:
         self._recovering = False
         self._why = 0
         self._uncounted = 0
-        self.marked = bytearray(1)
-        """Set to 1 by whoever has lost calls, and has not even the memory to count them."""
+        self.marked: bytearray | memoryview = bytearray(1)
+        """Set to 1 by whoever has lost calls, and has not even the memory to count them. It lies in
+        the log itself, where there is one."""
         self._parent: memoryview | None = None
         self._orphans = 0
         self._reopen: Callable[[], None] | None = None
@@ -188,8 +218,8 @@ class Log:
                 break
             except FileExistsError:
                 number += 1
-        memory[: len(MAGIC)] = MAGIC
         files = _Files(path, memory, per_segment(max_size))
+        files.head.begin()
         window = _Window(memory, iter(range(SLOT, SIZE, SLOT)), files)
         notes = told(number)
         left = list(itertools.dropwhile(lambda note: self._begin(window, note), notes))
@@ -209,15 +239,17 @@ class Log:
     def _begin(self, window: _Window, note: Note) -> bool:
         """Write a note into a window that nobody else knows yet; whether it had room."""
         pieces = fragments(next(self._notes) & MOST, encoded(note))
-        slots = list(itertools.islice(window.slots, len(pieces)))
-        if len(slots) < len(pieces):
+        # No slot is taken that is not written: it would look like a record that was lost.
+        if length_hint(window.slots) < len(pieces):
             return False
-        for slot, piece in zip(slots, pieces, strict=True):
-            FRAGMENT.pack_into(window.memory, slot, *piece)
+        for piece in pieces:
+            FRAGMENT.pack_into(window.memory, next(window.slots), *piece)
         return True
 
     def _install(self, window: _Window) -> None:
         self._now = window
+        if window.files is not None:
+            self.marked = window.files.head.marked
         # With a listener every record takes the slow way: its window has no slots.
         self.window = (_NOWHERE, iter(())) if self.listener else (window.memory, window.slots)
 
@@ -249,11 +281,17 @@ class Log:
         """Only what a signal handler of the program raises comes out of here."""
         window, slot = self._now, None
         try:
-            while (slot := next(window.slots, None)) is None:
-                if not self._turn(window):
-                    self._wait(form, fields)
-                    return
-                window = self._now
+            while True:
+                # No call: no handler can come, and raise, between the taking of a slot and its use.
+                for slot in window.slots:  # noqa: B007
+                    break
+                else:
+                    if not self._turn(window):
+                        self._wait(form, fields)
+                        return
+                    window = self._now
+                    continue
+                break
             try:
                 form.pack_into(window.memory, slot, *fields)
             except StructError:
@@ -261,12 +299,13 @@ class Log:
                 form.pack_into(window.memory, slot, *cut)
         except BaseException as error:
             if not programs(error):
-                self._uncounted += 1  # no memory, no stack
+                # No memory, no stack. A slot that stays empty tells of its loss itself.
+                self._uncounted += slot is None and _is_call(form, fields)
                 return
             if slot is None and again:
                 self._put(form, fields, again=False)
             elif slot is None:
-                self._uncounted += 1
+                self._uncounted += _is_call(form, fields)
             elif not any(window.memory[slot : slot + SLOT]):
                 form.pack_into(window.memory, slot, *fields)
             raise
@@ -308,7 +347,9 @@ class Log:
         """A window of a new segment: from now on, what is lost is counted in that."""
         segment, place = divmod(window.region, files.per_segment)
         if place == 0 and segment > files.segment:
+            files.head.memory[WINDOWS_AT] |= CONTINUED
             files.segment, files.head = segment, _Head(window.memory)
+            self.marked = files.head.marked
             if self.rotated is not None:
                 self.rotated(files.path, segment)
 
@@ -320,8 +361,10 @@ class Log:
         """Write down the losses for which there was no memory then."""
         files = self._now.files
         if (self._uncounted or self.marked[0]) and files is not None:
-            by, self._uncounted, self.marked[0] = self._uncounted + self.marked[0], 0, 0
-            head = files.head
+            head, least = files.head, bool(self.marked[0])
+            by, self._uncounted, self.marked[0] = self._uncounted + least, 0, 0
+            if least:
+                head.memory[WINDOWS_AT] |= LEAST
             head.why, head.last = head.why or errno.ENOMEM, Clocks.monotonic()
             head.first = head.first or head.last
             head.count(by)
@@ -345,7 +388,7 @@ class Log:
         """There is no slot: keep what can be kept, and count it as lost until it is written."""
         files = self._now.files
         head = files.head if files is not None else None
-        if form is CALL:
+        if _is_call(form, fields):
             if head is not None:
                 head.last = fields[1] or fields[0]
                 head.first = head.first or head.last
@@ -360,8 +403,8 @@ class Log:
         """Count in the log of the process that forked us, for want of our own."""
         self._orphans += by
         if self._parent is not None:
-            *told, orphans = LOSS.unpack_from(self._parent, LOSS_AT)
-            LOSS.pack_into(self._parent, LOSS_AT, *told, max(orphans + by, 0) & MOST)
+            (orphans,) = ORPHANS.unpack_from(self._parent, ORPHANS_AT)
+            ORPHANS.pack_into(self._parent, ORPHANS_AT, max(orphans + by, 0) & MOST)
 
     def _recover(self, window: _Window) -> None:
         """There is room again: write what has waited, and say what is lost."""
@@ -376,7 +419,7 @@ class Log:
                 break
             # When that fails again, it is counted again.
             self._put(form, fields)
-            if form is CALL:
+            if _is_call(form, fields):
                 written += 1
                 if head is not None:
                     head.count(-1)
@@ -402,15 +445,19 @@ class Log:
         while (after := last.after.setdefault(0, nothing)) is not nothing:
             last = after
         self._install(nothing)
+        self.marked = bytearray(self.marked)
         files = last.files
         if files is None:
             return
-        first_free = next(last.slots, SIZE)
-        # A thread that has just picked this window up must find no slot behind the new end.
-        deque(last.slots, maxlen=0)
+        # All at once: a thread that has just picked this window up must find no slot behind the end.
+        first_free = next(iter([*last.slots]), SIZE)
         segment, place = divmod(last.region, files.per_segment)
+        end = place * SIZE + first_free
+        if first_free < SIZE:
+            CALL.pack_into(last.memory, first_free, end // SLOT, 0, SEAL, 0, 0, 0, 0, 0)
+            end += SLOT
         try:
-            truncate(segment_path(files.path, segment), place * SIZE + first_free)
+            shorten(segment_path(files.path, segment), end)
         except OSError:
             return  # the unused slots stay; readers pass over them
 
@@ -425,6 +472,11 @@ class Log:
         self._install(self._now)
         # A call that was just about to write has the parent's window in hand.
         deque(old.slots, maxlen=0) if old.files is not None else None
+
+
+def _is_call(form: Struct, fields: tuple[Any, ...]) -> bool:
+    """Whether a record tells of a finished call: none does that tells that one began to block."""
+    return form is CALL and not fields[2] & BEGUN
 
 
 def encoded(content: Note) -> bytes:

@@ -37,8 +37,13 @@ Socket = _stdlib.socket
 Method = Callable[..., Any]
 _fileno = _socket.socket.fileno
 _NONE: Any = object()
-_NOT_READY = (KeyError, ValueError, StopIteration, StructError, *OURS)
+_NOT_READY = (KeyError, ValueError, StructError, *OURS)
 """What keeps the fast path from writing its record: no row, no place, no frame, no slot, no memory."""
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether a signal handler raised what came out of the fast path."""
+    return not isinstance(error, _NOT_READY) or from_handler(error)
 
 
 def given(first: Any, second: Any, rest: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -84,6 +89,7 @@ def sender(name: str) -> Method:
                 raise
             done = -1
         if done == size:
+            slot = -1
             try:
                 end = now()
                 frame = _getframe(1)
@@ -92,11 +98,14 @@ def sender(name: str) -> Method:
                 if site and after is row and model.row is row:
                     memory, slots = log.window
                     number, thread = model.number, me.number
-                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-                    return None if whole else done
-            except _NOT_READY as error:
-                if from_handler(error):
-                    log.marked[0] = 1
+                    # No call: no handler comes between the taking of a slot and its use.
+                    for slot in slots:
+                        pack(memory, slot, begin, end, head, number, site, thread, size, done)
+                        return None if whole else done
+            except BaseException as error:
+                if interrupts(error):
+                    if slot < 0:
+                        Ongoing(tracked, method, caller(), size, begin, row).ok(done)
                     raise
                 # Not ready for the fast path: written below.
         if done == size:
@@ -211,6 +220,7 @@ def receiver() -> Method:
             Ongoing(tracked, method, caller(), size, begin, row).failed(error)
             raise
         if data:
+            slot = -1
             try:
                 end = now()
                 frame = _getframe(1)
@@ -219,11 +229,14 @@ def receiver() -> Method:
                 if site and after is row and model.row is row:
                     memory, slots = log.window
                     number, thread, done = model.number, me.number, len(data)
-                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-                    return data
-            except _NOT_READY as error:
-                if from_handler(error):
-                    log.marked[0] = 1
+                    # No call: no handler comes between the taking of a slot and its use.
+                    for slot in slots:
+                        pack(memory, slot, begin, end, head, number, site, thread, size, done)
+                        return data
+            except BaseException as error:
+                if interrupts(error):
+                    if slot < 0:
+                        Ongoing(tracked, method, caller(), size, begin, row).ok(len(data))
                     raise
                 # Not ready for the fast path: written below.
         if data is None:
@@ -275,6 +288,7 @@ def filler() -> Method:
                 raise
             done = -1
         if done > 0:
+            slot = -1
             try:
                 end = now()
                 frame = _getframe(1)
@@ -283,11 +297,14 @@ def filler() -> Method:
                 if site and after is row and model.row is row:
                     memory, slots = log.window
                     number, thread = model.number, me.number
-                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-                    return done
-            except _NOT_READY as error:
-                if from_handler(error):
-                    log.marked[0] = 1
+                    # No call: no handler comes between the taking of a slot and its use.
+                    for slot in slots:
+                        pack(memory, slot, begin, end, head, number, site, thread, size, done)
+                        return done
+            except BaseException as error:
+                if interrupts(error):
+                    if slot < 0:
+                        Ongoing(tracked, method, caller(), size, begin, row).ok(done)
                     raise
                 # Not ready for the fast path: written below.
         if done < 0:
