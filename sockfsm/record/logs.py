@@ -21,8 +21,9 @@ from sockfsm.record.layout import (
     SLOT,
     WINDOWS_AT,
 )
-from sockfsm.record.names import SUFFIX, split
+from sockfsm.record.names import SUFFIX, UNKNOWN, namespace, split
 from sockfsm.record.packs import PACKS, Packed, opened, unpack
+from sockfsm.record.reader import first_note
 
 LOGS = "*.calls"
 _LOOKS = 10
@@ -51,10 +52,24 @@ class LogFiles:
         """Whether a process of this machine may still write it: one has its process number.
 
         That nobody has it mapped proves nothing: its process may be just about to map it. And a
-        program that follows by exec has to find the name taken.
+        program that follows by exec has to find the name taken. Who counts processes in another
+        namespace than ours may live under any number, or where we cannot see him.
         """
+        return self.has_process or (_PID.match(self.name) is not None and not self._of_ours())
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a process has its number."""
         found = _PID.match(self.name)
         return found is not None and _lives(int(found[1]))
+
+    def _of_ours(self) -> bool:
+        """Whether its process number means to us what it meant to its process."""
+        try:
+            told = first_note(self.files[0]).get("pids", UNKNOWN)
+        except TraceError:
+            return True  # no log at all
+        return bool(told != UNKNOWN and told == namespace())
 
 
 @dataclass(frozen=True)
@@ -154,6 +169,8 @@ def _time(path: Path) -> int:
 def _lives(pid: int) -> bool:
     """Whether there is a process, other than one that has ended and was not waited for."""
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            raise FileNotFoundError  # it shows another namespace's processes
         with open(f"/proc/{pid}/stat", "rb") as file:
             state, *told = file.read().rpartition(b")")[2].split()
         # The first thread may have ended alone.

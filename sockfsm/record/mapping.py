@@ -28,12 +28,14 @@ from os import (
     close,
     fchmod,
     ftruncate,
+    lstat,
     open,
     posix_fallocate,
     strerror,
     unlink,
 )
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit
+from stat import S_ISREG
 
 Mapper = Callable[[str, int, int], memoryview]
 _ALWAYS = O_CLOEXEC | O_NOFOLLOW
@@ -82,6 +84,15 @@ def shorten(path: str, size: int) -> None:
         _permit(descriptor, _FINISHED)
     finally:
         close(descriptor)
+
+
+def take_away_empty(path: str) -> bool:
+    """Whether there was an empty file, which is gone now. OSError."""
+    found = lstat(path)
+    if found.st_size or not S_ISREG(found.st_mode):
+        return False
+    unlink(path)
+    return True
 
 
 def _again(path: str) -> int:

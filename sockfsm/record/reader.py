@@ -186,11 +186,14 @@ def _time(source: Path | Packed, slot: int, step: int) -> int:
     return 0
 
 
+def first_note(first: Path | Packed) -> dict[str, Any]:
+    """A log's first note, which tells of its process; {} without one. TraceError when it is no log."""
+    return next((item for item in LogReader(first) if isinstance(item, dict)), {})
+
+
 def thinned(first: Path | Packed) -> int:
     """The segment up to which a log was thinned, by its first file; -1 for none."""
     with contextlib.suppress(TraceError):
-        for item in LogReader(first):
-            if isinstance(item, dict):
-                upto = item.get("thinned", -1)
-                return upto if isinstance(upto, int) else -1
+        upto = first_note(first).get("thinned", -1)
+        return upto if isinstance(upto, int) else -1
     return -1

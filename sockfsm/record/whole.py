@@ -32,7 +32,7 @@ def cuts(log: LogFiles) -> Iterator[Cut]:
             continue  # thinned away since the folder was listed
         except OSError:
             continue  # whoever reads it says so
-        if why and not (why in (_EMPTY, _NOTHING) and log.in_use):
+        if why and not (why in (_EMPTY, _NOTHING) and log.has_process):
             yield Cut(file.name, why)
     yield from _removed(log)
 

@@ -50,7 +50,7 @@ from sockfsm.record.layout import (
     WINDOWS_AT,
     fragments,
 )
-from sockfsm.record.mapping import mapper, shorten
+from sockfsm.record.mapping import mapper, shorten, take_away_empty
 from sockfsm.record.names import SUFFIX, segment_path
 
 SLOTS = 4096
@@ -58,6 +58,7 @@ SIZE = SLOT * SLOTS  # 192 KiB, a whole number of pages
 MAX_SIZE = 512 << 20  # 11 million calls
 SEGMENT_WINDOWS = 11  # 2 MiB: thinning one takes a fiftieth of a second
 AGAIN = 10_000_000  # ns until a window that could not be had is asked for again
+_TRIES = 4  # segments that others have taken
 WAITING = 4096  # records that wait in memory for it
 WAITING_BIRTHS = 65536  # as many as this of those without which later ones cannot be read
 
@@ -128,20 +129,25 @@ class _Files:
             region = self.failed.popleft()
         except IndexError:
             region = next(self.regions)
-        segment, place = divmod(region, self.per_segment)
-        try:
-            path = segment_path(self.path, segment)
-            memory = _map_window(path, place * SIZE, 0 if place else O_EXCL)
-        except (FileNotFoundError, FileExistsError):
-            # Somebody has taken the segment away, or put another file there: on to the next one.
-            next_begins = (segment + 1) * self.per_segment
-            while (region := next(self.regions)) < next_begins:
-                continue
-            self.failed.append(region)
-            raise
-        except BaseException:
-            self.failed.append(region)
-            raise
+        tries = _TRIES
+        while True:
+            segment, place = divmod(region, self.per_segment)
+            try:
+                path = segment_path(self.path, segment)
+                memory = _map_window(path, place * SIZE, 0 if place else O_EXCL)
+                break
+            except (FileNotFoundError, FileExistsError):
+                # Somebody has taken the segment away, or put a file there: on to the next one. An
+                # empty file is our own: a signal handler that raised came just when it was made.
+                begun, tries = (segment + 1) * self.per_segment, tries - 1
+                while region < begun and (place or not take_away_empty(path)):
+                    region = next(self.regions)
+                if not tries:
+                    self.failed.append(region)
+                    raise
+            except BaseException:
+                self.failed.append(region)
+                raise
         if place == 0:
             _Head(memory).begin()
         elif segment == self.segment:

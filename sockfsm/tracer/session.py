@@ -20,6 +20,7 @@ from sockfsm.model.kinds import KINDS
 from sockfsm.record import sizes
 from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import METHODS, NUMBER
+from sockfsm.record.names import namespace
 from sockfsm.record.writer import MAX_SIZE, SIZE, Note, per_segment, programs
 from sockfsm.tracer import adapters, addresses, graves, outside, places, recorder, sockets
 from sockfsm.tracer.calls import METHODS_TRACED
@@ -199,6 +200,7 @@ def _open(folder: str, origin: _Origin) -> None:
             {
                 "pid": pid,
                 "log": f"{pid}-{number}.calls",
+                "pids": namespace(),
                 "parent": getppid(),
                 "from": origin.log,
                 "inherits": origin.number,
