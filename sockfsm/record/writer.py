@@ -21,11 +21,13 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from json import JSONEncoder
 from operator import length_hint
 from os import O_EXCL, strerror
 from struct import Struct
 from struct import error as StructError  # noqa: N812
+from types import FrameType
 from typing import Any
 
 from sockfsm.record.clocks import Clocks, clock_pair
@@ -80,6 +82,7 @@ _encode = JSONEncoder(separators=(",", ":"), default=object.__repr__).encode
 _map_window = mapper(SIZE)
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _OURS = (_HERE, os.path.dirname(os.__file__) + os.sep, "<frozen ")
+_CO_VARARGS = 4  # `inspect` has it, and costs milliseconds
 _PACKAGES = f"{os.sep}site-packages{os.sep}"
 
 
@@ -376,7 +379,9 @@ class Log:
             head.count(by)
 
     def _fail(self, window: _Window, error: Exception) -> None:
-        why = (error.errno if isinstance(error, OSError) else 0) or errno.ENOMEM
+        # Else an audit hook does not want it.
+        other = errno.ENOMEM if isinstance(error, MemoryError | RecursionError) else errno.EPERM
+        why = (error.errno if isinstance(error, OSError) else 0) or other
         head = window.files.head if window.files is not None else None
         if head is not None:
             head.why = why
@@ -492,16 +497,31 @@ def encoded(content: Note) -> bytes:
 
 
 def programs(error: BaseException) -> bool:
-    """Whether a signal handler of the program raised it in our midst, and not we ourselves."""
+    """Whether a signal handler of the program raised it in our midst, and not we ourselves, nor an
+    audit hook: without us it would have heard of nothing, and raised nothing."""
     step = error.__traceback__
-    if step is None or not isinstance(error, Exception):
+    if step is None:
         return True
-    while step is not None:
-        file = step.tb_frame.f_code.co_filename
-        if not file.startswith(_OURS) or (_PACKAGES in file and not file.startswith(_HERE)):
-            return True
-        step = step.tb_next
-    return False
+    try:
+        while step is not None:
+            file = step.tb_frame.f_code.co_filename
+            if not file.startswith(_OURS) or (_PACKAGES in file and not file.startswith(_HERE)):
+                return not _audits(step.tb_frame)
+            step = step.tb_next
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # noqa: BLE001 - the hook hears of our looking at frames, too
+        return False
+    return not isinstance(error, Exception)
+
+
+def _audits(frame: FrameType) -> bool:
+    """Whether a function was called as an audit hook is: with an event's name and a tuple."""
+    code, given = frame.f_code, frame.f_locals
+    values = [given.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & _CO_VARARGS:
+        values += given.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
+    return any(type(a) is str and type(b) is tuple for a, b in pairwise(values))
 
 
 def per_segment(max_size: int) -> int:

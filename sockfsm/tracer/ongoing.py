@@ -99,7 +99,9 @@ class Ongoing:
                 model.waiters = set()
             model.waiters.add(thread)
             _begun(thread)
-        except OURS:
+        except BaseException as error:
+            if not isinstance(error, OURS) and from_handler(error):
+                raise
             try:
                 log.lose()
             except OURS:
@@ -118,7 +120,9 @@ class Ongoing:
         try:
             bits, name = self._judged(outcome, words), address()
             self._write(bits | name[0], end, name[1] or self.asked, done | name[2])
-        except OURS:
+        except BaseException as error:
+            if not isinstance(error, OURS) and from_handler(error):
+                raise
             try:
                 log.lose()
             except OURS:
@@ -139,7 +143,9 @@ class Ongoing:
                 number = EINPROGRESS if outcome == "EINPROGRESS" else EAGAIN
                 bits = bits & ~_CODE_BITS | number << ERRNO | TIMEOUT << OUTCOME | WAITED
             self._write(bits, end, name[1] or self.asked, name[2])
-        except OURS:
+        except BaseException as error:
+            if not isinstance(error, OURS) and from_handler(error):
+                raise
             try:
                 log.lose()
             except OURS:

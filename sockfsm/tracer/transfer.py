@@ -21,6 +21,7 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import CALL, NUMBER
+from sockfsm.record.writer import programs
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.graves import gone
@@ -42,8 +43,12 @@ _NOT_READY = (KeyError, ValueError, StructError, *OURS)
 
 
 def interrupts(error: BaseException) -> bool:
-    """Whether a signal handler raised what came out of the fast path."""
-    return not isinstance(error, _NOT_READY) or from_handler(error)
+    """Whether what came out of the fast path is the program's: its signal handler, another thread of
+    it or Ctrl-C raised it. Audit hooks do not count."""
+    traceback = error.__traceback__
+    if traceback is not None and traceback.tb_next is not None:
+        return programs(error)
+    return not isinstance(error, _NOT_READY)
 
 
 def given(first: Any, second: Any, rest: tuple[Any, ...]) -> tuple[Any, ...]:
