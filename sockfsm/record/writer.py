@@ -21,6 +21,7 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from itertools import pairwise
 from json import JSONEncoder
 from operator import length_hint
@@ -29,6 +30,7 @@ from struct import Struct
 from struct import error as StructError  # noqa: N812
 from types import FrameType
 from typing import Any
+from weakref import ref
 
 from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import (
@@ -82,6 +84,7 @@ _encode = JSONEncoder(separators=(",", ":"), default=object.__repr__).encode
 _map_window = mapper(SIZE)
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _OURS = (_HERE, os.path.dirname(os.__file__) + os.sep, "<frozen ")
+_LOOKS = 4
 _CO_VARARGS = 4  # `inspect` has it, and costs milliseconds
 _PACKAGES = f"{os.sep}site-packages{os.sep}"
 
@@ -116,7 +119,7 @@ class _Head:
 class _Files:
     """Where the windows of one log lie on disk."""
 
-    __slots__ = ("failed", "head", "path", "per_segment", "regions", "segment")
+    __slots__ = ("_again", "failed", "head", "path", "per_segment", "regions", "segment")
 
     def __init__(self, path: str, memory: memoryview, per_segment: int) -> None:
         self.path = path
@@ -124,33 +127,40 @@ class _Files:
         self.per_segment = per_segment
         self.regions = itertools.count(1)
         self.failed: deque[int] = deque()
+        self._again = iter(self.failed.popleft, None)
         self.segment = 0
 
     def map(self) -> _Window:
         """The next region of the file, or of a new file, which nobody else gets."""
+        region, tries = -1, _TRIES
         try:
-            region = self.failed.popleft()
-        except IndexError:
-            region = next(self.regions)
-        tries = _TRIES
-        while True:
-            segment, place = divmod(region, self.per_segment)
+            # No call: no handler comes between, and none of them is lost.
             try:
+                for region in self._again:  # noqa: B007
+                    break
+            except IndexError:
+                for region in self.regions:  # noqa: B007
+                    break
+            while True:
+                segment, place = divmod(region, self.per_segment)
                 path = segment_path(self.path, segment)
-                memory = _map_window(path, place * SIZE, 0 if place else O_EXCL)
-                break
-            except (FileNotFoundError, FileExistsError):
+                try:
+                    memory = _map_window(path, place * SIZE, 0 if place else O_EXCL)
+                    break
+                except (FileNotFoundError, FileExistsError):
+                    tries -= 1
+                    if not tries:
+                        raise
                 # Somebody has taken the segment away, or put a file there: on to the next one. An
                 # empty file is our own: a signal handler that raised came just when it was made.
-                begun, tries = (segment + 1) * self.per_segment, tries - 1
-                while region < begun and (place or not take_away_empty(path)):
-                    region = next(self.regions)
-                if not tries:
-                    self.failed.append(region)
-                    raise
-            except BaseException:
+                if place or not take_away_empty(path):
+                    for region in self.regions:
+                        if region >= (segment + 1) * self.per_segment:
+                            break
+        except BaseException:
+            if region >= 0:
                 self.failed.append(region)
-                raise
+            raise
         if place == 0:
             _Head(memory).begin()
         elif segment == self.segment:
@@ -177,6 +187,28 @@ class _Window:
         self.after: dict[int, _Window] = {}
 
 
+UNWATCHED = 0
+
+
+class Told:
+    """A call that is watched from its end on until its record is written or counted.
+
+    Between what the kernel has done and the record, a signal handler may raise at any step. A call
+    that is gone then is counted by a function of C: one of Python's could be interrupted itself.
+    """
+
+    __slots__ = ("__weakref__", "watch")
+
+    watch: object
+
+    def begin_watch(self, log: Log) -> None:
+        """From now on. Who makes the call counts it where it does not come to that."""
+        try:
+            self.watch = ref(self, log.untold.append)
+        except MemoryError:
+            self.watch = None
+
+
 class Log:
     """One process's call log. `window` is what the hot path uses; all else goes through `write`."""
 
@@ -194,6 +226,8 @@ class Log:
         self._recovering = False
         self._why = 0
         self._uncounted = 0
+        self.untold: deque[object] = deque()
+        """One for each call that has gone without having been told of: see `Told`."""
         self.marked: bytearray | memoryview = bytearray(1)
         """Set to 1 by whoever has lost calls, and has not even the memory to count them. It lies in
         the log itself, where there is one."""
@@ -273,6 +307,12 @@ class Log:
         if self.listener is not None:
             self.listener(fields)  # type: ignore[arg-type]
 
+    def tell(self, call: Told, *fields: int) -> None:
+        """The same for a call that is watched."""
+        self._put(CALL, fields, call)
+        if self.listener is not None:
+            self.listener(fields)  # type: ignore[arg-type]
+
     def note(self, content: Note) -> None:
         """Write a note. Its fragments may lie between other threads' records."""
         interrupted: BaseException | None = None
@@ -286,8 +326,11 @@ class Log:
         if interrupted is not None:
             raise interrupted
 
-    def _put(self, form: Struct, fields: tuple[Any, ...], again: bool = True) -> None:
-        """Only what a signal handler of the program raises comes out of here."""
+    def _put(
+        self, form: Struct, fields: tuple[Any, ...], call: Told | None = None, again: bool = True
+    ) -> None:
+        """Only what a signal handler of the program raises comes out of here, and once a slot is
+        looked for, the record is written all the same, or counted."""
         window, slot = self._now, None
         try:
             while True:
@@ -297,6 +340,8 @@ class Log:
                 else:
                     if not self._turn(window):
                         self._wait(form, fields)
+                        if call is not None:
+                            call.watch = None
                         return
                     window = self._now
                     continue
@@ -310,14 +355,22 @@ class Log:
             if not programs(error):
                 # No memory, no stack. A slot that stays empty tells of its loss itself.
                 self._uncounted += slot is None and _is_call(form, fields)
+                if call is not None:
+                    call.watch = None
                 return
             if slot is None and again:
-                self._put(form, fields, again=False)
+                self._put(form, fields, call, again=False)
+            elif slot is None and call is not None:
+                pass  # its watch counts it
             elif slot is None:
                 self._uncounted += _is_call(form, fields)
             elif not any(window.memory[slot : slot + SLOT]):
                 form.pack_into(window.memory, slot, *fields)
+            if call is not None and slot is not None:
+                call.watch = None
             raise
+        if call is not None:
+            call.watch = None
 
     def _turn(self, window: _Window) -> bool:
         """Go on to the window after this one; whether there is one."""
@@ -338,7 +391,7 @@ class Log:
                 raise
             self._fail(window, error)
             return False
-        self._settle()
+        self.settle()
         if (self._failing or self._waiting) and not self._recovering:
             self._recovering = True
             try:
@@ -366,14 +419,20 @@ class Log:
         """A call that cannot be written down: there was no memory, or no room on the stack."""
         self._uncounted += 1
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Write down the losses for which there was no memory then."""
         files = self._now.files
-        if (self._uncounted or self.marked[0]) and files is not None:
+        if (self._uncounted or self.marked[0] or self.untold) and files is not None:
             head, least = files.head, bool(self.marked[0])
-            by, self._uncounted, self.marked[0] = self._uncounted + least, 0, 0
-            if least:
+            if least or self.untold:
+                # One that a handler interrupted may have been interrupted again, at its counting.
                 head.memory[WINDOWS_AT] |= LEAST
+            by, self._uncounted, self.marked[0] = self._uncounted + least, 0, 0
+            if self.untold:
+                head.why = head.why or (0 if by else errno.EINTR)
+                while self.untold:
+                    self.untold.pop()
+                    by += 1
             head.why, head.last = head.why or errno.ENOMEM, Clocks.monotonic()
             head.first = head.first or head.last
             head.count(by)
@@ -451,7 +510,7 @@ class Log:
     def close(self) -> None:
         """Stop writing and give the unused rest of the window back to the disk."""
         self._reopen = None
-        self._settle()
+        self.settle()
         last, nothing = self._now, _Window()
         while (after := last.after.setdefault(0, nothing)) is not nothing:
             last = after
@@ -479,6 +538,7 @@ class Log:
         self._orphans = self._uncounted = 0
         self._reopen, self._failing, self._recovering = reopen, False, False
         self._waiting.clear()
+        self.untold.clear()
         self._notes = itertools.count(1)
         self._install(self._now)
         # A call that was just about to write has the parent's window in hand.
@@ -499,19 +559,22 @@ def encoded(content: Note) -> bytes:
 def programs(error: BaseException) -> bool:
     """Whether a signal handler of the program raised it in our midst, and not we ourselves, nor an
     audit hook: without us it would have heard of nothing, and raised nothing."""
-    step = error.__traceback__
-    if step is None:
+    if error.__traceback__ is None:
         return True
-    try:
-        while step is not None:
-            file = step.tb_frame.f_code.co_filename
-            if not file.startswith(_OURS) or (_PACKAGES in file and not file.startswith(_HERE)):
-                return not _audits(step.tb_frame)
-            step = step.tb_next
-    except KeyboardInterrupt:
-        raise
-    except BaseException:  # noqa: BLE001 - the hook hears of our looking at frames, too
-        return False
+    for _ in range(_LOOKS):
+        with suppress(Exception, SystemExit):
+            return _foreign(error)
+        # The hook hears of our looking at frames, too, each time; a handler comes but now and then.
+    return False
+
+
+def _foreign(error: BaseException) -> bool:
+    step = error.__traceback__
+    while step is not None:
+        file = step.tb_frame.f_code.co_filename
+        if not file.startswith(_OURS) or (_PACKAGES in file and not file.startswith(_HERE)):
+            return not _audits(step.tb_frame)
+        step = step.tb_next
     return not isinstance(error, Exception)
 
 

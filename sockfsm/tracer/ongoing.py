@@ -22,6 +22,7 @@ from sockfsm.record.layout import (
     UNEXPLAINED,
     WAITED,
 )
+from sockfsm.record.writer import UNWATCHED, Told
 from sockfsm.tracer.interruptions import from_handler
 from sockfsm.tracer.places import site_of
 from sockfsm.tracer.recorder import log, me
@@ -54,7 +55,7 @@ waiting: dict[int, tuple[Model | None, int, int, int]] = {}
 """thread number -> (model, method, since, site) of the call that blocks it now."""
 
 
-class Ongoing:
+class Ongoing(Told):
     """One call. Make it just before the kernel is asked; tell it once how the call ended.
 
     asked: bytes asked for, or what else the record's `asked` is. begin: when it began, where that was
@@ -83,6 +84,9 @@ class Ongoing:
             if model.flying is None:
                 model.flying = {}
             model.flying[me.number] = method
+        if log.untold:
+            log.settle()
+        self.watch = UNWATCHED
         self.begin = begin or Clocks.monotonic()
 
     def waits(self) -> None:
@@ -116,6 +120,7 @@ class Ongoing:
         end: int = 0,
     ) -> None:
         """The call gave a result. words: see `rows.advance`. end: when, if that is not now."""
+        self.begin_watch(log)
         end = end or Clocks.monotonic()
         try:
             bits, name = self._judged(outcome, words), address()
@@ -123,6 +128,7 @@ class Ongoing:
         except BaseException as error:
             if not isinstance(error, OURS) and from_handler(error):
                 raise
+            self.watch = None
             try:
                 log.lose()
             except OURS:
@@ -130,6 +136,7 @@ class Ongoing:
 
     def failed(self, error: BaseException, address: Named = _nowhere, words: str = "") -> None:
         """The call raised."""
+        self.begin_watch(log)
         end = Clocks.monotonic()
         try:
             outcome, timeout = outcome_of(error, METHODS[self.method][1], self.tracked.mode)
@@ -146,6 +153,7 @@ class Ongoing:
         except BaseException as error:
             if not isinstance(error, OURS) and from_handler(error):
                 raise
+            self.watch = None
             try:
                 log.lose()
             except OURS:
@@ -181,7 +189,7 @@ class Ongoing:
             bits |= WAITED
             self._resume()
         asked, done = min(max(asked, 0), MOST), min(max(done, 0), _LARGEST)
-        log.write(self.begin, end, bits, model.number, site, me.number, asked, done)
+        log.tell(self, self.begin, end, bits, model.number, site, me.number, asked, done)
         if model.closing and not model.waiters:
             # The kernel held the socket for this call alone: now it is closed for good.
             model.closing = False

@@ -21,7 +21,7 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import CALL, NUMBER
-from sockfsm.record.writer import programs
+from sockfsm.record.writer import UNWATCHED, programs
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, waits_by, words_of
 from sockfsm.tracer.graves import gone
@@ -110,14 +110,19 @@ def sender(name: str) -> Method:
             except BaseException as error:
                 if interrupts(error):
                     if slot < 0:
-                        Ongoing(tracked, method, caller(), size, begin, row).ok(done)
+                        log.untold.append(None)
                     raise
                 # Not ready for the fast path: written below.
         if done == size:
+            call = None
             try:
-                Ongoing(tracked, method, caller(), size, begin, row).ok(done)
-            except OURS:
-                log.marked[0] = 1
+                call = Ongoing(tracked, method, caller(), size, begin, row)
+                call.ok(done)
+            except BaseException as error:
+                if call is None or call.watch == UNWATCHED:
+                    log.untold.append(None)
+                if not isinstance(error, OURS) or from_handler(error):
+                    raise
             return None if whole else done
         return go_on(self, Ongoing(tracked, method, caller(), size, begin, row), data, done)
 
@@ -155,8 +160,11 @@ def sender(name: str) -> Method:
             call.waits()
         try:
             call.ok(size if whole else result, words=words)
-        except OURS:
-            log.marked[0] = 1
+        except BaseException as error:
+            if call.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return result
 
     def go_on(self: Socket, call: Ongoing, data: Any, done: int) -> Any:
@@ -178,8 +186,11 @@ def sender(name: str) -> Method:
             raise
         try:
             call.ok(done)
-        except OURS:
-            log.marked[0] = 1
+        except BaseException as error:
+            if call.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return None if whole else done
 
     return like(send, original)
@@ -241,16 +252,21 @@ def receiver() -> Method:
             except BaseException as error:
                 if interrupts(error):
                     if slot < 0:
-                        Ongoing(tracked, method, caller(), size, begin, row).ok(len(data))
+                        log.untold.append(None)
                     raise
                 # Not ready for the fast path: written below.
         if data is None:
             call = Ongoing(tracked, method, caller(), size, begin, row)
             return wait(self, call, original, (size,))
+        told = None
         try:
-            received(self, Ongoing(tracked, method, caller(), size, begin, row), len(data))
-        except OURS:
-            log.marked[0] = 1
+            told = Ongoing(tracked, method, caller(), size, begin, row)
+            received(self, told, len(data))
+        except BaseException as error:
+            if told is None or told.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return data
 
     return like(recv, original)
@@ -309,16 +325,21 @@ def filler() -> Method:
             except BaseException as error:
                 if interrupts(error):
                     if slot < 0:
-                        Ongoing(tracked, method, caller(), size, begin, row).ok(done)
+                        log.untold.append(None)
                     raise
                 # Not ready for the fast path: written below.
         if done < 0:
             call = Ongoing(tracked, method, caller(), size, begin, row)
             return wait(self, call, original, args)
+        told = None
         try:
-            received(self, Ongoing(tracked, method, caller(), size, begin, row), done)
-        except OURS:
-            log.marked[0] = 1
+            told = Ongoing(tracked, method, caller(), size, begin, row)
+            received(self, told, done)
+        except BaseException as error:
+            if told is None or told.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return done
 
     return like(recv_into, original)
@@ -348,8 +369,11 @@ def receive(
         raise
     try:
         received(self, call, result if type(result) is int else len(result), words)
-    except OURS:
-        log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            log.untold.append(None)
+        if not isinstance(error, OURS) or from_handler(error):
+            raise
     return result
 
 
@@ -363,8 +387,11 @@ def wait(self: Socket, call: Ongoing, original: Method, args: tuple[Any, ...]) -
         raise
     try:
         received(self, call, result if type(result) is int else len(result))
-    except OURS:
-        log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            log.untold.append(None)
+        if not isinstance(error, OURS) or from_handler(error):
+            raise
     return result
 
 
