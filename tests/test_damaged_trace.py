@@ -17,7 +17,7 @@ import sockfsm
 from sockfsm.cli.main import main
 from sockfsm.errors import TraceError
 from sockfsm.record.layout import SLOT
-from sockfsm.record.writer import SIZE
+from sockfsm.record.windows import SIZE
 from sockfsm.trace.trace import Trace
 
 TRACES = Path(__file__).parent.parent / "traces"

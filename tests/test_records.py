@@ -25,7 +25,8 @@ from sockfsm.record.logs import LogFiles, all_logs, logs_in
 from sockfsm.record.names import namespace
 from sockfsm.record.room import tidy_logs, total
 from sockfsm.record.thinning import LOCK, Children, thin
-from sockfsm.record.writer import SIZE, SLOTS, Log
+from sockfsm.record.windows import SIZE, SLOTS
+from sockfsm.record.writer import Log
 from sockfsm.trace.trace import Trace
 
 
@@ -33,7 +34,9 @@ from sockfsm.trace.trace import Trace
 def test_every_call_is_there_once(name: str, tmp_path: Path) -> None:
     found, error = sidelog.run(tmp_path / name, *sidelog.WHOLE[name])
     found.whole()
-    assert error == ""
+    # Of the calls that the program's handler kept from it, some may be lacking.
+    assert error.count("\n") == error.count("Interrupted system call") == (1 if error else 0)
+    assert error == "" or name == "raising"
 
 
 def test_every_call_that_returned_survives_sigkill(tmp_path: Path) -> None:

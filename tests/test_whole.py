@@ -21,7 +21,8 @@ from sockfsm.record import room
 from sockfsm.record.layout import MARKED_AT, SLOT, seal
 from sockfsm.record.logs import logs_in
 from sockfsm.record.thinning import Children, thin
-from sockfsm.record.writer import SIZE, Log
+from sockfsm.record.windows import SIZE
+from sockfsm.record.writer import Log
 from sockfsm.trace.decode import head
 from sockfsm.trace.trace import ABOUT, Trace
 

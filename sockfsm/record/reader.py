@@ -16,7 +16,8 @@ from sockfsm.errors import TraceError
 from sockfsm.record.layout import BEGUN, FRAGMENT, MAGIC, SEAL, SLOT, STANDARD
 from sockfsm.record.names import split
 from sockfsm.record.packs import Packed, opened
-from sockfsm.record.writer import SLOTS, Fields
+from sockfsm.record.windows import SLOTS
+from sockfsm.record.writer import Fields
 
 _RECORDS = struct.Struct(STANDARD)
 _CHUNK = SLOT * 16384

@@ -12,7 +12,7 @@ from sockfsm.record.logs import LogFiles
 from sockfsm.record.names import segment_path, split
 from sockfsm.record.packs import Packed, opened
 from sockfsm.record.reader import thinned
-from sockfsm.record.writer import SIZE
+from sockfsm.record.windows import SIZE
 
 
 class Cut(NamedTuple):

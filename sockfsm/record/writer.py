@@ -40,29 +40,22 @@ from sockfsm.record.layout import (
     FRAGMENT,
     LEAST,
     LONGEST,
-    LOSS,
-    LOSS_AT,
-    MAGIC,
-    MARKED_AT,
     METHODS,
     MOST,
     ORPHANS,
     ORPHANS_AT,
     SEAL,
     SLOT,
-    WINDOWS,
     WINDOWS_AT,
     fragments,
 )
-from sockfsm.record.mapping import mapper, shorten, take_away_empty
+from sockfsm.record.mapping import shorten
 from sockfsm.record.names import SUFFIX, segment_path
+from sockfsm.record.windows import NOWHERE, SIZE, Files, Head, Window, map_window
 
-SLOTS = 4096
-SIZE = SLOT * SLOTS  # 192 KiB, a whole number of pages
 MAX_SIZE = 512 << 20  # 11 million calls
 SEGMENT_WINDOWS = 11  # 2 MiB: thinning one takes a fiftieth of a second
 AGAIN = 10_000_000  # ns until a window that could not be had is asked for again
-_TRIES = 4  # segments that others have taken
 WAITING = 4096  # records that wait in memory for it
 WAITING_BIRTHS = 65536  # as many as this of those without which later ones cannot be read
 
@@ -71,7 +64,6 @@ Listener = Callable[[Fields], None]
 Note = dict[str, Any]
 NoteListener = Callable[[Note], None]
 
-_NOWHERE = memoryview(bytearray(SLOT))
 _FULL = (1 << 64) - 1
 _WIDTHS = (_FULL, _FULL, _FULL, MOST, MOST, MOST, MOST, _FULL)
 _BIRTHS = frozenset(
@@ -81,110 +73,11 @@ _BIRTHS = frozenset(
 )
 # Objects of the program's are not asked how they look.
 _encode = JSONEncoder(separators=(",", ":"), default=object.__repr__).encode
-_map_window = mapper(SIZE)
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _OURS = (_HERE, os.path.dirname(os.__file__) + os.sep, "<frozen ")
 _LOOKS = 4
 _CO_VARARGS = 4  # `inspect` has it, and costs milliseconds
 _PACKAGES = f"{os.sep}site-packages{os.sep}"
-
-
-class _Head:
-    """The first slot of a segment: what was lost while it was the newest one."""
-
-    __slots__ = ("first", "last", "lost", "marked", "memory", "why")
-
-    def __init__(self, memory: memoryview) -> None:
-        self.memory = memory
-        self.marked = memory[MARKED_AT : MARKED_AT + 1]
-        self.lost = self.first = self.last = self.why = 0
-
-    def begin(self) -> None:
-        """The segment begins with this window."""
-        self.memory[: len(MAGIC)] = MAGIC
-        self.memory[WINDOWS_AT] = 1
-
-    def grow(self, windows: int) -> None:
-        """The segment has so many windows now, or more."""
-        begun = self.memory[WINDOWS_AT]
-        self.memory[WINDOWS_AT] = begun & ~WINDOWS | max(begun & WINDOWS, windows)
-
-    def count(self, by: int) -> None:
-        """Write down that `by` more were lost."""
-        # From here on nothing is called, so no signal handler or thread comes between.
-        self.lost += by
-        LOSS.pack_into(self.memory, LOSS_AT, self.lost, self.first, self.last, self.why)
-
-
-class _Files:
-    """Where the windows of one log lie on disk."""
-
-    __slots__ = ("_again", "failed", "head", "path", "per_segment", "regions", "segment")
-
-    def __init__(self, path: str, memory: memoryview, per_segment: int) -> None:
-        self.path = path
-        self.head = _Head(memory)
-        self.per_segment = per_segment
-        self.regions = itertools.count(1)
-        self.failed: deque[int] = deque()
-        self._again = iter(self.failed.popleft, None)
-        self.segment = 0
-
-    def map(self) -> _Window:
-        """The next region of the file, or of a new file, which nobody else gets."""
-        region, tries = -1, _TRIES
-        try:
-            # No call: no handler comes between, and none of them is lost.
-            try:
-                for region in self._again:  # noqa: B007
-                    break
-            except IndexError:
-                for region in self.regions:  # noqa: B007
-                    break
-            while True:
-                segment, place = divmod(region, self.per_segment)
-                path = segment_path(self.path, segment)
-                try:
-                    memory = _map_window(path, place * SIZE, 0 if place else O_EXCL)
-                    break
-                except (FileNotFoundError, FileExistsError):
-                    tries -= 1
-                    if not tries:
-                        raise
-                # Somebody has taken the segment away, or put a file there: on to the next one. An
-                # empty file is our own: a signal handler that raised came just when it was made.
-                if place or not take_away_empty(path):
-                    for region in self.regions:
-                        if region >= (segment + 1) * self.per_segment:
-                            break
-        except BaseException:
-            if region >= 0:
-                self.failed.append(region)
-            raise
-        if place == 0:
-            _Head(memory).begin()
-        elif segment == self.segment:
-            self.head.grow(place + 1)
-        return _Window(memory, iter(range(0 if place else SLOT, SIZE, SLOT)), self, region)
-
-
-class _Window:
-    """A window, and in `after` under 0 the one that follows it, once there is one."""
-
-    __slots__ = ("after", "files", "memory", "region", "slots")
-
-    def __init__(
-        self,
-        memory: memoryview = _NOWHERE,
-        slots: Iterator[int] | None = None,
-        files: _Files | None = None,
-        region: int = 0,
-    ) -> None:
-        self.memory = memory
-        self.slots = itertools.repeat(0) if slots is None else slots
-        self.files = files
-        self.region = region
-        self.after: dict[int, _Window] = {}
 
 
 UNWATCHED = 0
@@ -213,14 +106,14 @@ class Log:
     """One process's call log. `window` is what the hot path uses; all else goes through `write`."""
 
     def __init__(self) -> None:
-        self._now = _Window()
+        self._now = Window()
         self.window: tuple[memoryview, Iterator[int]] = (self._now.memory, self._now.slots)
         self.listener: Listener | None = None
         self.note_listener: NoteListener | None = None
         self.rotated: Callable[[str, int], None] | None = None
         """Told (path of the log, segment) when a segment has begun."""
         self._notes = itertools.count(1)
-        self._waiting: deque[tuple[_Head | None, Struct, tuple[Any, ...]]] = deque()
+        self._waiting: deque[tuple[Head | None, Struct, tuple[Any, ...]]] = deque()
         self._failing = False
         self._again = 0
         self._recovering = False
@@ -257,13 +150,13 @@ class Log:
         while True:
             path = f"{folder}/{pid}-{number}{SUFFIX}"
             try:
-                memory = _map_window(path, 0, O_EXCL)
+                memory = map_window(path, 0, O_EXCL)
                 break
             except FileExistsError:
                 number += 1
-        files = _Files(path, memory, per_segment(max_size))
+        files = Files(path, memory, per_segment(max_size))
         files.head.begin()
-        window = _Window(memory, iter(range(SLOT, SIZE, SLOT)), files)
+        window = Window(memory, iter(range(SLOT, SIZE, SLOT)), files)
         notes = told(number)
         left = list(itertools.dropwhile(lambda note: self._begin(window, note), notes))
         if old.after.setdefault(0, window) is not window:
@@ -279,7 +172,7 @@ class Log:
             for note in notes:
                 self.note_listener(note)
 
-    def _begin(self, window: _Window, note: Note) -> bool:
+    def _begin(self, window: Window, note: Note) -> bool:
         """Write a note into a window that nobody else knows yet; whether it had room."""
         pieces = fragments(next(self._notes) & MOST, encoded(note))
         # No slot is taken that is not written: it would look like a record that was lost.
@@ -289,12 +182,12 @@ class Log:
             FRAGMENT.pack_into(window.memory, next(window.slots), *piece)
         return True
 
-    def _install(self, window: _Window) -> None:
+    def _install(self, window: Window) -> None:
         self._now = window
         if window.files is not None:
             self.marked = window.files.head.marked
         # With a listener every record takes the slow way: its window has no slots.
-        self.window = (_NOWHERE, iter(())) if self.listener else (window.memory, window.slots)
+        self.window = (NOWHERE, iter(())) if self.listener else (window.memory, window.slots)
 
     def listen(self, listener: Listener | None, note_listener: NoteListener | None = None) -> None:
         """Have every record (its eight fields) and note told to somebody, or nobody (None)."""
@@ -372,7 +265,7 @@ class Log:
         if call is not None:
             call.watch = None
 
-    def _turn(self, window: _Window) -> bool:
+    def _turn(self, window: Window) -> bool:
         """Go on to the window after this one; whether there is one."""
         after = window.after.get(0)
         if after is not None:
@@ -405,12 +298,12 @@ class Log:
             self._segment(after, after.files)
         return True
 
-    def _segment(self, window: _Window, files: _Files) -> None:
+    def _segment(self, window: Window, files: Files) -> None:
         """A window of a new segment: from now on, what is lost is counted in that."""
         segment, place = divmod(window.region, files.per_segment)
         if place == 0 and segment > files.segment:
             files.head.memory[WINDOWS_AT] |= CONTINUED
-            files.segment, files.head = segment, _Head(window.memory)
+            files.segment, files.head = segment, Head(window.memory)
             self.marked = files.head.marked
             if self.rotated is not None:
                 self.rotated(files.path, segment)
@@ -437,7 +330,7 @@ class Log:
             head.first = head.first or head.last
             head.count(by)
 
-    def _fail(self, window: _Window, error: Exception) -> None:
+    def _fail(self, window: Window, error: Exception) -> None:
         # Else an audit hook does not want it.
         other = errno.ENOMEM if isinstance(error, MemoryError | RecursionError) else errno.EPERM
         why = (error.errno if isinstance(error, OSError) else 0) or other
@@ -476,7 +369,7 @@ class Log:
             (orphans,) = ORPHANS.unpack_from(self._parent, ORPHANS_AT)
             ORPHANS.pack_into(self._parent, ORPHANS_AT, max(orphans + by, 0) & MOST)
 
-    def _recover(self, window: _Window) -> None:
+    def _recover(self, window: Window) -> None:
         """There is room again: write what has waited, and say what is lost."""
         self._failing = False
         before = window.files.head if window.files is not None else None
@@ -511,7 +404,7 @@ class Log:
         """Stop writing and give the unused rest of the window back to the disk."""
         self._reopen = None
         self.settle()
-        last, nothing = self._now, _Window()
+        last, nothing = self._now, Window()
         while (after := last.after.setdefault(0, nothing)) is not nothing:
             last = after
         self._install(nothing)
@@ -533,7 +426,7 @@ class Log:
 
     def leave(self, reopen: Callable[[], None]) -> None:
         """After a fork: the file is the parent's; `reopen` begins our own at the first record."""
-        old, self._now = self._now, _Window(slots=iter(()))
+        old, self._now = self._now, Window(slots=iter(()))
         self._parent = old.files.head.memory if old.files is not None else self._parent
         self._orphans = self._uncounted = 0
         self._reopen, self._failing, self._recovering = reopen, False, False

@@ -21,7 +21,8 @@ from sockfsm.record import sizes
 from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.record.names import namespace
-from sockfsm.record.writer import MAX_SIZE, SIZE, Note, per_segment, programs
+from sockfsm.record.windows import SIZE
+from sockfsm.record.writer import MAX_SIZE, Note, per_segment, programs
 from sockfsm.tracer import adapters, addresses, graves, outside, places, recorder, sockets
 from sockfsm.tracer.calls import METHODS_TRACED
 from sockfsm.tracer.enforce import enforced
