@@ -8,6 +8,7 @@ import textwrap
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from sockfsm.trace.trace import Trace
 
@@ -87,7 +88,7 @@ def run(folder: Path | str, error: str, form: str) -> subprocess.CompletedProces
         [sys.executable, "-c", textwrap.dedent(PROGRAM), error, folder, form],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
 
 

@@ -823,9 +823,9 @@ def test_a_process_of_another_namespace_keeps_its_log(
         # Whatever number it has here, there it is another's, or nobody's.
         for path in trace.glob("*.calls"):
             path.rename(path.with_name(f"{(1 << 22) + 1}-0.calls"))
-        subprocess.run(command("tidier", tidier), check=True, timeout=60)
+        subprocess.run(command("tidier", tidier), check=True, timeout=PATIENCE)
         assert len(list(trace.glob("*.calls"))) == 1
-        process.communicate("go\n", timeout=60)
+        process.communicate("go\n", timeout=PATIENCE)
     assert [c.method for c in Trace.open(trace).calls()][:4] == ["socketpair"] * 2 + [
         "send",
         "recv",

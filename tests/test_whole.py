@@ -15,6 +15,7 @@ from pathlib import Path
 
 import fuzz
 import pytest
+from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.record import room
@@ -45,7 +46,7 @@ def record(folder: Path, code: str, calls: int = 100, size: str = "1G", status: 
         [sys.executable, "-c", textwrap.dedent(code), folder, str(calls), size],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == status, done.stderr
     return logs_in(folder)[0].paths[0]
@@ -160,7 +161,7 @@ def test_a_log_that_was_removed_is_missed(remove: Callable[[Path], str], tmp_pat
     )
     folder = tmp_path / "trace"
     command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", str(folder)]
-    subprocess.run([*command, tmp_path / "program.py"], check=True, timeout=60)
+    subprocess.run([*command, tmp_path / "program.py"], check=True, timeout=PATIENCE)
     assert problems(folder) == []
     name = remove(folder)
     (problem,) = problems(folder)
@@ -229,7 +230,7 @@ def test_a_log_that_is_written_is_read_only(tmp_path: Path) -> None:
         [sys.executable, "-c", textwrap.dedent(code), tmp_path],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
 
