@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 
 from sockfsm.trace.about import About
-from sockfsm.trace.events import Call, Cause, Packet, Process, Site, Socket, Thread, Wait
+from sockfsm.trace.events import Call, Cause, Lost, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.trace.summary import Summary
 
 MS = 1_000_000
@@ -21,6 +21,7 @@ class Story:
         self.processes: list[Process] = []
         self.sockets: dict[str, Socket] = {}
         self.problems: list[str] = []
+        self.losses: list[Lost] = []
         self.facts = About()
         self.told: list[Call] = []
         self.seen: list[Packet] = []

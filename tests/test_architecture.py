@@ -16,7 +16,7 @@ PACKAGE = Path(sockfsm.__file__).parent
 PAGE = PACKAGE.parent / "ARCHITECTURE.md"
 
 FLOORS = (
-    {"errors", "events", "files", "schema"},
+    {"errors", "events", "files", "private", "schema"},
     {"model", "record", "wire"},
     {"trace"},
     {"tracer", "views"},

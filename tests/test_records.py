@@ -22,9 +22,11 @@ from sockfsm.errors import UsageError
 from sockfsm.record import packs, room
 from sockfsm.record.layout import MAGIC
 from sockfsm.record.logs import LogFiles, all_logs, logs_in
+from sockfsm.record.names import namespace
 from sockfsm.record.room import tidy_logs, total
-from sockfsm.record.thinning import Children, thin
-from sockfsm.record.writer import SIZE, SLOTS, Log
+from sockfsm.record.thinning import LOCK, Children, thin
+from sockfsm.record.windows import SIZE, SLOTS
+from sockfsm.record.writer import Log
 from sockfsm.trace.trace import Trace
 
 
@@ -32,7 +34,9 @@ from sockfsm.trace.trace import Trace
 def test_every_call_is_there_once(name: str, tmp_path: Path) -> None:
     found, error = sidelog.run(tmp_path / name, *sidelog.WHOLE[name])
     found.whole()
-    assert error == ""
+    # Of the calls that the program's handler kept from it, some may be lacking.
+    assert error.count("\n") == error.count("Interrupted system call") == (1 if error else 0)
+    assert error == "" or name == "raising"
 
 
 def test_every_call_that_returned_survives_sigkill(tmp_path: Path) -> None:
@@ -472,7 +476,7 @@ def test_a_link_that_was_planted_is_not_followed(tmp_path: Path) -> None:
     assert (folder / f"{os.getpid()}-3.calls").read_bytes().startswith(MAGIC)
 
 
-@pytest.mark.parametrize("mode", [0o777, 0o707])
+@pytest.mark.parametrize("mode", [0o777, 0o707, 0o770, 0o1777])
 def test_a_folder_that_others_can_write_is_refused(mode: int, tmp_path: Path) -> None:
     folder = tmp_path / "open"
     folder.mkdir()
@@ -603,24 +607,31 @@ def test_a_log_is_packed_when_its_process_has_ended(
     os.close(ready)
     try:
         log = Log()
-        log.open(str(tmp_path), process, lambda number: [{"pid": process}], print)
+        log.open(
+            str(tmp_path), process, lambda number: [{"pid": process, "pids": namespace()}], print
+        )
         log.close()
-        # A process that only begins its log has made the file and has not mapped it yet.
+        # A process that only begins its log has made the file and has not mapped it yet. Nobody knows
+        # whose number that is: it stays.
         (tmp_path / f"{process}-1.calls").touch()
         if ended:
             os.write(go, b"x")
             os.waitid(os.P_PID, process, os.WEXITED | os.WNOWAIT)
         tidy_logs(tmp_path, 1 << 30)
-        assert len(logs_in(tmp_path)) == (0 if ended else 2)
+        assert len(logs_in(tmp_path)) == (1 if ended else 2)
     finally:
         os.close(go)
         os.waitpid(process, 0)
 
 
+def dead(number: int) -> dict[str, object]:
+    return {"pid": 1, "n": number, "pids": namespace()}
+
+
 def of_the_dead(folder: Path, number: int = 0) -> Path:
     """A small log of a process that has ended."""
     log = Log()
-    log.open(str(folder), (1 << 22) + 1 + number, lambda _: [{"pid": 1, "n": number}], print)
+    log.open(str(folder), (1 << 22) + 1 + number, lambda _: [dead(number)], print)
     path = Path(log.path)
     log.close()
     return path
@@ -751,8 +762,8 @@ def test_a_log_is_thinned_by_one_process(tmp_path: Path) -> None:
         (log,) = logs_in(Path(sys.argv[1]))
         sys.exit(10 + thin(log, int(sys.argv[2]), Children([])))
     """
-    new = log.paths[0].with_name(log.name + ".new")
-    with new.open("wb") as file:
+    lock = log.paths[0].with_name(log.name + LOCK)
+    with lock.open("wb") as file:
         os.lockf(file.fileno(), os.F_LOCK, 0)
         python(thin_it, tmp_path, 2, status=10)
         assert logs_in(tmp_path) == [log]
@@ -760,7 +771,7 @@ def test_a_log_is_thinned_by_one_process(tmp_path: Path) -> None:
     calls = len(list(Trace(tmp_path).calls()))
     # By the look that was taken before: what it would write lacks what is gone already.
     assert not thin(log, 1, Children([]))
-    assert not new.exists()
+    assert not lock.exists()
     assert len(list(Trace(tmp_path).calls())) == calls
 
 
@@ -770,3 +781,52 @@ def test_what_cannot_be_thinned_does_not_hold_up_the_rest(tmp_path: Path) -> Non
         path.with_name(f"{os.getpid()}-0+{number}.calls").write_bytes(MAGIC + b"\1" * 100_000)
     room.bound(tmp_path, 1)
     assert not path.exists()
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="needs namespaces")
+@pytest.mark.parametrize("inner", ["tidier", "program"])
+@pytest.mark.parametrize("proc", ["own", "theirs"])
+def test_a_process_of_another_namespace_keeps_its_log(
+    inner: str, proc: str, tmp_path: Path
+) -> None:
+    """Whoever is there under another number, or cannot be seen, is not taken for dead."""
+    trace = tmp_path / "trace"
+    program = """
+        import os, socket, sys, time
+        import sockfsm
+        sockfsm.install(sys.argv[1])
+        near, far = socket.socketpair()
+        near.send(b"x")
+        print("ready", flush=True)
+        sys.stdin.readline()
+        far.recv(1)
+        near.close(); far.close()
+    """
+    tidier = """
+        import sys
+        from pathlib import Path
+        from sockfsm.record import room
+        room.TOGETHER = 1
+        room.tidy_logs(Path(sys.argv[1]), 1 << 30)
+    """
+    alone = ["unshare", "--fork", "--pid", *(["--mount-proc"] if proc == "own" else [])]
+
+    def command(who: str, code: str) -> list[str]:
+        ours = [sys.executable, "-c", textwrap.dedent(code), str(trace)]
+        return [*alone, *ours] if who == inner else ours
+
+    with subprocess.Popen(
+        command("program", program), stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "ready\n"
+        # Whatever number it has here, there it is another's, or nobody's.
+        for path in trace.glob("*.calls"):
+            path.rename(path.with_name(f"{(1 << 22) + 1}-0.calls"))
+        subprocess.run(command("tidier", tidier), check=True, timeout=PATIENCE)
+        assert len(list(trace.glob("*.calls"))) == 1
+        process.communicate("go\n", timeout=PATIENCE)
+    assert [c.method for c in Trace.open(trace).calls()][:4] == ["socketpair"] * 2 + [
+        "send",
+        "recv",
+    ]

@@ -137,6 +137,8 @@ def folder_for(output: str | None) -> Path:
 
     A disk that is full is no such case: the program runs, untraced.
     """
+    from sockfsm import private
+
     if output is None:
         names = itertools.chain(
             ["sockfsm-trace"], (f"sockfsm-trace-{n}" for n in itertools.count(2))
@@ -148,8 +150,7 @@ def folder_for(output: str | None) -> Path:
         _make(folder)
         if any(folder.iterdir()):
             raise UsageError(f"{folder}: is not empty; choose a new folder for the trace")
-        probe = folder / ".writable"
-        probe.touch()
+        private.write(probe := folder / ".writable", b"")
         probe.unlink()
     except OSError as error:
         reason = error.strerror

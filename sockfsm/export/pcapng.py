@@ -1,4 +1,8 @@
-"""A trace as pcapng for Wireshark: each packet has its socket, call and line as its comment."""
+"""A trace as pcapng for Wireshark: each packet has its socket, call and line as its comment.
+
+What the trace lacks stands in the file's own comment (Statistics, Capture File Properties); what is
+known at the packets' end alone, in the comment of interface statistics there.
+"""
 
 from __future__ import annotations
 
@@ -7,6 +11,7 @@ from collections.abc import Iterator
 from sockfsm.errors import UsageError
 from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import PACKETS, Trace
+from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, place, spoken
@@ -26,9 +31,11 @@ def pieces(trace: Trace) -> Iterator[bytes]:
     told = _comments(trace)
     packet, comment = next(told, (None, ""))
     numbers: dict[int, int] = {}
-    yield blocks.section("\n".join(["exported by sockfsm", *source.comments]))
+    lacks = list(incomplete(trace))
+    yield blocks.section("\n".join(["exported by sockfsm", *lacks, *source.comments]))
+    last = 0
     for stamp, link, data, length in source:
-        wall = min(max(stamp, 0), _LAST)
+        last = wall = min(max(stamp, 0), _LAST)
         if link not in numbers:
             numbers[link] = len(numbers)
             yield blocks.interface(link, 0, source.names.get(link, ""))
@@ -38,6 +45,10 @@ def pieces(trace: Trace) -> Iterator[bytes]:
             packet, comment = next(told, (None, ""))
         else:
             yield blocks.packet(numbers[link], wall, data, length)
+    if later := [line for line in incomplete(trace) if line not in lacks]:
+        if not numbers:
+            yield blocks.interface(1, 0)
+        yield blocks.comment(0, last, "\n".join(later))
 
 
 def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:

@@ -12,7 +12,7 @@ from typing import Any
 
 from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.trace import Trace
-from sockfsm.views.incomplete import lacking
+from sockfsm.views.incomplete import incomplete, lacking
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, caused, flags, place, spoken
@@ -60,6 +60,8 @@ def _events(trace: Trace) -> Iterator[dict[str, Any]]:
                 yield from _wake(event, call, zero, number)
     for identity, state in states.items():
         yield {**_slice(identity, state, lanes), "ph": "e", "ts": (last - zero) / 1000}
+    for line in incomplete(trace):
+        yield {"ph": "i", "s": "g", "cat": "lost", "name": line, "pid": WIRE, "tid": 0, "ts": 0}
 
 
 def _named(what: str, pid: int, tid: int, name: str) -> dict[str, Any]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from itertools import islice
 
 from sockfsm.trace.events import Call, Packet, Socket
 from sockfsm.trace.trace import Trace
@@ -42,10 +41,13 @@ def lines(trace: Trace, most: int = MOST) -> Iterator[str]:
     if left_out:
         first = next(iter(lanes.sockets.values()))
         yield f"  Note over {_id(lanes, first)}: {left_out} more events are not shown"
+    here = next((_id(lanes, socket) for socket in lanes.sockets.values()), "")
     for line in incomplete(trace):
         yield f"  %% {line}"
-        for first in islice(lanes.sockets.values(), 1):
-            yield f"  Note over {_id(lanes, first)}: {_escaped(line)}"
+        if not here:
+            here = "trace"
+            yield f"  participant {here}"
+        yield f"  Note over {here}: {_escaped(line)}"
 
 
 def _line(event: Call | Packet | Message, lanes: Lanes, relative: Relative) -> Iterator[str]:

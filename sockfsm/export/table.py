@@ -1,7 +1,9 @@
 """A trace as CSV, one row per call or packet, for spreadsheets and data frames.
 
 Text from outside is escaped as for a terminal; what a spreadsheet would take for a formula, also
-after blanks, gets an apostrophe in front.
+after blanks, gets an apostrophe in front. What the trace lacks comes last, in rows of the type `lost`:
+what, how many in `bytes` (none where nobody knows), from when to when, why in `outcome`, and the whole
+sentence in `cause`; what is damaged has a row of the type `problem`.
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from sockfsm.trace.events import Call, Packet
+from sockfsm.trace.events import Call, Lost, Packet
 from sockfsm.trace.trace import Trace
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.order import ordered
@@ -30,10 +32,21 @@ def lines(trace: Trace) -> Iterator[str]:
     zero = zero_of(lanes.processes)
     yield ",".join(COLUMNS)
     for event in ordered(trace.calls(), trace.packets()):
-        row = _call(event, lanes, zero) if isinstance(event, Call) else _packet(event, lanes, zero)
-        text = io.StringIO()
-        csv.writer(text, lineterminator="").writerow(map(_cell, row))
-        yield text.getvalue()
+        yield _row(
+            _call(event, lanes, zero) if isinstance(event, Call) else _packet(event, lanes, zero)
+        )
+    told = {lost.text: lost for lost in trace.losses}
+    for lost in told.values():
+        yield _row(_lost(lost, zero + lanes.processes[0].clock if lanes.processes else 0))
+    for problem in dict.fromkeys(trace.problems):
+        if problem not in told:
+            yield _row(("problem", *[None] * (len(COLUMNS) - 2), problem))
+
+
+def _row(values: tuple[object, ...]) -> str:
+    text = io.StringIO()
+    csv.writer(text, lineterminator="").writerow(map(_cell, values))
+    return text.getvalue()
 
 
 _FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones too
@@ -57,6 +70,15 @@ def _call(call: Call, lanes: Lanes, zero: int) -> tuple[object, ...]:
         address(call.address) if call.address is not None else "",
         call.before, call.after, int(call.waited), None, None, None,
         site.file if site else "", site.line if site else None, "",
+    )  # fmt: skip
+
+
+def _lost(lost: Lost, zero: int) -> tuple[object, ...]:
+    """zero: in wall ns."""
+    took = lost.until - lost.since if lost.since and lost.until else None
+    return (
+        "lost", lost.since - zero if lost.since else None, lost.since or None, took, None, None, None,
+        lost.what, lost.why, lost.count or None, lost.where, *[None] * 9, lost.text,
     )  # fmt: skip
 
 

@@ -5,13 +5,18 @@ A log is one file or several, its *segments*, each of which begins with MAGIC an
     lost u64             calls that could not be written while this segment was the newest
     first u64, last u64  when the first and the last of them ended, monotonic ns
     errno u16            why the last one could not
-    unused u16
+    windows u8           how many WINDOWS of this segment were begun; CONTINUED: another segment was
+                         begun after it; LEAST: `lost` is a lower bound
+    marked u8            1: at least one more was lost, and there was not even the memory to count it
     orphans u32          calls of forked children that could not begin a log of their own
 
-(all zero where nothing was lost), a slot in all. Any other slot is
+a slot in all. A segment that will not grow any more ends with a *seal*: a slot of method SEAL whose
+`begin` is the number of slots before it. One that was rewritten has WHOLE windows, and always a seal.
+One without (its process was killed) has all of its windows. Any other slot is
 
     begin u64, end u64   monotonic ns
-    head u64             see below; 0 marks a slot that was never written
+    head u64             see below; 0 marks a slot that was never written: before the last one that was,
+                         a call that ended and whose record is lost
     socket u32           the socket's number in its process, 0 for none
     site u32             number of a `site` note, 0 for none
     thread u32           number of a `thread` note
@@ -45,14 +50,20 @@ _WORD = "L" if struct.calcsize("L") == 8 else "Q"
 # Native letters pack in half the time of standard ones; on little-endian LP64 they mean the same.
 NATIVE = f"@{_WORD * 3}IIII{_WORD}"
 STANDARD = "<QQQIIIIQ"
-LOSS = struct.Struct("<QQQHHI")
+LOSS = struct.Struct("<QQQH")
 LOSS_AT = len(MAGIC)
+WINDOWS_AT = LOSS_AT + LOSS.size
+LEAST, CONTINUED, WINDOWS = 0x80, 0x40, 0x3F
+WHOLE = WINDOWS
+MARKED_AT = WINDOWS_AT + 1
+ORPHANS = struct.Struct("<I")
+ORPHANS_AT = MARKED_AT + 1
 CALL = struct.Struct(NATIVE if sys.byteorder == "little" and _WORD == "L" else STANDARD)
 FRAGMENT = struct.Struct("<16sQ24s")
 FRAGMENT_BYTES = 40
 LONGEST = FRAGMENT_BYTES * 0x7FFF  # bytes of a note
 
-NOTE = 255
+NOTE, SEAL = 255, 254
 
 BEFORE = 8
 AFTER = 20
@@ -136,6 +147,11 @@ def inet_name(packed: int) -> tuple[str, int]:
     """The (host, port) of `inet`'s 48 bits."""
     quad = (packed & MOST).to_bytes(4, "big")
     return ".".join(map(str, quad)), packed >> 32 & 0xFFFF
+
+
+def seal(slots: int) -> bytes:
+    """The last slot of a segment that has so many before it."""
+    return struct.pack(STANDARD, slots, 0, SEAL, 0, 0, 0, 0, 0)
 
 
 def fragments(number: int, text: bytes) -> list[tuple[bytes, int, bytes]]:

@@ -5,13 +5,25 @@ from __future__ import annotations
 import os
 import re
 from dataclasses import dataclass
+from errno import ENOMEM
 from os import kill
 from pathlib import Path
 
 from sockfsm.errors import TraceError
-from sockfsm.record.layout import LOSS, LOSS_AT, MAGIC, SLOT
-from sockfsm.record.names import SUFFIX, split
+from sockfsm.record.layout import (
+    LEAST,
+    LOSS,
+    LOSS_AT,
+    MAGIC,
+    MARKED_AT,
+    ORPHANS,
+    ORPHANS_AT,
+    SLOT,
+    WINDOWS_AT,
+)
+from sockfsm.record.names import SUFFIX, UNKNOWN, namespace, split
 from sockfsm.record.packs import PACKS, Packed, opened, unpack
+from sockfsm.record.reader import first_note
 
 LOGS = "*.calls"
 _LOOKS = 10
@@ -40,21 +52,36 @@ class LogFiles:
         """Whether a process of this machine may still write it: one has its process number.
 
         That nobody has it mapped proves nothing: its process may be just about to map it. And a
-        program that follows by exec has to find the name taken.
+        program that follows by exec has to find the name taken. Who counts processes in another
+        namespace than ours may live under any number, or where we cannot see him.
         """
+        return self.has_process or (_PID.match(self.name) is not None and not self._of_ours())
+
+    @property
+    def has_process(self) -> bool:
+        """Whether a process has its number."""
         found = _PID.match(self.name)
         return found is not None and _lives(int(found[1]))
+
+    def _of_ours(self) -> bool:
+        """Whether its process number means to us what it meant to its process."""
+        try:
+            told = first_note(self.files[0]).get("pids", UNKNOWN)
+        except TraceError:
+            return True  # no log at all
+        return bool(told != UNKNOWN and told == namespace())
 
 
 @dataclass(frozen=True)
 class Loss:
-    """Calls that a log lacks; times are monotonic ns, errno tells why."""
+    """Calls that a log lacks; times are monotonic ns, errno tells why. least: it may be more."""
 
     calls: int
     since: int
     until: int
     errno: int
     orphans: int = 0
+    least: bool = False
 
 
 def logs_in(folder: Path) -> list[LogFiles]:
@@ -142,6 +169,8 @@ def _time(path: Path) -> int:
 def _lives(pid: int) -> bool:
     """Whether there is a process, other than one that has ended and was not waited for."""
     try:
+        if os.readlink("/proc/self") != str(os.getpid()):
+            raise FileNotFoundError  # it shows another namespace's processes
         with open(f"/proc/{pid}/stat", "rb") as file:
             state, *told = file.read().rpartition(b")")[2].split()
         # The first thread may have ended alone.
@@ -175,6 +204,7 @@ def mapped(pid: int, log: str) -> bool:
 def loss(files: LogFiles) -> Loss | None:
     """What a log lacks, by the first bytes of its files."""
     calls = orphans = since = until = why = 0
+    least = False
     for source in files.files:
         try:
             with opened(source) as file:
@@ -183,14 +213,17 @@ def loss(files: LogFiles) -> Loss | None:
             continue
         if len(begin) < SLOT or not begin.startswith(MAGIC):
             continue
-        lost, first, last, number, _, children = LOSS.unpack_from(begin, LOSS_AT)
-        calls, orphans = calls + lost, orphans + children
+        lost, first, last, number = LOSS.unpack_from(begin, LOSS_AT)
+        (children,) = ORPHANS.unpack_from(begin, ORPHANS_AT)
+        marked = begin[MARKED_AT] != 0
+        calls, orphans = calls + lost + marked, orphans + children
+        least = least or marked or begin[WINDOWS_AT] & LEAST != 0
         if lost:
             since = min(since or first, first)
             until, why = max((until, why), (last, number))
     if not calls and not orphans:
         return None
-    return Loss(calls, since, until, why, orphans)
+    return Loss(calls, since, until, why or ENOMEM, orphans, least)
 
 
 def size_on_disk(path: Path) -> int:

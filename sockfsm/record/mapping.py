@@ -4,6 +4,10 @@ Python's own `mmap` keeps a duplicate of the descriptor (until 3.13 always). In 
 would shift descriptor numbers, and a program that closes every descriptor it does not know would
 make a later unmap close one of its own.
 
+Who cuts a file short while it is mapped has the kernel end the program by SIGBUS at its next record,
+and nothing but the kernel could keep him from that. So a file that is mapped is read-only for its
+owner: only who may do anything (root) can cut it, or who changes that first.
+
 All that mapping needs is made when this module is loaded: later the program may have no descriptor
 or memory left, or no way to the standard library, and may have put functions of its own into `os`.
 """
@@ -19,23 +23,32 @@ from os import (
     O_CREAT,
     O_EXCL,
     O_NOFOLLOW,
+    O_RDONLY,
     O_RDWR,
     close,
+    fchmod,
+    ftruncate,
+    lstat,
     open,
     posix_fallocate,
     strerror,
     unlink,
 )
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit
+from stat import S_ISREG
 
 Mapper = Callable[[str, int, int], memoryview]
+_ALWAYS = O_CLOEXEC | O_NOFOLLOW
+_TRIES = 100
+_IN_USE, _FINISHED = 0o400, 0o600
 
 
 def mapper(size: int) -> Mapper:
-    """Gives a function of (path, offset, flags of `open`): allocate `size` bytes there and map them.
+    """Gives a function of (path, offset, flags): allocate `size` bytes there and map them.
 
-    It raises OSError when the file cannot be opened or the disk is full: the space is allocated first,
-    so that writing to the memory never raises SIGBUS.
+    flags: O_EXCL for a new file, which is made; 0 for one that we have made. It raises OSError when the
+    file cannot be opened or the disk is full: the space is allocated first, so that writing to the
+    memory raises no SIGBUS.
     """
     mapped = _mapped(size)
 
@@ -44,10 +57,15 @@ def mapper(size: int) -> Mapper:
         if limit != RLIM_INFINITY and offset + size > limit:
             # Asked for more, the kernel would send SIGXFSZ, which may end the program.
             raise OSError(EFBIG, strerror(EFBIG))
-        descriptor = open(path, O_RDWR | O_CREAT | O_CLOEXEC | O_NOFOLLOW | flags, 0o600)
+        if flags & O_EXCL:
+            descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | _ALWAYS, _FINISHED)
+        else:
+            descriptor = _again(path)
         try:
             posix_fallocate(descriptor, offset, size)
-            return mapped(descriptor, offset)
+            memory = mapped(descriptor, offset)
+            _permit(descriptor, _IN_USE)
+            return memory
         except BaseException:
             if flags & O_EXCL:
                 unlink(path)  # it was made for this
@@ -56,6 +74,50 @@ def mapper(size: int) -> Mapper:
             close(descriptor)
 
     return map_file
+
+
+def shorten(path: str, size: int) -> None:
+    """Cut a file of ours that is mapped no more. OSError."""
+    descriptor = _again(path)
+    try:
+        ftruncate(descriptor, size)
+        _permit(descriptor, _FINISHED)
+    finally:
+        close(descriptor)
+
+
+def take_away_empty(path: str) -> bool:
+    """Whether there was an empty file, which is gone now. OSError."""
+    found = lstat(path)
+    if found.st_size or not S_ISREG(found.st_mode):
+        return False
+    unlink(path)
+    return True
+
+
+def _again(path: str) -> int:
+    """Open a file of ours to write. OSError."""
+    for _ in range(_TRIES):
+        try:
+            return open(path, O_RDWR | _ALWAYS)
+        except PermissionError:
+            looked = open(path, O_RDONLY | _ALWAYS)
+            try:
+                fchmod(looked, _FINISHED)
+            finally:
+                close(looked)
+        # Another thread may just now have made it read-only again.
+    return open(path, O_RDWR | _ALWAYS)
+
+
+def _permit(descriptor: int, mode: int) -> None:
+    try:
+        fchmod(descriptor, mode)
+    except OSError as error:
+        traceback = error.__traceback__
+        if traceback is not None and traceback.tb_next is not None:
+            raise  # by a signal handler
+        # A file system without modes: it is as safe as it can be.
 
 
 if sys.version_info >= (3, 13):

@@ -6,12 +6,12 @@ from __future__ import annotations
 import contextlib
 import io
 import json
-import os
 import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO
 
+from sockfsm import private
 from sockfsm.errors import TraceError
 from sockfsm.files import regular
 
@@ -43,14 +43,11 @@ def pack(target: Path, sources: Iterable[Path | Packed]) -> None:
     """Write a new pack. It appears under its name when it is complete."""
     import gzip
 
-    new = target.with_name(target.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb") as file, gzip.GzipFile("", "wb", 6, file, 0) as packed:
+    with private.replacing(target) as file, gzip.GzipFile("", "wb", 6, file, 0) as packed:
         for source in sources:
             data = source.read_bytes()
             about = {"log": source.name, "size": len(data)}
             packed.write(json.dumps(about).encode() + b"\n" + data)
-    os.replace(new, target)
 
 
 def unpack(path: Path) -> Iterator[Packed]:

@@ -10,13 +10,15 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from operator import attrgetter
 from pathlib import Path
+from typing import BinaryIO
 
+from sockfsm import private
 from sockfsm.errors import TraceError
-from sockfsm.record.layout import BEGUN, SLOT
+from sockfsm.record.layout import BEGUN, SLOT, seal
 from sockfsm.record.logs import LOGS, LogFiles, logs_and_ended, size_on_disk
 from sockfsm.record.names import split
 from sockfsm.record.packs import PACKS, pack_away, unpack
-from sockfsm.record.reader import LogReader
+from sockfsm.record.reader import LogReader, thinned
 from sockfsm.record.thinning import Children, thin
 
 DROPPED = "dropped.json"
@@ -100,22 +102,12 @@ def _oldest(log: LogFiles, in_use: bool) -> Iterator[_Piece]:
     """The oldest piece of a log, if one can go: of a log in use, not the newest two segments."""
     paths = log.paths
     below = split(paths[-1].name)[1] - (1 if in_use else 0)
-    begin = _thinned(paths[0])
+    begin = thinned(paths[0])
     left = [path for path in paths if begin < split(path.name)[1] < below]
     if left:
         yield _Piece(_time(left[0]), log, below)
     elif not in_use:
         yield _Piece(_time(paths[-1]), log)
-
-
-def _thinned(first: Path) -> int:
-    """The segment up to which a log was thinned; -1 for none."""
-    with contextlib.suppress(TraceError):
-        for item in LogReader(first):
-            if isinstance(item, dict):
-                upto = item.get("thinned", -1)
-                return upto if isinstance(upto, int) else -1
-    return -1
 
 
 def _drop(folder: Path, piece: _Piece, logs: list[LogFiles], surplus: int) -> bool:
@@ -130,7 +122,7 @@ def _drop(folder: Path, piece: _Piece, logs: list[LogFiles], surplus: int) -> bo
         for path in what.paths:
             path.unlink(missing_ok=True)
     else:
-        begin, upto = _thinned(what.paths[0]), 0
+        begin, upto = thinned(what.paths[0]), 0
         for path in what.paths:
             segment = split(path.name)[1]
             if begin < segment < piece.below and surplus > 0:
@@ -163,11 +155,7 @@ def _forget(folder: Path, logs: list[LogFiles]) -> None:
                 else:
                     calls += not item[2] & BEGUN
     told = json.dumps({"processes": processes + len(logs), "calls": calls})
-    new = folder / (DROPPED + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_TRUNC | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "w") as file:
-        file.write(told)
-    os.replace(new, folder / DROPPED)
+    private.write(folder / DROPPED, told.encode())
 
 
 def dropped(folder: Path) -> tuple[int, int]:
@@ -189,9 +177,14 @@ def _time(path: Path) -> int:
         return 0
 
 
+def _sealed(file: BinaryIO, used: int) -> bool:
+    file.seek(used - SLOT)
+    return file.read(SLOT) == seal(used // SLOT - 1)
+
+
 def cut(path: Path) -> None:
-    """Truncate a log behind its last written slot."""
-    with path.open("r+b") as file:
+    """Truncate a log of a process that has ended behind its last written slot, and seal it."""
+    with os.fdopen(private.again(path), "r+b") as file:
         end = file.seek(0, os.SEEK_END)
         while end > 0:
             start = max(end - (1 << 16), 0)
@@ -199,7 +192,10 @@ def cut(path: Path) -> None:
             written = file.read(end - start).rstrip(b"\0")
             if written:
                 # Back to a whole slot: the record's last bytes may be zeros of their own.
-                used = start + len(written)
-                file.truncate(min(-(-used // SLOT) * SLOT, end))
+                used = -(-(start + len(written)) // SLOT) * SLOT
+                if used < end and not _sealed(file, used):
+                    file.seek(used)
+                    file.write(seal(used // SLOT))
+                    file.truncate(used + SLOT)
                 return
             end = start

@@ -6,7 +6,8 @@ import os
 import re
 
 from sockfsm.errors import UsageError
-from sockfsm.record.writer import MAX_SIZE, SIZE
+from sockfsm.record.windows import SIZE
+from sockfsm.record.writer import MAX_SIZE
 
 VARIABLE = "SOCKFSM_MAX_SIZE"
 LEAST = 4 * SIZE

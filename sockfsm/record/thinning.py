@@ -13,14 +13,18 @@ import os
 import struct
 import time
 from collections.abc import Iterator
-from pathlib import Path
-from typing import Any, BinaryIO
+from dataclasses import replace
+from errno import EINTR
+from typing import Any
 
+from sockfsm import private
 from sockfsm.record.layout import (
     ADDRESS,
     BEGUN,
+    CONTINUED,
     FRAGMENT,
     FRAGMENT_BYTES,
+    LEAST,
     LOSS,
     LOSS_AT,
     MAGIC,
@@ -28,17 +32,23 @@ from sockfsm.record.layout import (
     MOST,
     NOTE,
     NOTED,
+    ORPHANS,
+    ORPHANS_AT,
     OUTCOME,
     SLOT,
     STANDARD,
+    WHOLE,
+    WINDOWS_AT,
     fragments,
+    seal,
 )
-from sockfsm.record.logs import LogFiles, loss
+from sockfsm.record.logs import LogFiles, Loss, loss
 from sockfsm.record.names import split
 from sockfsm.record.reader import LogReader
 from sockfsm.record.writer import Fields, encoded
 
 _RECORD = struct.Struct(STANDARD)
+LOCK = ".lock"
 MOST_KEPT = 1 << 16
 """Sockets, threads, places and addresses: of each so many at most, the ones used last."""
 _OWN_NOTES = 0xF0000000  # the numbers of notes that are written anew
@@ -202,66 +212,49 @@ def thin(log: LogFiles, upto: int, children: Children) -> bool:
     """
     gone = [path for path in log.paths if split(path.name)[1] <= upto]
     first = gone[0].with_name(log.name)
-    new = first.with_name(first.name + ".new")
-    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-    with open(descriptor, "wb") as file:
-        if not _ours(descriptor, new):
+    with private.locked(first.with_name(first.name + LOCK)) as held:
+        if not held:
             return False
         try:
             times = os.stat(gone[-1])
-            if not _write(file, LogFiles(log.name, tuple(gone)), upto, children):
+            text = _kept(LogFiles(log.name, tuple(gone)), upto, children)
+            if text is None:
                 return False
-            os.utime(new, ns=(times.st_atime_ns, times.st_mtime_ns))
-            os.replace(new, first)
+            with private.replacing(first) as file:
+                file.writelines(text)
+                file.flush()
+                os.utime(file.fileno(), ns=(times.st_atime_ns, times.st_mtime_ns))
         except FileNotFoundError:
             return False  # another has just taken it away
-        finally:
-            if _same(descriptor, new):
-                new.unlink()
         for path in gone:
             if path != first:
                 path.unlink(missing_ok=True)
     return True
 
 
-def _ours(descriptor: int, path: Path) -> bool:
-    """Whether nobody else writes the file, which keeps its name until whoever does is done."""
-    try:
-        # A process that is forked meanwhile does not inherit this lock.
-        os.lockf(descriptor, os.F_TLOCK, 0)
-    except (BlockingIOError, PermissionError):
-        return False
-    except OSError:
-        return True  # a file system without locks
-    return _same(descriptor, path)
-
-
-def _same(descriptor: int, path: Path) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), os.stat(path))
-    except FileNotFoundError:
-        return False
-
-
-def _write(file: BinaryIO, gone: LogFiles, upto: int, children: Children) -> bool:
-    """Write what is kept of files; False when there is nothing to do."""
+def _kept(gone: LogFiles, upto: int, children: Children) -> list[bytes] | None:
+    """What is kept of files, as that of a new one; None when there is nothing to do."""
     reader, kept = LogReader(*gone.files), _Kept(children)
     kept.read(reader)
     thinned = kept.header.get("thinned", -1)
     if not kept.header or (isinstance(thinned, int) and thinned >= upto):
-        return False
-    lost = loss(gone)
+        return None
+    lost, hole = loss(gone), reader.holes()
+    if hole is not None:
+        before = lost or Loss(0, hole.since, 0, EINTR)
+        first, last = min(before.since, hole.since), max(before.until, hole.until)
+        lost = replace(before, calls=before.calls + hole.records, since=first, until=last)
     head = bytearray(SLOT)
     head[: len(MAGIC)] = MAGIC
     if lost is not None:
-        told = lost.calls, lost.since, lost.until, lost.errno, 0, min(lost.orphans, MOST)
-        LOSS.pack_into(head, LOSS_AT, *told)
-    file.truncate(0)
-    file.write(head)
-    file.writelines(kept.written(upto, time.monotonic_ns()))
+        LOSS.pack_into(head, LOSS_AT, lost.calls, lost.since, lost.until, lost.errno)
+        ORPHANS.pack_into(head, ORPHANS_AT, min(lost.orphans, MOST))
+    # Of these segments the newest one goes too: there is another one after it.
+    head[WINDOWS_AT] = WHOLE | CONTINUED | (LEAST if lost is not None and lost.least else 0)
+    text = [bytes(head), *kept.written(upto, time.monotonic_ns())]
     for number, pieces in reader.pieces.items():
         for index, piece in pieces.items():
             word = NOTE | index << 9 | number << 24
-            file.write(FRAGMENT.pack(piece[:16], word, piece[16:FRAGMENT_BYTES]))
-    file.flush()
-    return True
+            text.append(FRAGMENT.pack(piece[:16], word, piece[16:FRAGMENT_BYTES]))
+    text.append(seal(len(text)))
+    return text

@@ -21,30 +21,38 @@ import itertools
 import os
 from collections import deque
 from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import pairwise
 from json import JSONEncoder
-from os import O_EXCL, strerror, truncate
+from operator import length_hint
+from os import O_EXCL, strerror
 from struct import Struct
 from struct import error as StructError  # noqa: N812
+from types import FrameType
 from typing import Any
+from weakref import ref
 
 from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import (
+    BEGUN,
     CALL,
+    CONTINUED,
     FRAGMENT,
+    LEAST,
     LONGEST,
-    LOSS,
-    LOSS_AT,
-    MAGIC,
     METHODS,
     MOST,
+    ORPHANS,
+    ORPHANS_AT,
+    SEAL,
     SLOT,
+    WINDOWS_AT,
     fragments,
 )
-from sockfsm.record.mapping import mapper
+from sockfsm.record.mapping import shorten
 from sockfsm.record.names import SUFFIX, segment_path
+from sockfsm.record.windows import NOWHERE, SIZE, Files, Head, Window, map_window
 
-SLOTS = 4096
-SIZE = SLOT * SLOTS  # 192 KiB, a whole number of pages
 MAX_SIZE = 512 << 20  # 11 million calls
 SEGMENT_WINDOWS = 11  # 2 MiB: thinning one takes a fiftieth of a second
 AGAIN = 10_000_000  # ns until a window that could not be had is asked for again
@@ -56,7 +64,6 @@ Listener = Callable[[Fields], None]
 Note = dict[str, Any]
 NoteListener = Callable[[Note], None]
 
-_NOWHERE = memoryview(bytearray(SLOT))
 _FULL = (1 << 64) - 1
 _WIDTHS = (_FULL, _FULL, _FULL, MOST, MOST, MOST, MOST, _FULL)
 _BIRTHS = frozenset(
@@ -66,98 +73,57 @@ _BIRTHS = frozenset(
 )
 # Objects of the program's are not asked how they look.
 _encode = JSONEncoder(separators=(",", ":"), default=object.__repr__).encode
-_map_window = mapper(SIZE)
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _OURS = (_HERE, os.path.dirname(os.__file__) + os.sep, "<frozen ")
+_LOOKS = 4
+_CO_VARARGS = 4  # `inspect` has it, and costs milliseconds
 _PACKAGES = f"{os.sep}site-packages{os.sep}"
 
 
-class _Head:
-    """The first slot of a segment: what was lost while it was the newest one."""
-
-    __slots__ = ("first", "last", "lost", "memory", "why")
-
-    def __init__(self, memory: memoryview) -> None:
-        self.memory = memory
-        self.lost = self.first = self.last = self.why = 0
-
-    def count(self, by: int) -> None:
-        """Write down that `by` more were lost."""
-        # Forked children that have no log count in this same memory.
-        orphans = LOSS.unpack_from(self.memory, LOSS_AT)[5]
-        # From here on nothing is called, so no signal handler or thread comes between.
-        self.lost += by
-        LOSS.pack_into(self.memory, LOSS_AT, self.lost, self.first, self.last, self.why, 0, orphans)
+UNWATCHED = 0
 
 
-class _Files:
-    """Where the windows of one log lie on disk."""
+class Told:
+    """A call that is watched from its end on until its record is written or counted.
 
-    __slots__ = ("failed", "head", "path", "per_segment", "regions", "segment")
+    Between what the kernel has done and the record, a signal handler may raise at any step. A call
+    that is gone then is counted by a function of C: one of Python's could be interrupted itself.
+    """
 
-    def __init__(self, path: str, memory: memoryview, per_segment: int) -> None:
-        self.path = path
-        self.head = _Head(memory)
-        self.per_segment = per_segment
-        self.regions = itertools.count(1)
-        self.failed: deque[int] = deque()
-        self.segment = 0
+    __slots__ = ("__weakref__", "watch")
 
-    def map(self) -> _Window:
-        """The next region of the file, or of a new file, which nobody else gets."""
+    watch: object
+
+    def begin_watch(self, log: Log) -> None:
+        """From now on. Who makes the call counts it where it does not come to that."""
         try:
-            region = self.failed.popleft()
-        except IndexError:
-            region = next(self.regions)
-        segment, place = divmod(region, self.per_segment)
-        try:
-            memory = _map_window(segment_path(self.path, segment), place * SIZE, 0)
-        except BaseException:
-            self.failed.append(region)
-            raise
-        if place == 0:
-            memory[: len(MAGIC)] = MAGIC
-        return _Window(memory, iter(range(0 if place else SLOT, SIZE, SLOT)), self, region)
-
-
-class _Window:
-    """A window, and in `after` under 0 the one that follows it, once there is one."""
-
-    __slots__ = ("after", "files", "memory", "region", "slots")
-
-    def __init__(
-        self,
-        memory: memoryview = _NOWHERE,
-        slots: Iterator[int] | None = None,
-        files: _Files | None = None,
-        region: int = 0,
-    ) -> None:
-        self.memory = memory
-        self.slots = itertools.repeat(0) if slots is None else slots
-        self.files = files
-        self.region = region
-        self.after: dict[int, _Window] = {}
+            self.watch = ref(self, log.untold.append)
+        except MemoryError:
+            self.watch = None
 
 
 class Log:
     """One process's call log. `window` is what the hot path uses; all else goes through `write`."""
 
     def __init__(self) -> None:
-        self._now = _Window()
+        self._now = Window()
         self.window: tuple[memoryview, Iterator[int]] = (self._now.memory, self._now.slots)
         self.listener: Listener | None = None
         self.note_listener: NoteListener | None = None
         self.rotated: Callable[[str, int], None] | None = None
         """Told (path of the log, segment) when a segment has begun."""
         self._notes = itertools.count(1)
-        self._waiting: deque[tuple[_Head | None, Struct, tuple[Any, ...]]] = deque()
+        self._waiting: deque[tuple[Head | None, Struct, tuple[Any, ...]]] = deque()
         self._failing = False
         self._again = 0
         self._recovering = False
         self._why = 0
         self._uncounted = 0
-        self.marked = bytearray(1)
-        """Set to 1 by whoever has lost calls, and has not even the memory to count them."""
+        self.untold: deque[object] = deque()
+        """One for each call that has gone without having been told of: see `Told`."""
+        self.marked: bytearray | memoryview = bytearray(1)
+        """Set to 1 by whoever has lost calls, and has not even the memory to count them. It lies in
+        the log itself, where there is one."""
         self._parent: memoryview | None = None
         self._orphans = 0
         self._reopen: Callable[[], None] | None = None
@@ -184,13 +150,13 @@ class Log:
         while True:
             path = f"{folder}/{pid}-{number}{SUFFIX}"
             try:
-                memory = _map_window(path, 0, O_EXCL)
+                memory = map_window(path, 0, O_EXCL)
                 break
             except FileExistsError:
                 number += 1
-        memory[: len(MAGIC)] = MAGIC
-        files = _Files(path, memory, per_segment(max_size))
-        window = _Window(memory, iter(range(SLOT, SIZE, SLOT)), files)
+        files = Files(path, memory, per_segment(max_size))
+        files.head.begin()
+        window = Window(memory, iter(range(SLOT, SIZE, SLOT)), files)
         notes = told(number)
         left = list(itertools.dropwhile(lambda note: self._begin(window, note), notes))
         if old.after.setdefault(0, window) is not window:
@@ -206,20 +172,22 @@ class Log:
             for note in notes:
                 self.note_listener(note)
 
-    def _begin(self, window: _Window, note: Note) -> bool:
+    def _begin(self, window: Window, note: Note) -> bool:
         """Write a note into a window that nobody else knows yet; whether it had room."""
         pieces = fragments(next(self._notes) & MOST, encoded(note))
-        slots = list(itertools.islice(window.slots, len(pieces)))
-        if len(slots) < len(pieces):
+        # No slot is taken that is not written: it would look like a record that was lost.
+        if length_hint(window.slots) < len(pieces):
             return False
-        for slot, piece in zip(slots, pieces, strict=True):
-            FRAGMENT.pack_into(window.memory, slot, *piece)
+        for piece in pieces:
+            FRAGMENT.pack_into(window.memory, next(window.slots), *piece)
         return True
 
-    def _install(self, window: _Window) -> None:
+    def _install(self, window: Window) -> None:
         self._now = window
+        if window.files is not None:
+            self.marked = window.files.head.marked
         # With a listener every record takes the slow way: its window has no slots.
-        self.window = (_NOWHERE, iter(())) if self.listener else (window.memory, window.slots)
+        self.window = (NOWHERE, iter(())) if self.listener else (window.memory, window.slots)
 
     def listen(self, listener: Listener | None, note_listener: NoteListener | None = None) -> None:
         """Have every record (its eight fields) and note told to somebody, or nobody (None)."""
@@ -229,6 +197,12 @@ class Log:
     def write(self, *fields: int) -> None:
         """Write one record, in a new window when the slots of this one have run out."""
         self._put(CALL, fields)
+        if self.listener is not None:
+            self.listener(fields)  # type: ignore[arg-type]
+
+    def tell(self, call: Told, *fields: int) -> None:
+        """The same for a call that is watched."""
+        self._put(CALL, fields, call)
         if self.listener is not None:
             self.listener(fields)  # type: ignore[arg-type]
 
@@ -245,15 +219,26 @@ class Log:
         if interrupted is not None:
             raise interrupted
 
-    def _put(self, form: Struct, fields: tuple[Any, ...], again: bool = True) -> None:
-        """Only what a signal handler of the program raises comes out of here."""
+    def _put(
+        self, form: Struct, fields: tuple[Any, ...], call: Told | None = None, again: bool = True
+    ) -> None:
+        """Only what a signal handler of the program raises comes out of here, and once a slot is
+        looked for, the record is written all the same, or counted."""
         window, slot = self._now, None
         try:
-            while (slot := next(window.slots, None)) is None:
-                if not self._turn(window):
-                    self._wait(form, fields)
-                    return
-                window = self._now
+            while True:
+                # No call: no handler can come, and raise, between the taking of a slot and its use.
+                for slot in window.slots:  # noqa: B007
+                    break
+                else:
+                    if not self._turn(window):
+                        self._wait(form, fields)
+                        if call is not None:
+                            call.watch = None
+                        return
+                    window = self._now
+                    continue
+                break
             try:
                 form.pack_into(window.memory, slot, *fields)
             except StructError:
@@ -261,17 +246,26 @@ class Log:
                 form.pack_into(window.memory, slot, *cut)
         except BaseException as error:
             if not programs(error):
-                self._uncounted += 1  # no memory, no stack
+                # No memory, no stack. A slot that stays empty tells of its loss itself.
+                self._uncounted += slot is None and _is_call(form, fields)
+                if call is not None:
+                    call.watch = None
                 return
             if slot is None and again:
-                self._put(form, fields, again=False)
+                self._put(form, fields, call, again=False)
+            elif slot is None and call is not None:
+                pass  # its watch counts it
             elif slot is None:
-                self._uncounted += 1
+                self._uncounted += _is_call(form, fields)
             elif not any(window.memory[slot : slot + SLOT]):
                 form.pack_into(window.memory, slot, *fields)
+            if call is not None and slot is not None:
+                call.watch = None
             raise
+        if call is not None:
+            call.watch = None
 
-    def _turn(self, window: _Window) -> bool:
+    def _turn(self, window: Window) -> bool:
         """Go on to the window after this one; whether there is one."""
         after = window.after.get(0)
         if after is not None:
@@ -290,7 +284,7 @@ class Log:
                 raise
             self._fail(window, error)
             return False
-        self._settle()
+        self.settle()
         if (self._failing or self._waiting) and not self._recovering:
             self._recovering = True
             try:
@@ -304,11 +298,13 @@ class Log:
             self._segment(after, after.files)
         return True
 
-    def _segment(self, window: _Window, files: _Files) -> None:
+    def _segment(self, window: Window, files: Files) -> None:
         """A window of a new segment: from now on, what is lost is counted in that."""
         segment, place = divmod(window.region, files.per_segment)
         if place == 0 and segment > files.segment:
-            files.segment, files.head = segment, _Head(window.memory)
+            files.head.memory[WINDOWS_AT] |= CONTINUED
+            files.segment, files.head = segment, Head(window.memory)
+            self.marked = files.head.marked
             if self.rotated is not None:
                 self.rotated(files.path, segment)
 
@@ -316,18 +312,28 @@ class Log:
         """A call that cannot be written down: there was no memory, or no room on the stack."""
         self._uncounted += 1
 
-    def _settle(self) -> None:
+    def settle(self) -> None:
         """Write down the losses for which there was no memory then."""
         files = self._now.files
-        if (self._uncounted or self.marked[0]) and files is not None:
-            by, self._uncounted, self.marked[0] = self._uncounted + self.marked[0], 0, 0
-            head = files.head
+        if (self._uncounted or self.marked[0] or self.untold) and files is not None:
+            head, least = files.head, bool(self.marked[0])
+            if least or self.untold:
+                # One that a handler interrupted may have been interrupted again, at its counting.
+                head.memory[WINDOWS_AT] |= LEAST
+            by, self._uncounted, self.marked[0] = self._uncounted + least, 0, 0
+            if self.untold:
+                head.why = head.why or (0 if by else errno.EINTR)
+                while self.untold:
+                    self.untold.pop()
+                    by += 1
             head.why, head.last = head.why or errno.ENOMEM, Clocks.monotonic()
             head.first = head.first or head.last
             head.count(by)
 
-    def _fail(self, window: _Window, error: Exception) -> None:
-        why = (error.errno if isinstance(error, OSError) else 0) or errno.ENOMEM
+    def _fail(self, window: Window, error: Exception) -> None:
+        # Else an audit hook does not want it.
+        other = errno.ENOMEM if isinstance(error, MemoryError | RecursionError) else errno.EPERM
+        why = (error.errno if isinstance(error, OSError) else 0) or other
         head = window.files.head if window.files is not None else None
         if head is not None:
             head.why = why
@@ -345,7 +351,7 @@ class Log:
         """There is no slot: keep what can be kept, and count it as lost until it is written."""
         files = self._now.files
         head = files.head if files is not None else None
-        if form is CALL:
+        if _is_call(form, fields):
             if head is not None:
                 head.last = fields[1] or fields[0]
                 head.first = head.first or head.last
@@ -360,10 +366,10 @@ class Log:
         """Count in the log of the process that forked us, for want of our own."""
         self._orphans += by
         if self._parent is not None:
-            *told, orphans = LOSS.unpack_from(self._parent, LOSS_AT)
-            LOSS.pack_into(self._parent, LOSS_AT, *told, max(orphans + by, 0) & MOST)
+            (orphans,) = ORPHANS.unpack_from(self._parent, ORPHANS_AT)
+            ORPHANS.pack_into(self._parent, ORPHANS_AT, max(orphans + by, 0) & MOST)
 
-    def _recover(self, window: _Window) -> None:
+    def _recover(self, window: Window) -> None:
         """There is room again: write what has waited, and say what is lost."""
         self._failing = False
         before = window.files.head if window.files is not None else None
@@ -376,7 +382,7 @@ class Log:
                 break
             # When that fails again, it is counted again.
             self._put(form, fields)
-            if form is CALL:
+            if _is_call(form, fields):
                 written += 1
                 if head is not None:
                     head.count(-1)
@@ -397,34 +403,44 @@ class Log:
     def close(self) -> None:
         """Stop writing and give the unused rest of the window back to the disk."""
         self._reopen = None
-        self._settle()
-        last, nothing = self._now, _Window()
+        self.settle()
+        last, nothing = self._now, Window()
         while (after := last.after.setdefault(0, nothing)) is not nothing:
             last = after
         self._install(nothing)
+        self.marked = bytearray(self.marked)
         files = last.files
         if files is None:
             return
-        first_free = next(last.slots, SIZE)
-        # A thread that has just picked this window up must find no slot behind the new end.
-        deque(last.slots, maxlen=0)
+        # All at once: a thread that has just picked this window up must find no slot behind the end.
+        first_free = next(iter([*last.slots]), SIZE)
         segment, place = divmod(last.region, files.per_segment)
+        end = place * SIZE + first_free
+        if first_free < SIZE:
+            CALL.pack_into(last.memory, first_free, end // SLOT, 0, SEAL, 0, 0, 0, 0, 0)
+            end += SLOT
         try:
-            truncate(segment_path(files.path, segment), place * SIZE + first_free)
+            shorten(segment_path(files.path, segment), end)
         except OSError:
             return  # the unused slots stay; readers pass over them
 
     def leave(self, reopen: Callable[[], None]) -> None:
         """After a fork: the file is the parent's; `reopen` begins our own at the first record."""
-        old, self._now = self._now, _Window(slots=iter(()))
+        old, self._now = self._now, Window(slots=iter(()))
         self._parent = old.files.head.memory if old.files is not None else self._parent
         self._orphans = self._uncounted = 0
         self._reopen, self._failing, self._recovering = reopen, False, False
         self._waiting.clear()
+        self.untold.clear()
         self._notes = itertools.count(1)
         self._install(self._now)
         # A call that was just about to write has the parent's window in hand.
         deque(old.slots, maxlen=0) if old.files is not None else None
+
+
+def _is_call(form: Struct, fields: tuple[Any, ...]) -> bool:
+    """Whether a record tells of a finished call: none does that tells that one began to block."""
+    return form is CALL and not fields[2] & BEGUN
 
 
 def encoded(content: Note) -> bytes:
@@ -434,16 +450,34 @@ def encoded(content: Note) -> bytes:
 
 
 def programs(error: BaseException) -> bool:
-    """Whether a signal handler of the program raised it in our midst, and not we ourselves."""
-    step = error.__traceback__
-    if step is None or not isinstance(error, Exception):
+    """Whether a signal handler of the program raised it in our midst, and not we ourselves, nor an
+    audit hook: without us it would have heard of nothing, and raised nothing."""
+    if error.__traceback__ is None:
         return True
+    for _ in range(_LOOKS):
+        with suppress(Exception, SystemExit):
+            return _foreign(error)
+        # The hook hears of our looking at frames, too, each time; a handler comes but now and then.
+    return False
+
+
+def _foreign(error: BaseException) -> bool:
+    step = error.__traceback__
     while step is not None:
         file = step.tb_frame.f_code.co_filename
         if not file.startswith(_OURS) or (_PACKAGES in file and not file.startswith(_HERE)):
-            return True
+            return not _audits(step.tb_frame)
         step = step.tb_next
-    return False
+    return not isinstance(error, Exception)
+
+
+def _audits(frame: FrameType) -> bool:
+    """Whether a function was called as an audit hook is: with an event's name and a tuple."""
+    code, given = frame.f_code, frame.f_locals
+    values = [given.get(name) for name in code.co_varnames[: code.co_argcount]]
+    if code.co_flags & _CO_VARARGS:
+        values += given.get(code.co_varnames[code.co_argcount + code.co_kwonlyargcount]) or ()
+    return any(type(a) is str and type(b) is tuple for a, b in pairwise(values))
 
 
 def per_segment(max_size: int) -> int:

@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
+from sockfsm.record.logs import all_logs
 from sockfsm.record.writer import MAX_SIZE
 from sockfsm.run.housekeeping import Housekeeping
 from sockfsm.run.signals import Relay
@@ -150,6 +151,9 @@ class _Run:
             tidy(self.trace, self.options.max_size)
         self.finish()
         self.about.add(status=code)
+        with _harmless("which logs there are is not written down"):
+            names = [log.name for log in all_logs(self.trace.path, [])]
+            self.about.add(logs=names)
         with _harmless("what the trace lacks is not known"):
             self._say_what_is_missing()
         if self.alone and code > 0:

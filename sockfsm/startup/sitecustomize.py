@@ -16,6 +16,9 @@ def _trace() -> None:
     before = list(sys.path)
     sys.path.append(os.path.dirname(os.path.dirname(here)))
     try:
+        from sockfsm.record.folder import trusted
+
+        trusted(folder)
         from sockfsm.tracer.session import begin
 
         mode = os.environ.get("SOCKFSM_MODE", "observe")
@@ -23,6 +26,7 @@ def _trace() -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the program runs, untraced
         line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
         os.write(2, line.encode("utf-8", "backslashreplace"))
+        os.environ.pop("SOCKFSM_TRACE", None)  # nor are its children, and this was said once
     finally:
         sys.path[:] = before
 

@@ -8,17 +8,22 @@ from msgspec import Struct
 
 from sockfsm.files import regular
 from sockfsm.schema import Natural, read
+from sockfsm.trace.events import Lost
 
 LARGEST = 1 << 24
 
 
 class About(Struct, frozen=True):
-    """clock_error: the most, ns, by which the packets' times are wrong. The others are sentences."""
+    """clock_error: the most, ns, by which the packets' times are wrong. logs: the names of those that
+    were there when the program ended. losses: what packets and kernel states lack. The others are
+    sentences."""
 
     capture: str | None = None
     kernel_states: str | None = None
     network: str | None = None
     clock_error: Natural = 0
+    logs: list[str] | None = None
+    losses: list[Lost] = []
 
 
 def about(path: Path, problems: list[str]) -> About:

@@ -28,7 +28,7 @@ from sockfsm.record.layout import (
 )
 from sockfsm.record.logs import LogFiles, mapped
 from sockfsm.record.names import label
-from sockfsm.record.reader import LogReader
+from sockfsm.record.reader import Hole, LogReader
 from sockfsm.record.writer import Fields
 from sockfsm.trace.events import Address, Call, Process, Site, Socket, Thread, Wait
 
@@ -54,7 +54,8 @@ class Decoder:
         self.dropped = self.dropped_until = 0
         """Calls that are not kept any more, and when (monotonic ns) they went."""
         self._inherits = 0
-        self._parent = ""
+        self.parent = ""
+        """The log of the process that forked this one with sockets."""
         self._methods: tuple[tuple[str, str], ...] = METHODS
         self._sites: dict[int, Site] = {}
         self._addresses: dict[int, Address] = {}
@@ -135,7 +136,7 @@ class Decoder:
         process.command = tuple(note["command"])
         process.clock, process.started = note["wall"] - note["monotonic"], note["monotonic"]
         self._methods = tuple(map(tuple, note["methods"]))
-        self._inherits, self._parent = note["inherits"], note["from"]
+        self._inherits, self.parent = note["inherits"], note["from"]
         dropped, until = note.get("dropped", 0), note.get("dropped_until", 0)
         if isinstance(dropped, int) and isinstance(until, int):
             self.dropped, self.dropped_until = dropped, until
@@ -144,7 +145,7 @@ class Decoder:
         """A socket of this log, or of the one that this process was forked with."""
         socket = self._sockets.get((self.log, number))
         if socket is None and number < self._inherits:
-            socket = self._sockets.get((self._parent, number))
+            socket = self._sockets.get((self.parent, number))
             if socket is not None:
                 self._sockets[self.log, number] = socket
         return socket
@@ -327,9 +328,15 @@ def _address(value: Any) -> Any:
 
 
 def decode(
-    files: LogFiles, sockets: dict[tuple[str, int], Socket], problems: list[str]
+    files: LogFiles,
+    sockets: dict[tuple[str, int], Socket],
+    problems: list[str],
+    holes: dict[str, tuple[Hole, int]] | None = None,
 ) -> tuple[Decoder, Iterator[Call]]:
-    """A log's decoder and the stream of its calls. TraceError when the file is no log."""
+    """A log's decoder and the stream of its calls. TraceError when the file is no log.
+
+    holes: gets what was lost in the log's midst, and its clock, when it has been read.
+    """
     from sockfsm.record.notes import checked  # late: it loads msgspec
 
     reader = LogReader(*files.files)
@@ -347,6 +354,9 @@ def decode(
                 damaged += 1
         if damaged:
             reader.problems.append(f"{files.name}: {damaged} damaged records were passed over")
+        hole = reader.holes(ended=not alive(decoder.process))
+        if hole is not None and holes is not None:
+            holes[files.name] = hole, decoder.process.clock
         told = [*reader.problems, *(f"{files.name}: {line}" for line in decoder.unseen)]
         problems.extend(problem for problem in told if problem not in problems)
 

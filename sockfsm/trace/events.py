@@ -12,6 +12,25 @@ from typing import NamedTuple
 Address = tuple[str | int, ...] | str | bytes
 
 
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Something that a trace lacks.
+
+    what: `calls`, `packets`, `kernel states`, `records`, `logs`. where: the file that tells of it.
+    count: how many, 0 where nobody knows; least: it may be more. since, until: wall ns, 0 where
+    unknown. why: a few words. text: all of it in a line for people.
+    """
+
+    what: str
+    where: str
+    count: int
+    least: bool
+    since: int
+    until: int
+    why: str
+    text: str
+
+
 class Site(NamedTuple):
     """A place in the traced program's source."""
 

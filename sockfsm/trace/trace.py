@@ -12,12 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import TraceError
 from sockfsm.files import regular
-from sockfsm.record.logs import LOGS, all_logs
+from sockfsm.record.logs import LOGS, LogFiles, all_logs
 from sockfsm.record.packs import PACKS, Packed
+from sockfsm.record.reader import Hole
 from sockfsm.trace.causes import SLACK, STEP
 from sockfsm.trace.decode import Decoder, alive, decode, head
-from sockfsm.trace.events import Call, Packet, Process, Socket, Transition, Wait
-from sockfsm.trace.losses import tell_losses
+from sockfsm.trace.events import Call, Lost, Packet, Process, Socket, Transition, Wait
+from sockfsm.trace.losses import losses, of_hole
 from sockfsm.trace.summary import Summary
 
 if TYPE_CHECKING:
@@ -43,7 +44,9 @@ class Trace:
         self.path = Path(path)
         self.since = since
         self.until = until
-        self.problems: list[str] = []
+        self._damage: list[str] = []
+        self._losses: list[Lost] = []
+        self._holes: dict[str, tuple[Hole, int]] = {}
         self._told: tuple[object, Summary] | None = None
         self.up_to_date: Callable[[], None] | None = None
         """Writes down what the tracer of this process still holds back, before anything is read."""
@@ -65,9 +68,25 @@ class Trace:
         return trace
 
     @property
+    def problems(self) -> list[str]:
+        """What is lost, damaged or was left out, a line for each, as far as it was read."""
+        return [*(lost.text for lost in self.losses), *self._damage]
+
+    @property
+    def losses(self) -> list[Lost]:
+        """The same that is lost or was left out, as facts."""
+        holes = [of_hole(name, *hole) for name, hole in self._holes.items()]
+        return [*self._losses, *holes, *self.facts.losses]
+
+    def _look(self, logs: list[LogFiles]) -> None:
+        names = {log.name for log in logs}
+        self._holes = {name: hole for name, hole in self._holes.items() if name in names}
+        self._losses = losses(self.path, logs, self.facts)
+
+    @property
     def logs(self) -> list[Path | Packed]:
         """The files of the call logs."""
-        return [file for log in all_logs(self.path, self.problems) for file in log.files]
+        return [file for log in all_logs(self.path, self._damage) for file in log.files]
 
     @property
     def about(self) -> dict[str, Any]:
@@ -84,7 +103,7 @@ class Trace:
         """The same for who reads: checked."""
         from sockfsm.trace.about import about
 
-        return about(self.path / ABOUT, self.problems)
+        return about(self.path / ABOUT, self._damage)
 
     @property
     def clock_error(self) -> int:
@@ -95,9 +114,9 @@ class Trace:
         if self.up_to_date is not None:
             self.up_to_date()
         sockets: dict[tuple[str, int], Socket] = {}
-        logs = all_logs(self.path, self.problems)
-        tell_losses(self.path, logs, self.problems)
-        return [decode(log, sockets, self.problems) for log in logs]
+        logs = all_logs(self.path, self._damage)
+        self._look(logs)
+        return [decode(log, sockets, self._damage, self._holes) for log in logs]
 
     def calls(self) -> Iterator[Call]:
         """Every finished call, in the order in which they ended."""
@@ -144,8 +163,8 @@ class Trace:
     @property
     def heads(self) -> list[Process]:
         """The traced processes as their logs begin: quick, but without threads and end."""
-        logs = all_logs(self.path, self.problems)
-        tell_losses(self.path, logs, self.problems)
+        logs = all_logs(self.path, self._damage)
+        self._look(logs)
         return [head(log).process for log in logs]
 
     def summary(self, *, index: bool = False) -> Summary:
@@ -185,7 +204,7 @@ class Trace:
         path = self.path / FILE
         if not path.exists():
             return []
-        return with_ports(read(path, self.problems))
+        return with_ports(read(path, self._damage))
 
     def transitions(self) -> Iterator[Transition]:
         """Every change of state."""
@@ -223,9 +242,9 @@ class Trace:
                 f"{PACKETS}: the wall clock was set during the capture: the packets' times are wrong "
                 f"by up to {wrong}, and which waits they ended is not told"
             )
-            if problem not in self.problems:
-                self.problems.append(problem)
-        return joined(index, packets(path, clock, self.problems))
+            if problem not in self._damage:
+                self._damage.append(problem)
+        return joined(index, packets(path, clock, self._damage))
 
 
 def _stamp(path: Path) -> tuple[int, int]:

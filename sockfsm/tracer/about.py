@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from dataclasses import asdict
 from typing import Any
 
+from sockfsm.trace.events import Lost
 from sockfsm.trace.trace import ABOUT, Trace
 
 
@@ -19,10 +21,16 @@ class About:
         self._trace = trace
         self._report: Callable[[str], None] | None = report
         self.facts: dict[str, Any] = {}
+        self._lacks: dict[str, list[Lost]] = {}
+
+    def lack(self, what: str, lost: list[Lost]) -> None:
+        """Write down what is lost of packets or kernel states, in place of what was said before."""
+        self._lacks[what] = lost
+        self.add(losses=[asdict(one) for each in self._lacks.values() for one in each])
 
     def add(self, **facts: Any) -> None:
         """Write down more; a later value of a fact replaces an earlier one."""
-        from sockfsm.wire import private
+        from sockfsm import private
 
         self.facts.update(facts)
         path = self._trace.path / ABOUT

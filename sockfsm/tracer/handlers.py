@@ -9,3 +9,11 @@ def from_handler(error: BaseException) -> bool:
     """Whether a caught error came out of a function that our own did not call."""
     traceback = error.__traceback__
     return traceback is not None and traceback.tb_next is not None and programs(error)
+
+
+def interrupts(error: BaseException) -> bool:
+    """The same, and Ctrl-C, whose handler is no function of Python's."""
+    traceback = error.__traceback__
+    if traceback is not None and traceback.tb_next is not None:
+        return programs(error)
+    return not isinstance(error, Exception)

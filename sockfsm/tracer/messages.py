@@ -9,10 +9,12 @@ from select import POLLIN, POLLOUT
 from typing import Any
 
 from sockfsm.record.layout import NUMBER
+from sockfsm.record.writer import UNWATCHED
 from sockfsm.tracer.addresses import noted
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.elsewhere import has_descriptors, share
 from sockfsm.tracer.flags import flags_of, words_of
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import caller
@@ -47,8 +49,11 @@ def message_sender(name: str) -> Method:
             raise
         try:
             call.ok(done, lambda: noted(address), words=words)
-        except OURS:
-            log.marked[0] = 1
+        except BaseException as error:
+            if call.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return done
 
     return like(send, original)
@@ -86,8 +91,11 @@ def message_receiver(name: str) -> Method:
             done = first if type(first) is int else len(first)
             outcome = "ok" if done or not size or not is_stream(self) else "eof"
             call.ok(done, lambda: noted(result[-1]), outcome, words)
-        except OURS:
-            log.marked[0] = 1
+        except BaseException as error:
+            if call.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return result
 
     return like(receive, original)
@@ -120,8 +128,11 @@ def sendfile(self: Socket, file: Any, offset: Any = 0, count: Any = None) -> Any
     try:
         call.asked = max(call.asked, 0) or done
         call.ok(done)
-    except OURS:
-        log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            log.untold.append(None)
+        if not isinstance(error, OURS) or from_handler(error):
+            raise
     return done
 
 

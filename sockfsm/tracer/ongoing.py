@@ -9,6 +9,7 @@ from fcntl import F_GETFL, fcntl
 from os import O_NONBLOCK
 from resource import RUSAGE_THREAD, getrusage
 from types import FrameType
+from weakref import ref
 
 from sockfsm.model.errnos import errno_name
 from sockfsm.record.clocks import Clocks
@@ -24,6 +25,7 @@ from sockfsm.record.layout import (
     UNEXPLAINED,
     WAITED,
 )
+from sockfsm.record.writer import UNWATCHED, Told
 from sockfsm.tracer.buffers import class_name, members
 from sockfsm.tracer.elsewhere import changed, shared
 from sockfsm.tracer.handlers import from_handler
@@ -61,7 +63,7 @@ waiting: dict[int, tuple[Model | None, int, int, int]] = {}
 """thread number -> (model, method, since, site) of the call that blocks it now."""
 
 
-class Ongoing:
+class Ongoing(Told):
     """One call. Make it just before the kernel is asked; tell it once how the call ended.
 
     asked: bytes asked for, or what else the record's `asked` is. begin: when it began, where that was
@@ -90,7 +92,10 @@ class Ongoing:
         self.sleeps = -1
         self.row = row or tracked.row
         if method in _MOVING:
-            tracked.model.flying[self] = None
+            tracked.model.flying[id(self)] = ref(self)
+        if log.untold:
+            log.settle()
+        self.watch = UNWATCHED
         self.begin = begin or Clocks.monotonic()
 
     def counts(self) -> None:
@@ -111,7 +116,9 @@ class Ongoing:
                 model.waiters = set()
             model.waiters.add(thread)
             _begun(thread)
-        except OURS:
+        except BaseException as error:
+            if not isinstance(error, OURS) and from_handler(error):
+                raise
             try:
                 log.lose()
             except OURS:
@@ -127,11 +134,15 @@ class Ongoing:
     ) -> None:
         """The call gave a result. words: those of
         `model.variants.VARIANTS` that hold beside the blocking mode. end: when, if that is not now."""
+        self.begin_watch(log)
         try:
             end = end or Clocks.monotonic()
             bits, name = self._judged(outcome, words, end), address()
             self._write(bits | name[0], end, name[1] or self.asked, done | name[2])
-        except OURS:
+        except BaseException as error:
+            if not isinstance(error, OURS) and from_handler(error):
+                raise
+            self.watch = None
             try:
                 log.lose()
             except OURS:
@@ -139,6 +150,7 @@ class Ongoing:
 
     def failed(self, error: BaseException, address: Named = _nowhere, words: str = "") -> None:
         """The call raised."""
+        self.begin_watch(log)
         try:
             end = Clocks.monotonic()
             outcome, timeout = outcome_of(error, METHODS[self.method][1], self.tracked.mode)
@@ -152,7 +164,10 @@ class Ongoing:
                 number = EINPROGRESS if outcome == "EINPROGRESS" else EAGAIN
                 bits = bits & ~_CODE_BITS | number << ERRNO | TIMEOUT << OUTCOME | WAITED
             self._write(bits, end, name[1] or self.asked, name[2])
-        except OURS:
+        except BaseException as error:
+            if not isinstance(error, OURS) and from_handler(error):
+                raise
+            self.watch = None
             try:
                 log.lose()
             except OURS:
@@ -177,7 +192,7 @@ class Ongoing:
                 if model.moves is moves and model.row is after:
                     return bits & ~_AMID  # a machine of the user's has moved it itself
         finally:
-            model.flying.pop(self, None)
+            model.flying.pop(id(self), None)
 
     def _of_gone(self, outcome: str, variant: str, end: int) -> int:
         """A call on an object that is closed, or that was closed meanwhile: it moves nothing more."""
@@ -209,7 +224,7 @@ class Ongoing:
             # that one already, and nobody has written it down yet.
             flying = tuple(
                 Move(call.begin, 0, call.method, "", call.tracked.mode, now)
-                for call in list(model.flying)
+                for call in _flying(model)
                 if call is not self
             )
             possible = orders(others, mine, flying) if flying else None
@@ -235,7 +250,7 @@ class Ongoing:
             bits |= WAITED
             self._resume()
         asked, done = min(max(asked, 0), MOST), min(max(done, 0), _LARGEST)
-        log.write(self.begin, end, bits, model.number, site, me.number, asked, done)
+        log.tell(self, self.begin, end, bits, model.number, site, me.number, asked, done)
         if model.closing and not model.waiters:
             # The kernel held the socket for this call alone: now it is closed for good.
             model.closing = False
@@ -273,6 +288,17 @@ class Ongoing:
             model.descriptors -= 1
         if not tracked.open:
             self.row = tracked.row
+
+
+def _flying(model: Model) -> list[Ongoing]:
+    """The calls under way; those that a signal handler has cut off are gone."""
+    calls = []
+    for number, call in [(key, watch()) for key, watch in list(model.flying.items())]:
+        if call is None:
+            model.flying.pop(number, None)
+        else:
+            calls.append(call)
+    return calls
 
 
 def _begun(thread: int) -> None:

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import TraceError
 from sockfsm.record.writer import MAX_SIZE
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.endpoints import Endpoints
+from sockfsm.trace.events import Lost
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.tracer.about import About
 
 if TYPE_CHECKING:
-    from sockfsm.wire.capture import Capture
+    from sockfsm.wire.capture import Capture, CaptureSummary
     from sockfsm.wire.kernel_states import KernelState, KernelStates
 
 _KEEPER = "sockfsm.trace.keeping:so_far"
@@ -48,7 +49,9 @@ def begin(
         )
     except CaptureError as error:
         report(f"no packets: {error}")
-        (about or About(trace, report)).add(capture=f"no packets: {error}")
+        about = about or About(trace, report)
+        about.add(capture=f"no packets: {error}")
+        about.lack("packets", [_lost("packets", 0, f"no packets: {error}", str(error))])
         return None
 
 
@@ -72,6 +75,7 @@ def finish(
     about = about or About(trace, report)
     summary = capture.stop()
     about.add(capture=str(summary), clock_error=summary.clock_error)
+    about.lack("packets", list(_losses(summary)))
     if not all_packets:
         slack = max(SLACK, summary.clock_error)
         try:
@@ -82,8 +86,26 @@ def finish(
         else:
             summary = replace(summary, packets=kept, left=summary.left + left)
             about.add(capture=str(summary))
+            about.lack("packets", list(_losses(summary)))
     if summary.problem:
         report(f"packets: {summary.problem}")
+
+
+def _lost(what: str, count: int, text: str, why: str) -> Lost:
+    return Lost(what, PACKETS if what == "packets" else "", count, not count, 0, 0, why, text)
+
+
+def _losses(summary: CaptureSummary) -> Iterator[Lost]:
+    if summary.dropped:
+        text = f"packets: {summary.dropped} lost by the kernel"
+        yield _lost("packets", summary.dropped, text, "no room in the kernel's ring")
+    if summary.unwritten or summary.problem:
+        why = summary.problem or "not written"
+        text = f"packets: {f'{summary.unwritten} lost; ' if summary.unwritten else ''}{why}"
+        yield _lost("packets", summary.unwritten, text, why)
+    if summary.old:
+        text = f"packets: the oldest {summary.old} left out to stay within --max-size"
+        yield _lost("packets", summary.old, text, "--max-size")
 
 
 def begin_states(report: Callable[[str], None] | None) -> KernelStates | None:
@@ -112,8 +134,17 @@ def finish_states(
     except KernelStatesError as error:
         report(str(error))
         about.add(kernel_states=str(error))
+        about.lack("kernel states", [_lost("kernel states", 0, str(error), str(error))])
         return
     about.add(kernel_states=str(told))
+    losses = []
+    if told.lost:
+        text = f"{told.lost} of the kernel's changes of state were lost"  # as who reads them says
+        losses.append(_lost("kernel states", told.lost, text, "no room in the kernel's buffer"))
+    if told.old:
+        text = f"kernel states: the oldest {told.old} left out"
+        losses.append(_lost("kernel states", told.old, text, "too many for the memory"))
+    about.lack("kernel states", losses)
 
 
 def whose(trace: Trace) -> Callable[[list[KernelState]], bool]:

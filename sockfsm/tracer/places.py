@@ -9,7 +9,7 @@ import sys
 from sys import _getframe
 from types import CodeType, FrameType
 
-from sockfsm.tracer.handlers import from_handler
+from sockfsm.tracer.handlers import interrupts
 from sockfsm.tracer.recorder import log
 
 # From 3.11 on a code object holds its bytecode, so its address plus an offset names one instruction.
@@ -39,10 +39,10 @@ def caller() -> FrameType | None:
     """The frame that called the caller of this; None where C did: an atexit function, a thread's."""
     try:
         return _getframe(2)
-    except ValueError as error:
-        if from_handler(error):
+    except BaseException as error:
+        if interrupts(error):
             raise
-        return None
+        return None  # there is none, or an audit hook wants nobody to look
 
 
 def forget() -> None:
@@ -57,6 +57,15 @@ def forget() -> None:
 
 def site_of(frame: FrameType | None) -> int:
     """The number of the nearest place at or above `frame` that is outside the socket library."""
+    try:
+        return _nearest(frame)
+    except BaseException as error:
+        if interrupts(error) or isinstance(error, MemoryError | RecursionError):
+            raise
+        return 0  # an audit hook does not let us look
+
+
+def _nearest(frame: FrameType | None) -> int:
     while frame is not None:
         key = _id(frame.f_code) + frame.f_lasti * STRIDE
         number = sites.get(key)

@@ -32,6 +32,7 @@ from sockfsm.record.layout import (
 
 if TYPE_CHECKING:
     from socket import socket
+    from weakref import ReferenceType
 
     from sockfsm.model.compiled import Compiled
     from sockfsm.model.executed import SocketMachine
@@ -163,7 +164,7 @@ class Model:
     descriptors: how many `dup`s share the socket. cookie: the kernel's number for it, 0 until it was
     asked for, -1 where the kernel does not say. waiters: the threads that are blocked in a call on it.
     closing: its last descriptor was closed while a thread was, and so the kernel still holds it.
-    flying: the calls under way that may move the socket. moves: the last that did.
+    flying: the calls under way that may move the socket, by `id`. moves: the last that did.
     age: see `elsewhere.now`, -1 for a socket that came from elsewhere. told: that it was changed there.
     lowat: SO_RCVLOWAT was set, so that trying without waiting would take less than a blocking call.
     """
@@ -179,7 +180,7 @@ class Model:
         self.descriptors = 0
         self.cookie = 0
         self.waiters: set[int] | None = None
-        self.flying: dict[Ongoing, None] = {}
+        self.flying: dict[int, ReferenceType[Ongoing]] = {}
         self.moves: tuple[Move, ...] = ()
         self.age = age
         self.told = False

@@ -20,7 +20,9 @@ from sockfsm.model.kinds import KINDS
 from sockfsm.record import sizes
 from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import METHODS, NUMBER
-from sockfsm.record.writer import MAX_SIZE, SIZE, Note, per_segment, programs
+from sockfsm.record.names import namespace
+from sockfsm.record.windows import SIZE
+from sockfsm.record.writer import MAX_SIZE, Note, per_segment, programs
 from sockfsm.tracer import adapters, addresses, graves, outside, places, recorder, sockets
 from sockfsm.tracer.calls import METHODS_TRACED
 from sockfsm.tracer.enforce import enforced
@@ -199,6 +201,7 @@ def _open(folder: str, origin: _Origin) -> None:
             {
                 "pid": pid,
                 "log": f"{pid}-{number}.calls",
+                "pids": namespace(),
                 "parent": getppid(),
                 "from": origin.log,
                 "inherits": origin.number,

@@ -20,6 +20,7 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import CALL, NUMBER
+from sockfsm.record.writer import UNWATCHED, programs
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.flags import flags_of, words_of
 from sockfsm.tracer.graves import gone
@@ -36,8 +37,17 @@ Socket = _stdlib.socket
 Method = Callable[..., Any]
 _fileno = _socket.socket.fileno
 _NONE: Any = object()
-_NOT_READY = (KeyError, ValueError, StopIteration, StructError, *OURS)
+_NOT_READY = (KeyError, ValueError, StructError, *OURS)
 """What keeps the fast path from writing its record: no row, no place, no frame, no slot, no memory."""
+
+
+def interrupts(error: BaseException) -> bool:
+    """Whether what came out of the fast path is the program's: its signal handler, another thread of
+    it or Ctrl-C raised it. Audit hooks do not count."""
+    traceback = error.__traceback__
+    if traceback is not None and traceback.tb_next is not None:
+        return programs(error)
+    return not isinstance(error, _NOT_READY)
 
 
 def given(first: Any, second: Any, rest: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -83,6 +93,7 @@ def sender(name: str) -> Method:
                 raise
             done = -1
         if done == size:
+            slot = -1
             try:
                 end = now()
                 frame = _getframe(1)
@@ -91,18 +102,26 @@ def sender(name: str) -> Method:
                 if site and after is row and model.row is row:
                     memory, slots = log.window
                     number, thread = model.number, me.number
-                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-                    return None if whole else done
-            except _NOT_READY as error:
-                if from_handler(error):
-                    log.marked[0] = 1
+                    # No call: no handler comes between the taking of a slot and its use.
+                    for slot in slots:
+                        pack(memory, slot, begin, end, head, number, site, thread, size, done)
+                        return None if whole else done
+            except BaseException as error:
+                if interrupts(error):
+                    if slot < 0:
+                        log.untold.append(None)
                     raise
                 # Not ready for the fast path: written below.
         if done == size:
+            call = None
             try:
-                Ongoing(tracked, method, caller(), size, begin, row).ok(done)
-            except OURS:
-                log.marked[0] = 1
+                call = Ongoing(tracked, method, caller(), size, begin, row)
+                call.ok(done)
+            except BaseException as error:
+                if call is None or call.watch == UNWATCHED:
+                    log.untold.append(None)
+                if not isinstance(error, OURS) or from_handler(error):
+                    raise
             return None if whole else done
         return go_on(self, Ongoing(tracked, method, caller(), size, begin, row), data, done)
 
@@ -138,8 +157,11 @@ def sender(name: str) -> Method:
             raise
         try:
             call.ok(size if whole else result, words=words)
-        except OURS:
-            log.marked[0] = 1
+        except BaseException as error:
+            if call.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return result
 
     def go_on(self: Socket, call: Ongoing, data: Any, done: int) -> Any:
@@ -161,8 +183,11 @@ def sender(name: str) -> Method:
             raise
         try:
             call.ok(done)
-        except OURS:
-            log.marked[0] = 1
+        except BaseException as error:
+            if call.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return None if whole else done
 
     return like(send, original)
@@ -208,6 +233,7 @@ def receiver() -> Method:
             Ongoing(tracked, method, caller(), size, begin, row).failed(error)
             raise
         if data:
+            slot = -1
             try:
                 end = now()
                 frame = _getframe(1)
@@ -216,20 +242,28 @@ def receiver() -> Method:
                 if site and after is row and model.row is row:
                     memory, slots = log.window
                     number, thread, done = model.number, me.number, len(data)
-                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-                    return data
-            except _NOT_READY as error:
-                if from_handler(error):
-                    log.marked[0] = 1
+                    # No call: no handler comes between the taking of a slot and its use.
+                    for slot in slots:
+                        pack(memory, slot, begin, end, head, number, site, thread, size, done)
+                        return data
+            except BaseException as error:
+                if interrupts(error):
+                    if slot < 0:
+                        log.untold.append(None)
                     raise
                 # Not ready for the fast path: written below.
         if data is None:
             call = Ongoing(tracked, method, caller(), size, begin, row)
             return wait(self, call, original, (size,))
+        told = None
         try:
-            received(self, Ongoing(tracked, method, caller(), size, begin, row), len(data))
-        except OURS:
-            log.marked[0] = 1
+            told = Ongoing(tracked, method, caller(), size, begin, row)
+            received(self, told, len(data))
+        except BaseException as error:
+            if told is None or told.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return data
 
     return like(recv, original)
@@ -272,6 +306,7 @@ def filler() -> Method:
                 raise
             done = -1
         if done > 0:
+            slot = -1
             try:
                 end = now()
                 frame = _getframe(1)
@@ -280,20 +315,28 @@ def filler() -> Method:
                 if site and after is row and model.row is row:
                     memory, slots = log.window
                     number, thread = model.number, me.number
-                    pack(memory, next(slots), begin, end, head, number, site, thread, size, done)
-                    return done
-            except _NOT_READY as error:
-                if from_handler(error):
-                    log.marked[0] = 1
+                    # No call: no handler comes between the taking of a slot and its use.
+                    for slot in slots:
+                        pack(memory, slot, begin, end, head, number, site, thread, size, done)
+                        return done
+            except BaseException as error:
+                if interrupts(error):
+                    if slot < 0:
+                        log.untold.append(None)
                     raise
                 # Not ready for the fast path: written below.
         if done < 0:
             call = Ongoing(tracked, method, caller(), size, begin, row)
             return wait(self, call, original, args)
+        told = None
         try:
-            received(self, Ongoing(tracked, method, caller(), size, begin, row), done)
-        except OURS:
-            log.marked[0] = 1
+            told = Ongoing(tracked, method, caller(), size, begin, row)
+            received(self, told, done)
+        except BaseException as error:
+            if told is None or told.watch == UNWATCHED:
+                log.untold.append(None)
+            if not isinstance(error, OURS) or from_handler(error):
+                raise
         return done
 
     return like(recv_into, original)
@@ -323,8 +366,11 @@ def receive(
         raise
     try:
         received(self, call, result if type(result) is int else len(result), words)
-    except OURS:
-        log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            log.untold.append(None)
+        if not isinstance(error, OURS) or from_handler(error):
+            raise
     return result
 
 
@@ -338,8 +384,11 @@ def wait(self: Socket, call: Ongoing, original: Method, args: tuple[Any, ...]) -
         raise
     try:
         received(self, call, result if type(result) is int else len(result))
-    except OURS:
-        log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            log.untold.append(None)
+        if not isinstance(error, OURS) or from_handler(error):
+            raise
     return result
 
 

@@ -8,7 +8,7 @@ from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from sockfsm.trace.events import Process, Socket
-from sockfsm.views.incomplete import incomplete, wanting
+from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.phrases import place
 from sockfsm.views.tally import CLOSED, ENDED, EXITED, Tally
@@ -92,9 +92,7 @@ def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) ->
         yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
     facts = trace.facts
     recorded = (("capture", facts.capture), ("kernel", facts.kernel_states))
-    # What is missing stands in the notes below.
-    whole = [(title, said) for title, said in recorded if said is not None and not wanting(said)]
-    for title, said in (("network", facts.network), *whole):
+    for title, said in (("network", facts.network), *recorded):
         if said is not None:
             yield from (paint(line, "dim") for line in wrapped(title, plain(said)))
     for line in incomplete(trace):

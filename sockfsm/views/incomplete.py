@@ -18,21 +18,11 @@ _LISTED = 30
 
 def lacking(trace: Trace) -> list[str]:
     """One line for each thing that is lost, damaged or was left out, escaped; [] for none."""
-    facts = trace.facts  # what is wrong with them is a problem, too
-    found = [*trace.problems]
-    for title, said in (("packets", facts.capture), ("kernel states", facts.kernel_states)):
-        if said and wanting(said):
-            found.append(f"{title}: {said}")
-    lines = list(dict.fromkeys(map(plain, found)))
+    _ = trace.facts  # what is wrong with them is a problem, too
+    lines = list(dict.fromkeys(map(plain, trace.problems)))
     if len(lines) > _LISTED:
         lines[_LISTED:] = [f"and {len(lines) - _LISTED:,} more of these"]
     return lines
-
-
-def wanting(said: str) -> bool:
-    """Whether a recording's sentence about packets or states tells of a loss."""
-    whole = "none lost" in said or said.endswith(" 0 lost")
-    return not whole or ";" in said or "the oldest" in said
 
 
 def incomplete(trace: Trace) -> Iterator[str]:

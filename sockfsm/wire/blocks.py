@@ -61,6 +61,11 @@ def packet(
     return head + data + bytes(pad) + options + struct.pack(">I", total)
 
 
+def comment(number: int, end: int, text: str) -> bytes:
+    """Words behind the packets: statistics of interface `number` without a number in them."""
+    return block(STATISTICS, struct.pack(">IQ", number, end), option(COMMENT, text.encode()))
+
+
 def statistics(
     number: int, start: int, end: int, received: int, dropped: int, comment: str = ""
 ) -> bytes:

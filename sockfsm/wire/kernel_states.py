@@ -20,8 +20,8 @@ from socket import inet_ntoa
 from struct import pack
 from typing import TYPE_CHECKING, NamedTuple
 
+from sockfsm import private
 from sockfsm.errors import SockfsmError
-from sockfsm.wire import private
 
 if TYPE_CHECKING:
     from sockfsm.wire.tracefs import Instance

@@ -1,6 +1,6 @@
 """The file that the capturing process writes: whole blocks, whatever befalls the disk.
 
-As `sockfsm.wire.private` makes files, by `posix` alone: see `sockfsm.wire.capturer`.
+As `sockfsm.private` makes files, by `posix` alone: see `sockfsm.wire.capturer`.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
+from sockfsm import private
 from sockfsm.errors import TraceError
-from sockfsm.wire import blocks, private
+from sockfsm.wire import blocks
 from sockfsm.wire.pcapng import CaptureFile, Frame
 
 PART = ".part"
@@ -86,7 +87,7 @@ def keep(path: Path, wanted: Callable[[Frame], bool]) -> tuple[int, int]:
         if source.complete:
             lost = source.dropped or 0
             text = f"{lost} packets lost, {left} of other connections left out"
-            with open(fresh, "ab") as target:
+            with os.fdopen(private.again(fresh), "ab") as target:
                 target.write(blocks.statistics(0, first, last, kept + left + lost, lost, text))
         os.replace(fresh, path)
     except OSError as error:
