@@ -11,9 +11,9 @@ import io
 from collections.abc import Iterator
 
 from sockfsm.trace.events import Call, Packet
-from sockfsm.trace.trace import Trace
+from sockfsm.trace.source import TraceSource
+from sockfsm.trace.stream import events
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import ordered
 from sockfsm.views.phrases import caused, flags
 from sockfsm.views.text import address, plain
 from sockfsm.views.timeline import zero_of
@@ -24,13 +24,18 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def lines(trace: Trace) -> Iterator[str]:
+def lines(trace: TraceSource) -> Iterator[str]:
     """The header and the rows, without line ends."""
     lanes = Lanes(trace, index=True)
     zero = zero_of(lanes.processes)
     yield ",".join(COLUMNS)
-    for event in ordered(trace.calls(), trace.packets()):
-        row = _call(event, lanes, zero) if isinstance(event, Call) else _packet(event, lanes, zero)
+    for _, _, event, *_ in events(trace):
+        if isinstance(event, Call):
+            row = _call(event, lanes, zero)
+        elif isinstance(event, Packet):
+            row = _packet(event, lanes, zero)
+        else:
+            continue  # its call has the same bytes
         text = io.StringIO()
         csv.writer(text, lineterminator="").writerow(map(_cell, row))
         yield text.getvalue()

@@ -1,49 +1,18 @@
-"""The wire that AF_UNIX sockets do not have: their messages, put together from the calls of both ends.
+"""The wire that AF_UNIX sockets do not have: whom a message goes to, by the calls of both ends.
 
-No packet exists. A stream's bytes are taken in the order in which they were sent, so the offsets of
-sends and receives tell which receive took which send; datagrams keep their order and their bounds.
-An end that is not traced has no calls: then `receiver` or `taken` stay empty.
+No packet exists. An end that is not traced has no calls: then it is not known.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import NamedTuple
 
 from sockfsm.trace.events import Address, Call, Socket
 
 _TELLING = frozenset({"bind", "connect", "accepted", "socketpair"})
 ENDING = frozenset({"close", "shutdown_wr", "shutdown_rdwr", "exit"})
-
-
-class Message(NamedTuple):
-    """What one send moved. time: end of the send, monotonic ns. taken: the receives that got it."""
-
-    time: int
-    sender: Socket
-    receiver: Socket | None
-    length: int
-    call: Call
-    taken: tuple[Call, ...]
-
-
-def messages(calls: Iterable[Call]) -> Iterator[Message]:
-    """The messages between AF_UNIX sockets, in the order of their sends' ends."""
-    peers = Peers()
-    listed = []
-    for call in calls:
-        if call.socket is not None and is_unix(call.socket):
-            listed.append(call)
-            peers.add(call)
-    peers.finish()
-    taken = _taken(listed, peers.of)
-    for call in listed:
-        if sends(call) and call.socket is not None:
-            got = tuple(taken.get(id(call), ()))
-            yield Message(call.end, call.socket, peers.receiver(call), call.done, call, got)
 
 
 def sends(call: Call) -> bool:
@@ -131,28 +100,3 @@ class Peers:
                 peers[client.identity], peers[socket.identity] = socket, client
                 self.given[client.identity] = call.begin
         self._calls = []
-
-
-def _taken(calls: list[Call], peers: dict[str, Socket]) -> dict[int, list[Call]]:
-    """id of a stream's send -> the receives that took its bytes."""
-    sends: dict[str, deque[list[int]]] = {}
-    by_number: dict[int, list[Call]] = {}
-    for call in sorted(calls, key=lambda call: call.begin if call.call == "send" else call.end):
-        socket = call.socket
-        if socket is None or socket.kind != "unix-stream" or call.done <= 0:
-            continue
-        if call.call == "send":
-            sends.setdefault(socket.identity, deque()).append([id(call), call.done])
-        elif call.call == "recv" and socket.identity in peers:
-            queue = sends.get(peers[socket.identity].identity)
-            left = call.done
-            while queue and left > 0:
-                number, waiting = queue[0]
-                by_number.setdefault(number, []).append(call)
-                if waiting > left:
-                    queue[0][1] -= left
-                    left = 0
-                else:
-                    queue.popleft()
-                    left -= waiting
-    return by_number

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from sockfsm.views.text import plain
 
 if TYPE_CHECKING:
-    from sockfsm.trace.trace import Trace
+    from sockfsm.trace.source import TraceSource
 
 _LISTED = 30
 
 
-def lacking(trace: Trace) -> list[str]:
+def lacking(trace: TraceSource) -> list[str]:
     """One line for each thing that is lost, damaged or was left out, escaped; [] for none."""
     facts = trace.facts  # what is wrong with them is a problem, too
     found = [*trace.problems]
@@ -35,7 +35,7 @@ def wanting(said: str) -> bool:
     return not whole or ";" in said or "the oldest" in said
 
 
-def incomplete(trace: Trace) -> Iterator[str]:
+def incomplete(trace: TraceSource) -> Iterator[str]:
     """The same as lines of text."""
     for line in lacking(trace):
         yield f"incomplete: {line}"
