@@ -66,37 +66,45 @@ class Peers:
 
     def finish(self) -> None:
         """Find the pairs in what was added."""
-        peers, calls = self.of, self._calls
-        for call in calls:
-            if call.call == "bind" and call.outcome == "ok" and call.address and call.socket:
-                self._since.setdefault(call.address, []).append((call.end, call.socket))
-        waiting: dict[Address, deque[Socket]] = {}
+        calls, self._calls = self._calls, []
+        for call, socket in _of(calls, "bind"):
+            if call.outcome == "ok" and call.address:
+                self._since.setdefault(call.address, []).append((call.end, socket))
+        self._socketpairs(calls)
+        self._connections(calls)
+
+    def _socketpairs(self, calls: list[Call]) -> None:
+        """Each of a pair has a call of its own, one after the other."""
         alone: Socket | None = None
-        for call in sorted(calls, key=lambda call: call.begin):
-            socket = call.socket
-            if socket is None:
+        for _, socket in _of(calls, "socketpair"):
+            if alone is None:
+                alone = socket
+            elif alone is not socket:
+                self._pair(alone, socket)
+                alone = None
+
+    def _connections(self, calls: list[Call]) -> None:
+        """A listener's queue is first in, first out: the n-th accept takes the n-th connect."""
+        waiting: dict[Address, deque[Socket]] = {}
+        for call, socket in _of(calls, "connect"):
+            if call.outcome != "ok" or call.address is None:
                 continue
-            if call.call == "socketpair":
-                if alone is None:
-                    alone = socket
-                elif alone is not socket:
-                    peers[alone.identity], peers[socket.identity] = socket, alone
-                    alone = None
-            elif call.call == "connect" and call.outcome == "ok" and call.address is not None:
-                if socket.kind == "unix-stream":
-                    waiting.setdefault(call.address, deque()).append(socket)
-                else:
-                    other = self._holder(call.address, call.end)
-                    if other is not None:
-                        peers[socket.identity] = other
-        # A listener's queue is first in, first out: the n-th accept takes the n-th connect.
-        for call in sorted(calls, key=lambda call: call.end):
-            socket = call.socket
-            if call.call != "accepted" or socket is None or socket.local is None:
-                continue
-            queue = waiting.get(socket.local)
+            if socket.kind == "unix-stream":
+                waiting.setdefault(call.address, deque()).append(socket)
+            elif (other := self._holder(call.address, call.end)) is not None:
+                self.of[socket.identity] = other
+        for call, socket in sorted(_of(calls, "accepted"), key=lambda found: found[0].end):
+            queue = waiting.get(socket.local) if socket.local is not None else None
             if queue:
                 client = queue.popleft()
-                peers[client.identity], peers[socket.identity] = socket, client
+                self._pair(client, socket)
                 self.given[client.identity] = call.begin
-        self._calls = []
+
+    def _pair(self, one: Socket, other: Socket) -> None:
+        self.of[one.identity], self.of[other.identity] = other, one
+
+
+def _of(calls: list[Call], word: str) -> list[tuple[Call, Socket]]:
+    """The calls with this word, by their begins."""
+    found = [(c, c.socket) for c in calls if c.call == word and c.socket is not None]
+    return sorted(found, key=lambda pair: pair[0].begin)

@@ -102,27 +102,30 @@ class Waker:
         return found
 
     def _by_call(self, call: Call, socket: Socket) -> Call | None:
-        word, peers = call.call, self._peers
+        word = call.call
         if call.outcome != "ok":
             return None
         if word == "accept":
             blocked = self._waits.towards.get(socket.local) if socket.local else None
             return _only(self._running(blocked or [], call.begin, call.end))
-        if word == "connect" and call.address is not None:
-            listening, given = peers.listening(call), peers.given.get(socket.identity)
-        else:
-            listening, given = peers.receiver(call), None
-        if listening is None:
+        connects = word == "connect" and call.address is not None
+        other = self._peers.listening(call) if connects else self._peers.receiver(call)
+        if other is None:
             return None
-        blocked = self._waits.of.get(listening.identity) or []
+        blocked = self._waits.of.get(other.identity) or []
         running = self._running(blocked, call.begin, call.end)
+        return _only(wait for wait in running if self._fits(call, socket, wait))
+
+    def _fits(self, call: Call, socket: Socket, wait: Call) -> bool:
+        """Whether a call ends such a wait of the socket at the other end."""
+        word, peers = call.call, self._peers
         if word == "connect":
-            return _only(w for w in running if w.call == "accept" and w.end == given)
+            return wait.call == "accept" and wait.end == peers.given.get(socket.identity)
         if word == "send":
-            return _only(w for w in running if w.call == "recv" and w.done > 0 and call.done > 0)
+            return wait.call == "recv" and wait.done > 0 and call.done > 0
         if word in ("close", "exit") and call.end < peers.closed.get(socket.identity, 0):
-            return None  # another process still held it
-        return _only(w for w in running if w.outcome in _ENDED)
+            return False  # another process still held it
+        return wait.outcome in _ENDED
 
     def _running(self, blocked: list[Call], begin: int, end: int) -> Iterator[Call]:
         """Those that were blocked at some time from `begin` to `end` and still wait for a reason."""

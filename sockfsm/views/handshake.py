@@ -12,7 +12,7 @@ from textwrap import wrap
 
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import Step, walk
-from sockfsm.views.phrases import place, spoken
+from sockfsm.views.phrases import place, spelled, spoken
 from sockfsm.views.text import Paint, address, count, cut, duration, plain
 from sockfsm.wire.findings import (
     CLIENT,
@@ -28,7 +28,6 @@ from sockfsm.wire.findings import (
 )
 from sockfsm.wire.headers import Options
 
-_NAMES = (("S", "SYN"), ("F", "FIN"), ("R", "RST"), ("P", "PSH"), ("U", "URG"), ("A", "ACK"))
 _TIME, _STATE, _ARROW = 11, 12, 58
 _GOOD = ("normal", "self-connect", "simultaneous")
 
@@ -162,7 +161,7 @@ def _passed(segments: int) -> str:
 
 
 def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: bool) -> str:
-    said = f" {_flags(segment.flags)} seq={segment.relative_seq}"
+    said = f" {spelled(segment.flags)} seq={segment.relative_seq}"
     if segment.relative_ack is not None:
         said += f" ack={segment.relative_ack}"
     if segment.length:
@@ -178,10 +177,6 @@ def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: boo
     # A stepped clock can bring a segment before the first one.
     time = f"{'-' if segment.after < 0 else '+'}{duration(abs(segment.after))}"
     return f"  {time:>{_TIME}} {client:>{_STATE}} {paint(arrow, colour)} {server}"
-
-
-def _flags(flags: str) -> str:
-    return ",".join(name for letter, name in _NAMES if letter in flags) or "no flags"
 
 
 def _offer(offered: Options) -> str:
