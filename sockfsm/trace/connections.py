@@ -48,7 +48,7 @@ def _reset(connection: Connection, closing: Closing, directory: Directory) -> Cl
     socket = directory.owner("tcp", near, far, connection.begin, opens=True)
     if socket is None:
         return closing
-    unread = came.bytes - directory.read.get(socket.identity, 0)
+    unread = came.bytes - directory.causes[socket.identity].read
     how = "closed" if directory.closed(socket) else "its process ended"
     if unread > 0:
         cause = f"{how} with {unread} received bytes unread"

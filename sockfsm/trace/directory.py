@@ -44,7 +44,6 @@ class Directory:
         self._sendto: dict[End, list[Call]] = {}
         self._connecting: dict[End, list[Call]] = {}
         self._closed: dict[str, int] = {}  # identity -> when its last close ended
-        self.read: dict[str, int] = {}  # identity -> bytes that a TCP socket's receives gave
         for call in calls:
             self.add(call)
         self.finish()
@@ -63,7 +62,7 @@ class Directory:
             causes.processes[log] = call.process
         if word == "recv":
             if call.done > 0:
-                self.read[identity] = self.read.get(identity, 0) + call.done
+                causes.read += call.done
         elif word in _CAUSING:
             causes.add(call)
             if call.address is not None:

@@ -74,43 +74,60 @@ class Join:
 
     def packets(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """The packets in their order, some of them held back for a while."""
-        held: deque[tuple[Packet, Packet, Flow | None]] = deque()
-        add, lanes = held.append, self._lanes
+        held: deque[Packet | tuple[Packet, Packet, Flow]] = deque()
+        add, take, lanes = held.append, held.popleft, self._lanes
         for packet in packets:
-            time, wall, protocol, source, target, flags, seq, ack, window, length, raw, link, *_ = (
-                packet
-            )
+            (
+                time, wall, protocol, source, target, flags, seq, ack, window, length, raw, link,
+                _, _, _, _, _, _, _,
+            ) = packet  # fmt: skip
             flow = None  # of a packet that it keeps
+            relative: tuple[int, int | None] = (0, None)
             if protocol == "udp":
                 socket, cause, receiver = self._datagram(packet)
                 blocked = self.blocked(receiver)
-                relative: tuple[int, int | None] = (0, None)
             else:
                 lane = lanes.get((source, target))
                 if (
                     lane is not None
                     and lane.flow.quiet
-                    and lane.side.next == seq
+                    and (side := lane.side).next == seq
                     and flags in _PLAIN
                     and window
-                    and lane.side.window
+                    and side.window
                 ):
-                    # Nearly all of them: the next bytes of the stream, or an acknowledgement.
-                    side = lane.side
-                    updates = side.acked == ack and window != side.window > 0
-                    start = side.plain(time, length, ack, window)
+                    # Nearly all of them. `Flows.add_frames` counts them alike.
+                    side.packets += 1
                     lane.flow.end = time
                     if length:
-                        cause = lane.stream(start, start + length, time)
+                        start = side.offset
+                        side.segments += 1
+                        side.bytes += length
+                        side.offset = start + length
+                        side.next = seq + length & MASK
+                        side.last_data = time
+                        if side.first_data is None:
+                            side.first_data = time
+                        lane.sent = time
+                        found = None
+                        if lane.counted is not None:
+                            found = lane.counted.of_bytes(start, start + length, time)
+                        cause = found or lane.at_that_time(time)
+                        blocked = lane.blocked
                     else:
-                        cause = UPDATES if updates and flags == "A" else ACKNOWLEDGES
-                    receiver, blocked = lane.receiver, lane.blocked
+                        updates = side.acked == ack and window != side.window > 0 and flags == "A"
+                        cause = UPDATES if updates else ACKNOWLEDGES
+                        blocked = None
+                    side.acked, side.window = ack, window
+                    receiver = lane.receiver
+                    relative = seq - lane.first & MASK, ack - lane.last & MASK
                 else:
                     lane, cause, receiver, blocked = self._segment(packet)
+                    relative = lane.relative(packet)
                     if lane.flow.keeps(packet):
                         flow = lane.flow
                         flow.causes[id(packet)] = cause
-                socket, relative = lane.socket, lane.relative(seq, ack, flags)
+                socket = lane.socket
             ended = None
             if blocked is not None and (length or flags not in _PLAIN):
                 ended = blocked.ended_by(packet)
@@ -121,16 +138,16 @@ class Join:
                     socket, cause, receiver, relative, None, False, ended,
                 ),
             )  # fmt: skip
-            add((joined, packet, flow))
+            add(joined if flow is None else (joined, packet, flow))
             if len(held) > LOOKAHEAD:
-                yield self._settled(*held.popleft())
+                oldest = take()
+                yield oldest if type(oldest) is Packet else self._settled(*oldest)
         while held:
-            yield self._settled(*held.popleft())
+            oldest = take()
+            yield oldest if type(oldest) is Packet else self._settled(*oldest)
 
-    def _settled(self, joined: Packet, captured: Packet, flow: Flow | None) -> Packet:
+    def _settled(self, joined: Packet, captured: Packet, flow: Flow) -> Packet:
         """A packet with what is known of its connection's opening and closing by now."""
-        if flow is None:
-            return joined
         flow = flow.absorbed or flow
         known = len(flow.opening) + len(flow.closing) + len(flow.strays)
         count, steps = self._steps.get(flow, (0, {}))
@@ -204,8 +221,8 @@ class _Lane:
     """One direction of one TCP connection: who sends, who receives, and why."""
 
     __slots__ = (
-        "before", "blocked", "causes", "fin", "flow", "met", "other", "receiver", "sent", "side",
-        "socket", "syn",
+        "before", "blocked", "causes", "counted", "fin", "first", "flow", "last", "met", "other",
+        "receiver", "sent", "side", "socket", "syn",
     )  # fmt: skip
 
     def __init__(
@@ -219,10 +236,13 @@ class _Lane:
     ) -> None:
         self.flow, self.side, self.other = flow, side, other
         self.before = before  # the lane of an open connection whose ports a SYN seems to use again
+        self.first = self.last = 0  # the sequence numbers that count as 0
         self.socket = directory.sender(packet)
         self.causes: Causes | None = None
         if self.socket is not None:
             self.causes = directory.causes.get(self.socket.identity) or Causes({})
+        # Without the SYN nobody can count bytes.
+        self.counted = self.causes if side.isn is not None else None
         self.met = False  # the receiver is known: whom its first segment after the SYN goes to
         self.receiver: Socket | None = None
         self.blocked: Blocked | None = None
@@ -230,12 +250,11 @@ class _Lane:
         self.fin: Cause | None = None
         self.sent = 0  # when it sent data last
 
-    def relative(self, seq: int, ack: int, flags: str) -> tuple[int, int | None]:
+    def relative(self, packet: Packet) -> tuple[int, int | None]:
         """Sequence numbers counted from each side's first one."""
-        first, last = self.side.base, self.other.base
-        if "A" not in flags or last is None:
-            return seq - (first or 0) & MASK, None
-        return seq - (first or 0) & MASK, ack - last & MASK
+        self.first, self.last = self.side.base or 0, self.other.base or 0
+        seq = packet.seq - self.first & MASK
+        return seq, packet.ack - self.last & MASK if "A" in packet.flags else None
 
     def cause(self, packet: Packet, meaning: Meaning, back: _Lane | None) -> Cause:
         """Why a segment was sent. back: the other direction, if it was seen."""
@@ -245,34 +264,27 @@ class _Lane:
         if kind == wire.SYN:
             return self._opening(time, meaning.again)
         if kind == wire.SYN_ACK:
+            self.counted = self.causes
             self.syn = self.syn or SYN_ACK
             return Cause("kernel", AGAIN) if meaning.again else SYN_ACK
         if "R" in packet.flags:
             return self._reset(packet, back)
         if meaning.span is None or "A" not in packet.flags:
             # Its receiver drops it: RFC 9293, 3.10.7.4. It is no part of the stream.
-            return self._at_that_time(time)
+            return self.at_that_time(time)
         if kind == wire.FIN:
             return self._ending(packet, meaning.span, meaning.again)
         return self._data(meaning.span, time)
 
-    def stream(self, start: int, end: int, time: int) -> Cause:
-        """The sends behind the next bytes of the stream."""
-        self.sent = time
-        if self.causes is not None and self.side.isn is not None:
-            found = self.causes.of_bytes(start, end, time)
-            if found is not None:
-                return found
-        return self._at_that_time(time)
-
     def _data(self, span: Span, time: int) -> Cause:
-        if not span.again:
-            return self.stream(span.start, span.end, time)
+        """The sends behind bytes of the stream."""
         self.sent = time
         found = None
-        if self.causes is not None and self.side.isn is not None:
-            found = self.causes.of_bytes(span.start, span.end, time)
-        return Cause("kernel", AGAIN, found.calls if found is not None else ())
+        if self.counted is not None:
+            found = self.counted.of_bytes(span.start, span.end, time)
+        if span.again:
+            return Cause("kernel", AGAIN, found.calls if found is not None else ())
+        return found or self.at_that_time(time)
 
     def _ending(self, packet: Packet, span: Span, again: bool) -> Cause:
         """Who asked for a FIN, and before that for the bytes with it."""
@@ -292,7 +304,7 @@ class _Lane:
             return data
         return Cause(ending.who, ending.why, calls + ending.calls)
 
-    def _at_that_time(self, time: int) -> Cause:
+    def at_that_time(self, time: int) -> Cause:
         """The send that ran then, where bytes do not tell it."""
         if self.causes is None:
             return NOT_TRACED
@@ -302,6 +314,7 @@ class _Lane:
     def _opening(self, time: int, again: bool) -> Cause:
         if again and self.syn is not None:
             return Cause("kernel", AGAIN, self.syn.calls)
+        self.counted = self.causes
         self.syn = NOT_TRACED if self.causes is None else self.causes.opening(time)
         return self.syn
 

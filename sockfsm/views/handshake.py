@@ -168,7 +168,8 @@ def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: boo
         said += f" len={segment.length}"
     if "R" not in segment.flags:
         said += f" win={segment.window}"
-    said += " ?! " if strange else " "
+    mark = " ?! " if strange else " "
+    said = cut(said, _ARROW - 1 - len(mark)) + mark
     if segment.sender == CLIENT:
         arrow = said.center(_ARROW - 1, "-") + ">"
     else:

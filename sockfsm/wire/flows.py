@@ -82,7 +82,7 @@ class Flows:
                     flow, sender = found
                     length = total - 20 - (bits >> 10 & 60)
                     if flow.quiet and sender.next == seq and length >= 0 and sender.window:
-                        # What `Side.plain` does, without the price of a call.
+                        # Nearly all of them.
                         flow.end = wall - clock
                         sender.packets += 1
                         sender.acked = ack

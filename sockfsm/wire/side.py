@@ -91,23 +91,6 @@ class Side:
         """`seq` counted from this side's first sequence number, modulo 2**32."""
         return seq - self.base & MASK if self.base is not None else seq
 
-    def plain(self, time: int, length: int, ack: int, window: int) -> int:
-        """Count one segment of an open connection that continues its stream; its first offset."""
-        self.packets += 1
-        self.acked = ack
-        self.window = window
-        start = self.offset
-        if length:
-            assert self.next is not None
-            self.segments += 1
-            self.bytes += length
-            self.offset = start + length
-            self.next = self.next + length & MASK
-            self.last_data = time
-            if self.first_data is None:
-                self.first_data = time
-        return start
-
     def take(self, packet: Packet) -> Span:
         """Count one segment with data, SYN or FIN."""
         seq, length, syn, fin = packet.seq, packet.length, "S" in packet.flags, "F" in packet.flags
