@@ -21,7 +21,7 @@ class Story(MemoryTrace):
         self.told, self.seen, self.waiting = self._calls, self._packets, self._blocked
 
     def process(self, pid: int = 100, command: tuple[str, ...] = ("python", "echo.py")) -> Process:
-        process = Process(pid, 1, f"{pid}.calls", command, 10**18, 1_000 * MS)
+        process = Process(pid, 1, f"{pid}.calls", command, 10**18, 1_000 * MS, name=str(pid))
         self._processes.append(process)
         self.thread(process)
         return process
@@ -69,7 +69,7 @@ class Story(MemoryTrace):
             0,
             None,
             Site("/home/ada/echo.py", 12, "serve"),
-            before,
+            before or ("START" if socket is not None else ""),
             after or before,
             False,
             True,
@@ -131,7 +131,7 @@ def echo() -> Story:
     story.call(
         4, one, "accept", states="LISTENING", took=3, waited=True, address=client, thread=helper
     )
-    story.call(7.01, three, "accepted", states=" -> CONNECTED", took=0)
+    story.call(7.01, three, "accepted", states=" -> CONNECTED", took=0, thread=helper)
     story.call(8, two, "sendall", states="CONNECTED", asked=5, done=5)
     story.packet(8.005, two, three, "PA", seq=1001, ack=9001, length=5)
     story.call(7.5, three, "recv", states="CONNECTED", took=1, waited=True, asked=1024, done=5)
