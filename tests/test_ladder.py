@@ -239,7 +239,8 @@ def test_filters() -> None:
     late = shown(story, since=11_500_000)
     assert [line.split()[0] for line in late] == ["0.012000", "0.020000"]
     helper = shown(story, threads=lanes.threads(["Thread-1"]))
-    assert [line.split()[0] for line in helper if line[1] == "0"] == ["0.004000", "0.007010", "0.020000"]
+    times = [line.split()[0] for line in helper if line[1] == "0"]
+    assert times == ["0.004000", "0.007010", "0.020000"]
     client = "\n".join(shown(story, ports=lanes.ports([50123])))
     assert "connect(" in client
     assert "listen() = ok" not in client
