@@ -8,10 +8,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from sockfsm.trace.connections import with_calls
-from sockfsm.trace.trace import PACKETS, Trace
+from sockfsm.trace.trace import Trace
 from sockfsm.wire.findings import Connection
-from sockfsm.wire.handshake import inspect_file
 
 TRACES = Path(__file__).parent.parent / "traces"
 
@@ -22,10 +20,10 @@ LATE = 90_000_000  # ns: longer than a delayed acknowledgement waits
 
 def connections(folder: Path) -> tuple[Connection, ...]:
     """As `sockfsm handshake` shows them, nothing of the capture being lost."""
-    problems: list[str] = []
-    report = inspect_file(folder / PACKETS, problems)
-    assert problems == []
-    return with_calls(report, Trace.open(folder).calls()).connections
+    trace = Trace.open(folder)
+    found = trace.report().connections
+    assert trace.problems == []
+    return found
 
 
 @dataclass(frozen=True)

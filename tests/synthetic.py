@@ -5,31 +5,24 @@ from __future__ import annotations
 import errno
 from collections.abc import Iterator
 
-from sockfsm.trace.about import About
-from sockfsm.trace.events import Call, Cause, Lost, Packet, Process, Site, Socket, Thread, Wait
-from sockfsm.trace.summary import Summary
+from sockfsm.trace.events import Call, Packet, Process, Site, Socket, Thread, Wait
+from sockfsm.trace.source import MemoryTrace
 
 MS = 1_000_000
 
 
-class Story:
-    """Tell calls and packets in order; then it can be read like a `Trace`. Times in ms."""
-
-    path = "synthetic"
+class Story(MemoryTrace):
+    """Tell calls and packets in order; then it is a trace like any other. Times in ms."""
 
     def __init__(self) -> None:
-        self.processes: list[Process] = []
-        self.sockets: dict[str, Socket] = {}
-        self.problems: list[str] = []
-        self.losses: list[Lost] = []
-        self.facts = About()
-        self.told: list[Call] = []
-        self.seen: list[Packet] = []
-        self.waiting: list[Wait] = []
+        super().__init__(name="synthetic")
+        self.made: list[Socket] = []
+        self.joined: dict[int, dict[str, object]] = {}
+        self.told, self.seen, self.waiting = self._calls, self._packets, self._blocked
 
     def process(self, pid: int = 100, command: tuple[str, ...] = ("python", "echo.py")) -> Process:
-        process = Process(pid, 1, f"{pid}.calls", command, 10**18, 1_000 * MS)
-        self.processes.append(process)
+        process = Process(pid, 1, f"{pid}.calls", command, 10**18, 1_000 * MS, name=str(pid))
+        self._processes.append(process)
         self.thread(process)
         return process
 
@@ -40,12 +33,12 @@ class Story:
         return thread
 
     def socket(self, kind: str = "tcp", made_by: str = "create", **fields: object) -> Socket:
-        process = self.processes[0] if self.processes else self.process()
-        number = len(self.sockets) + 1
+        process = self._processes[0] if self._processes else self.process()
+        number = len(self.made) + 1
         socket = Socket(f"{process.pid}.{number}", number, process, kind, 2, 1, 0, number, made_by)
         for name, value in fields.items():
             setattr(socket, name, value)
-        self.sockets[socket.identity] = socket
+        self.made.append(socket)
         return socket
 
     def call(
@@ -58,7 +51,7 @@ class Story:
         took: float = 0.01,
         **fields: object,
     ) -> Call:
-        process = self.processes[0]
+        process = self._processes[0]
         begin = 1_000 * MS + round(at * MS)
         before, _, after = states.partition(" -> ")
         words = {"sendall": "send", "sendto": "send", "recvfrom": "recv", "socket": "create"}
@@ -76,7 +69,7 @@ class Story:
             0,
             None,
             Site("/home/ada/echo.py", 12, "serve"),
-            before,
+            before or ("START" if socket is not None else ""),
             after or before,
             False,
             True,
@@ -92,13 +85,9 @@ class Story:
         source: Socket,
         target: Socket,
         flags: str,
-        call: Call | None = None,
         **fields: object,
     ) -> Packet:
         time = 1_000 * MS + round(at * MS)
-        cause = (
-            Cause("call", "", (call,)) if call is not None else Cause("kernel", "acknowledgement")
-        )
         packet = Packet(
             time,
             time,
@@ -112,26 +101,14 @@ class Story:
             0,
             b"",
             1,
-            source,
-            cause,
         )._replace(**fields)
         self.seen.append(packet)
         return packet
 
-    def calls(self) -> Iterator[Call]:
-        yield from sorted(self.told, key=lambda call: call.end)
-
     def packets(self) -> Iterator[Packet]:
-        yield from sorted(self.seen, key=lambda packet: packet.time)
-
-    def summary(self, *, index: bool = False) -> Summary:
-        told = Summary(self.calls(), index=index)
-        told.processes = told.processes or self.processes
-        told.blocked = self.waiting
-        return told
-
-    def blocked(self) -> list[Wait]:
-        return self.waiting
+        """As joined; `joined`: what to say of the n-th in place of that."""
+        for number, packet in enumerate(super().packets()):
+            yield packet._replace(**self.joined.get(number, {}))
 
 
 def echo() -> Story:
@@ -147,15 +124,16 @@ def echo() -> Story:
     story.call(2, one, "bind", states="CREATED -> BOUND", address=server)
     story.call(3, one, "listen", states="BOUND -> LISTENING", asked=5)
     story.call(5, two, "socket", states=" -> CREATED")
-    connect = story.call(6, two, "connect", states="CREATED -> CONNECTED", took=1, address=server)
-    story.packet(6.1, two, one, "S", seq=1000, call=connect)
+    story.call(6, two, "connect", states="CREATED -> CONNECTED", took=1, address=server)
+    story.packet(6.1, two, one, "S", seq=1000)
     story.packet(6.2, one, two, "SA", seq=9000, ack=1001)
     story.packet(6.3, two, one, "A", seq=1001, ack=9001)
     story.call(
         4, one, "accept", states="LISTENING", took=3, waited=True, address=client, thread=helper
     )
-    sent = story.call(8, two, "sendall", states="CONNECTED", asked=5, done=5)
-    story.packet(8.005, two, three, "PA", seq=1001, ack=9001, length=5, call=sent)
+    story.call(7.01, three, "accepted", states=" -> CONNECTED", took=0, thread=helper)
+    story.call(8, two, "sendall", states="CONNECTED", asked=5, done=5)
+    story.packet(8.005, two, three, "PA", seq=1001, ack=9001, length=5)
     story.call(7.5, three, "recv", states="CONNECTED", took=1, waited=True, asked=1024, done=5)
     story.call(9, three, "listen", "EINVAL", states="CONNECTED", asked=1, predicted="EINVAL")
     story.call(10, two, "close", states="CONNECTED -> CLOSED")

@@ -30,9 +30,8 @@ class Seen:
 
     def __init__(self, folder: Path, ports: dict[str, list[int]]) -> None:
         trace = Trace.open(folder)
-        waker = trace.summary(index=True).waker()
         self.folder, self.ports = folder, ports
-        self.packets = [(packet, waker.ends(packet)) for packet in trace.packets()]
+        self.packets = [(packet, packet.ended) for packet in trace.packets()]
         self.problems = trace.problems
 
     def of(self, name: str) -> list[Packet]:

@@ -49,7 +49,7 @@ def test_time_in_a_state_runs_from_arrival_to_departure() -> None:
 
 def test_visited_states_show_visits_time_and_refusals() -> None:
     bound = drawn(echo_server()).nodes["BOUND"]
-    assert lines(bound.rows) == ["1 visit · 4.0 ms", "bind: EINVAL \u00d72"]
+    assert lines(bound.rows) == ["1 visit · 4 ms", "bind: EINVAL \u00d72"]
     assert bound.rows[1][0].meaning is Meaning.REFUSED
     assert Meaning.VISITED in bound.meanings
 
@@ -63,7 +63,7 @@ def test_calls_and_waits_stand_where_they_happened() -> None:
         "↻ send \u00d73",
     ]
     assert lines(graph.nodes["LISTENING"].rows) == ["1 visit · 97 ms", "↻ accept  40 ms"]
-    assert lines(edge(graph, "CONNECTED", "PEER_CLOSED").rows) == ["recv: eof  8.0 ms"]
+    assert lines(edge(graph, "CONNECTED", "PEER_CLOSED").rows) == ["recv: eof  8 ms"]
 
 
 def test_the_data_socket_hangs_on_the_listening_one() -> None:
@@ -102,7 +102,7 @@ def test_a_call_that_sockfsm_stopped_is_told_from_one_the_kernel_refused() -> No
     socket = toy_socket(1)
     call = toy_call(socket, 0, "accept", "CREATED", None, "EINVAL", errno=22, enforced=True)
     assert lines(drawn([call]).nodes["CREATED"].rows) == [
-        "1 visit · 1.0 ms",
+        "1 visit · 1 ms",
         "accept: EINVAL (stopped)",
     ]
 

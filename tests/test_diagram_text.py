@@ -8,7 +8,7 @@ import toy_machine
 
 from sockfsm.diagrams.dot import to_dot
 from sockfsm.diagrams.graph import Cluster, Edge, Graph, Meaning, Node, Word, words
-from sockfsm.diagrams.labels import clean, duration, identifiers, times
+from sockfsm.diagrams.labels import clean, identifiers, times
 from sockfsm.diagrams.lifecycle import lifecycle
 from sockfsm.diagrams.mermaid import to_mermaid
 from sockfsm.diagrams.render import draw
@@ -116,14 +116,6 @@ def test_identifiers_are_safe_and_unique() -> None:
 def test_clean_shows_what_cannot_be_seen() -> None:
     assert clean("a\x1b[0m\n\u202eb é…") == "a\\x1b[0m\\x0a\\u202eb é…"
     assert len(clean("x" * 500)) == 120
-
-
-@pytest.mark.parametrize(
-    ("nanoseconds", "shown"),
-    [(0, "0 ns"), (870, "870 ns"), (12_345, "12 µs"), (3_400_000, "3.4 ms"), (10**11, "100 s")],
-)
-def test_durations_are_short(nanoseconds: int, shown: str) -> None:
-    assert duration(nanoseconds) == shown
 
 
 def test_a_count_of_one_is_silent() -> None:

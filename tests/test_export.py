@@ -14,8 +14,9 @@ from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.export import pcapng, perfetto, sequence, table
+from sockfsm.trace.events import Message
+from sockfsm.trace.stream import events
 from sockfsm.trace.trace import Trace
-from sockfsm.trace.unix_wire import messages
 from sockfsm.wire.pcapng import CaptureFile
 
 PROGRAM = """
@@ -119,14 +120,13 @@ def test_mermaid(trace: Trace) -> None:
 
 
 def test_unix_messages(trace: Trace) -> None:
-    found = list(messages(trace.calls()))
+    found = [mark.event for mark in events(trace) if isinstance(mark.event, Message)]
     assert [m.length for m in found] == [10, 20, 3, 2, 4]
     assert all(m.receiver is not None for m in found)
     first, second, answer, pair, datagram = found
-    assert first.sender.identity == answer.receiver.identity  # type: ignore[union-attr]
-    assert [call.done for call in first.taken] == [15]
-    assert [call.done for call in second.taken] == [15, 15]
-    assert pair.sender is not pair.receiver
+    assert answer.receiver is not None
+    assert first.socket.identity == second.socket.identity == answer.receiver.identity
+    assert pair.socket is not pair.receiver
     assert datagram.receiver is not None
     assert datagram.receiver.kind == "unix-dgram"
 

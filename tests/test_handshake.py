@@ -339,7 +339,7 @@ def test_text_fits_the_terminal_and_names_what_matters(
     assert max(map(len, lines)) <= 100
     text = "\n".join(lines)
     for words in (
-        "SYN,ACK seq=0 ack=1",
+        "SYN-ACK seq=0 ack=1",
         "TIME_WAIT is owed by client",
         "[::1]:",
         "RST by the server",

@@ -10,11 +10,10 @@ import pytest
 from patience import PATIENCE
 
 from sockfsm.trace.causes import SEVERAL
+from sockfsm.trace.directory import NOT_TRACED
 from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
-from sockfsm.trace.index import NOT_TRACED
 from sockfsm.trace.join import join
 from sockfsm.trace.trace import Trace
-from sockfsm.trace.wakes import wakes
 
 PROGRAM = """
 import socket, threading
@@ -142,7 +141,7 @@ server.join()
     command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, program]
     subprocess.run(command, check=True, timeout=PATIENCE)
     trace = Trace.open(folder)
-    found = [(w.packet.flags, w.call.call) for w in wakes(trace.calls(), trace.packets())]
+    found = [(p.flags, p.ended.call) for p in trace.packets() if p.ended]
     assert found == [("S", "accept"), ("PA", "recv"), ("FA", "recv")]
 
 
@@ -218,4 +217,5 @@ def test_a_fin_that_nobody_asked_for() -> None:
 
 def test_packets_of_nobody() -> None:
     stranger = toy_packet(5, "S")
-    assert list(join([], [stranger])) == [stranger._replace(cause=NOT_TRACED)]
+    (found,) = join([], [stranger])
+    assert (found.socket, found.receiver, found.cause) == (None, None, NOT_TRACED)

@@ -79,8 +79,7 @@ def test_a_step_of_the_clock(changed: Callable[[Change], Trace], step: int) -> N
     (problem,) = trace.problems
     assert "clock was set" in problem
     assert "3.000 s" in problem
-    waker = trace.summary(index=True).waker()
-    assert not any(waker.ends(packet) for packet in trace.packets())
+    assert not any(packet.ended for packet in trace.packets())
 
 
 def test_a_capture_that_begins_in_the_middle(changed: Callable[[Change], Trace]) -> None:
@@ -115,7 +114,7 @@ def test_no_capture(tmp_path: Path) -> None:
     (folder / PACKETS).unlink()
     trace = Trace.open(folder)
     assert list(trace.packets()) == []
-    assert trace.summary(index=True).index is None
+    assert trace.summary(index=True).directory is None
     assert any(trace.calls())
 
 
@@ -158,8 +157,7 @@ print(int(done.stdout), listening.getsockname()[1])
 def test_segments_that_their_receiver_must_ignore() -> None:
     """A peer made by hand sends void resets and acknowledges what was never sent."""
     trace = Trace.open(RECORDED.with_name("hand-made-peer"))
-    waker = trace.summary(index=True).waker()
-    ended = [(p, waker.ends(p)) for p in trace.packets()]
+    ended = [(p, p.ended) for p in trace.packets()]
     resets = [(p, call) for p, call in ended if "R" in p.flags]
     assert {call.outcome for _, call in resets if call} <= {"ECONNRESET", "ECONNREFUSED"}
     assert any(call is None and p.socket is None for p, call in resets)

@@ -491,7 +491,7 @@ def test_fuzz_segments(story: list[tuple[bool, str, int, int, int, int]], itself
         for flow in (connection.sent, connection.received):
             assert min(flow.bytes, flow.segments, flow.packets, flow.retransmitted) >= 0
     assert sum(c.sent.packets + c.received.packets for c in report.connections) == len(story)
-    assert all(len(line) <= 110 for line in view.lines(report, Paint(False)))
+    assert all(len(line) <= 100 for line in view.lines(report, Paint(False)))
 
 
 def test_the_interfaces_name_stays(tmp_path: Path) -> None:

@@ -20,10 +20,10 @@ from patience import PATIENCE
 from sockfsm.cli.main import main
 from sockfsm.model.rfc9293 import STATES
 from sockfsm.trace.connections import with_calls
+from sockfsm.trace.directory import Directory
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import paths, steps
 from sockfsm.trace.trace import PACKETS, Trace
-from sockfsm.views.phrases import Relative
 from sockfsm.wire.findings import CLOSINGS, OPENINGS, Connection
 from sockfsm.wire.handshake import inspect_file
 from sockfsm.wire.kernel_record import read
@@ -60,7 +60,7 @@ def test_every_kind_of_opening_and_closing_is_recorded() -> None:
 
 def test_without_the_calls_the_packets_alone_are_told() -> None:
     report = inspect_file(TRACES / "resets" / PACKETS)
-    assert with_calls(report, []) == report
+    assert with_calls(report, Directory()) == report
     assert [c.opening.kind for c in report.connections] == ["normal"] * 6
     causes = [c.closing.reset_cause for c in report.connections]
     unread = "with received data unread, or with SO_LINGER 0"
@@ -244,9 +244,9 @@ def test_made_now(name: str, made_now: dict[str, Path]) -> None:
 def test_numbers_go_on_after_a_syn_that_is_ignored() -> None:
     """Views count from each connection's first number, whatever comes in between."""
     found = connections(TRACES / "hand-made-peer")[4]
-    relative, told = Relative(), []
-    for packet in Trace.open(TRACES / "hand-made-peer").packets():
-        numbers = relative.numbers(packet)
-        if {packet.source, packet.target} == {found.client, found.server}:
-            told.append((packet.flags, numbers))
+    told = [
+        (packet.flags, packet.relative)
+        for packet in Trace.open(TRACES / "hand-made-peer").packets()
+        if {packet.source, packet.target} == {found.client, found.server}
+    ]
     assert told[-3:] == [("FA", (6, 11)), ("FA", (11, 7)), ("A", (7, 12))]

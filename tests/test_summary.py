@@ -93,7 +93,9 @@ def test_which_wait_a_packet_ended(folder: Path, capsys: pytest.CaptureFixture[s
     assert len([line for line in lines if "by sendall, ends recv of #3" in line]) == 1
     assert all(len(line) <= 100 for line in lines)
     woken = [json.loads(line) for line in shown(folder, capsys, "--json")]
-    assert [w["ends"]["method"] for w in woken if w.get("ends")] == ["accept", "recv"]
+    ended = [w["ends"]["method"] for w in woken if w.get("ends")]
+    # Whether connect slept until the SYN-ACK came is the scheduler's choice.
+    assert [method for method in ended if method != "connect"] == ["accept", "recv"]
 
 
 def test_messages_of_unix_sockets(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -7,17 +7,17 @@ import pytest
 from synthetic import MS, Story, echo
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.events import Call, Packet, Site
+from sockfsm.trace.events import Call, Site
+from sockfsm.trace.stream import HORIZON, events
 from sockfsm.views import blocked, jsonlines
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import HORIZON, moment, ordered
 from sockfsm.views.selection import Selection, parse_span
 from sockfsm.views.text import Paint, width
 from sockfsm.views.timeline import Timeline
 
 
 def shown(story: Story, **chosen: object) -> list[str]:
-    return list(Timeline(story).lines(Selection(**chosen)))  # type: ignore[arg-type]
+    return list(Timeline(story).lines(Selection(**chosen)))
 
 
 def line_with(lines: list[str], *words: str) -> str:
@@ -59,7 +59,7 @@ def test_packets_are_arrows_with_relative_numbers_and_their_cause() -> None:
     data = line_with(lines, "--PSH-ACK-->")
     assert "#2 --PSH-ACK--> #3" in data
     assert "seq 1 ack 1 len 5" in data
-    assert "by sendall" in data
+    assert "by sendall, ends recv of #3" in lines[lines.index(data) + 1]
 
 
 def test_a_refusal_is_marked_in_words_and_explained() -> None:
@@ -93,7 +93,7 @@ def test_the_frame_names_program_sockets_and_ends() -> None:
     assert "python echo.py (pid 100, ran 30 ms, 2 threads)" in line_with(lines, "program ")
     assert line_with(lines, "#3", "accepted by #1", "127.0.0.1:50123")
     total = line_with(lines, "total ")
-    assert "12 calls, 4 packets, 2 waits of 4 ms together, 5 B sent, 5 B received" in total
+    assert "13 calls, 4 packets, 2 waits of 4 ms together, 5 B sent, 5 B received" in total
     assert line_with(lines, "left ").split() == ["left", "#1", "LISTENING"]
     assert "accept() since 0.020000" in line_with(lines, "blocked  ")
     assert line_with(lines, "note ", "no whole record")
@@ -137,7 +137,7 @@ def test_colours_change_no_word() -> None:
 
 def test_filter_by_socket_keeps_its_packets_and_their_numbers() -> None:
     story = echo()
-    lines = shown(story, sockets=Lanes(story).identities(["#3"]))  # type: ignore[arg-type]
+    lines = shown(story, sockets=Lanes(story).identities(["#3"]))
     body = "\n".join(lines)
     assert "seq 1 ack 1 len 5" in body
     assert "bind(" not in body
@@ -145,8 +145,8 @@ def test_filter_by_socket_keeps_its_packets_and_their_numbers() -> None:
 
 def test_filter_by_thread_and_time() -> None:
     story = echo()
-    threads = Lanes(story).threads(["Thread-1"])  # type: ignore[arg-type]
-    assert "1 call," in line_with(shown(story, threads=threads), "total ")
+    threads = Lanes(story).threads(["Thread-1"])
+    assert "2 calls," in line_with(shown(story, threads=threads), "total ")
     early = shown(story, until=parse_span("2.5ms"))
     assert "2 calls," in line_with(early, "total ")
     late = shown(story, since=parse_span("0.0115"))
@@ -155,7 +155,7 @@ def test_filter_by_thread_and_time() -> None:
 
 @pytest.mark.parametrize("words", [["9"], ["#9"], ["nonsense"], ["\x1b[2J"]])
 def test_an_unknown_socket_or_thread_is_one_clear_line(words: list[str]) -> None:
-    lanes = Lanes(echo())  # type: ignore[arg-type]
+    lanes = Lanes(echo())
     with pytest.raises(UsageError, match=r"no socket .* in this trace: it has #1 to #3") as error:
         lanes.identities(words)
     assert str(error.value).isprintable()
@@ -184,10 +184,10 @@ def test_parse_span_refuses(text: str) -> None:
 
 
 def test_json_lines_tell_the_same() -> None:
-    items = [json.loads(line) for line in jsonlines.lines(echo())]  # type: ignore[arg-type]
+    items = [json.loads(line) for line in jsonlines.lines(echo())]
     kinds = [item["type"] for item in items]
     assert kinds == ["trace", "process", *["socket"] * 3, *kinds[5:-1], "total"]
-    assert kinds.count("call") == items[-1]["calls"] == 12
+    assert kinds.count("call") == items[-1]["calls"] == 13
     assert kinds.count("packet") == items[-1]["packets"] == 4
     refused = [item for item in items if item.get("refused") is True]
     assert [(item["method"], item["outcome"]) for item in refused] == [("listen", "EINVAL")]
@@ -196,33 +196,33 @@ def test_json_lines_tell_the_same() -> None:
 
 
 def test_blocked_lists_who_waits_where() -> None:
-    lines = list(blocked.lines(echo()))  # type: ignore[arg-type]
+    lines = list(blocked.lines(echo()))
     assert lines[0] == "was blocked at the end  accept() on #1 tcp 127.0.0.1:7000"
     assert lines[1].strip() == "pid 100 thread Thread-1 (serve) (1002) at echo.py:20"
 
 
 def test_blocked_says_when_nothing_is() -> None:
-    assert list(blocked.lines(Story())) == ["no call is blocked"]  # type: ignore[arg-type]
+    assert list(blocked.lines(Story())) == ["no call is blocked"]
 
 
 def test_ordering_holds_back_a_bounded_number_of_calls() -> None:
-    story = Story()
-    story.process()
-    sock = story.socket()
     pulled = 0
 
-    def many() -> Iterator[Call]:
-        nonlocal pulled
-        call = story.call(0, sock, "send")
-        for number in range(HORIZON * 3):
-            pulled += 1
-            yield call._replace(begin=number * MS, end=number * MS + 1)
+    class Long(Story):
+        def calls(self) -> Iterator[Call]:
+            nonlocal pulled
+            for number in range(HORIZON * 3):
+                pulled += 1
+                yield template._replace(begin=number * MS, end=number * MS + 1)
 
-    packets: list[Packet] = []
-    events = ordered(many(), packets)
-    next(events)
-    assert pulled <= HORIZON + 2
-    moments = [moment(event) for event in events]
+    story = Long()
+    story.process()
+    template = story.call(0, story.socket(), "send")
+    marks = events(story)
+    first = next(marks).time
+    passes = HORIZON * 3 * 2  # two summaries come before
+    assert pulled <= passes + HORIZON + 2
+    moments = [first, *(mark.time for mark in marks)]
     assert moments == sorted(moments)
 
 

@@ -10,8 +10,8 @@ import pytest
 from patience import PATIENCE
 
 from sockfsm.trace.events import Call
+from sockfsm.trace.stream import events
 from sockfsm.trace.trace import Trace
-from sockfsm.views.order import ordered
 
 ASLEEP = Path(__file__).with_name("asleep.py").read_text()
 PROGRAM = """
@@ -79,9 +79,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Call, Call]]:
     command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace", "program.py"]
     subprocess.run(command, check=True, timeout=PATIENCE, cwd=folder)
     trace = Trace.open(folder / "trace")
-    waker = trace.summary().waker()
-    events = [e for e in ordered(trace.calls(), iter(())) if isinstance(e, Call)]
-    return [(call, ended) for call in events if (ended := waker.ends(call)) is not None]
+    return [(m.event, m.ended) for m in events(trace) if isinstance(m.event, Call) and m.ended]
 
 
 def test_what_ended_what(found: list[tuple[Call, Call]]) -> None:

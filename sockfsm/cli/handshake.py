@@ -13,7 +13,6 @@ if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
     from sockfsm.trace.kernel_paths import KernelPaths
     from sockfsm.trace.trace import Trace
-    from sockfsm.views.handshake import Cause
 
 _EXAMPLES = """examples:
   sockfsm handshake sockfsm-trace             the connections of a traced program
@@ -54,7 +53,6 @@ def add(subparsers: Subparsers) -> None:
 def run(args: argparse.Namespace) -> int:
     """Print the handshakes. SockfsmError for a source without readable packets."""
     from sockfsm.cli.pager import page
-    from sockfsm.trace.connections import with_calls
     from sockfsm.trace.trace import Trace
     from sockfsm.views import handshake as view
     from sockfsm.views.handshake_json import json_lines
@@ -64,40 +62,24 @@ def run(args: argparse.Namespace) -> int:
     from sockfsm.wire.kernel_states import FILE
 
     problems: list[str] = []
-    path, causes = Path(args.source), None
+    path = Path(args.source)
     trace = Trace.open(args.source) if path.is_dir() else None
     if trace is not None:
         path = _packets_of(trace)
-    report = inspect_file(path, problems, args.port)
-    if trace is not None:
-        report, causes = with_calls(report, trace.calls()), _causes(trace)
+        report = trace.report(args.port)
+    else:
+        report = inspect_file(path, problems, args.port)
     kernel = _kernel(path.with_name(FILE), problems)
     if trace is not None:
         problems += [line for line in lacking(trace) if line not in problems]
     if args.json:
-        lines = json_lines(report, problems, kernel=kernel, causes=causes)
+        lines = json_lines(report, problems, kernel=kernel)
     else:
         heading = plain(str(path))
         paint = paint_for(sys.stdout)
-        lines = view.lines(report, paint, problems, heading=heading, kernel=kernel, causes=causes)
+        lines = view.lines(report, paint, problems, heading=heading, kernel=kernel)
     page(lines, wanted=not args.no_pager)
     return 0
-
-
-def _causes(trace: Trace) -> dict[Cause, str]:
-    """The calls behind the segments that open and close."""
-    from sockfsm.views.phrases import place, spoken
-
-    found = {}
-    for packet in trace.packets():
-        calls = packet.cause.calls if packet.cause else ()
-        if calls and packet.flags not in ("A", "PA"):
-            first, last = calls[0], calls[-1]
-            where = f" at {place(last.site, 40)}" if last.site else ""
-            more = f" and {spoken(last)}" if last is not first else ""
-            key = (packet.source, packet.flags, packet.seq)
-            found[key] = f"by {spoken(first)}{more}{where}"
-    return found
 
 
 def _kernel(path: Path, problems: list[str]) -> KernelPaths | None:

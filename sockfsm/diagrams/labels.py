@@ -46,16 +46,6 @@ def identifiers(keys: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def duration(nanoseconds: int) -> str:
-    """`870 ns`, `12 µs`, `3.4 ms`, `2.1 s`: two digits at least, three at most."""
-    value, unit = float(nanoseconds), "ns"
-    for larger in ("µs", "ms", "s"):
-        if value < 999.5:
-            break
-        value, unit = value / 1000, larger
-    return f"{value:.1f} {unit}" if value < 10 and unit != "ns" else f"{value:.0f} {unit}"
-
-
 def times(count: int) -> str:
     """`x3` with a multiplication sign, and nothing for once."""
     return f"{TIMES}{count:,}" if count != 1 else ""

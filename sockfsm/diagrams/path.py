@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from math import log10
 
 from sockfsm.diagrams.graph import Cluster, Edge, Graph, Meaning, Node, Word, Words, words
-from sockfsm.diagrams.labels import duration, times
+from sockfsm.diagrams.labels import times
 from sockfsm.diagrams.lifecycle import drawn_moves, move_edge, state_node, staying
 from sockfsm.diagrams.stages import main_states, stages
 from sockfsm.diagrams.tally import Move, Tally, tally
@@ -15,6 +15,7 @@ from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import flat_of
 from sockfsm.model.rules import OK
 from sockfsm.trace.events import Call
+from sockfsm.views.text import duration
 
 _REFUSED_LINES = 5
 

@@ -10,10 +10,10 @@ from collections.abc import Iterator
 
 from sockfsm.errors import UsageError
 from sockfsm.trace.events import Call, Packet
+from sockfsm.trace.stream import events
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, place, spoken
 from sockfsm.views.text import count, plain
 from sockfsm.wire import blocks
@@ -55,19 +55,12 @@ def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:
     """Each packet of the trace in the file's order, with its comment."""
     lanes = Lanes(trace, index=True)
     states: dict[str, str] = {}
-    waker = trace.summary(index=True).waker()
     # Merging with the calls leaves the packets in the order that they have in the file.
-    for event in ordered(trace.calls(), trace.packets()):
-        woken = waker.ends(event)
-        if isinstance(event, Call):
-            if event.socket is not None:
-                states[event.socket.identity] = event.after
-            continue
-        said = _comment(event, lanes, states)
-        if woken is not None:
-            said += f"; ends the wait of {lanes.socket(woken.socket)} {spoken(woken)}"
-            said += f" at {place(woken.site, 60)}" if woken.site else ""
-        yield event, said
+    for _, _, event, *_ in events(trace):
+        if isinstance(event, Call) and event.socket is not None:
+            states[event.socket.identity] = event.after
+        elif isinstance(event, Packet):
+            yield event, _comment(event, lanes, states)
 
 
 def _comment(packet: Packet, lanes: Lanes, states: dict[str, str]) -> str:
@@ -88,8 +81,12 @@ def _comment(packet: Packet, lanes: Lanes, states: dict[str, str]) -> str:
         why = f" ({plain(cause.why)})" if cause is not None and cause.why else ""
         said.append(f"{who}{why}, for {lanes.socket(packet.socket)}")
         said.append(f"state {states.get(packet.socket.identity, 'not yet accepted')}")
-    receiver = lanes.receiver(packet)
+    receiver = packet.receiver
     if receiver is not None:
         state = states.get(receiver.identity, "not yet accepted")
         said.append(f"to {lanes.socket(receiver)} in state {state}")
+    ended = packet.ended
+    if ended is not None:
+        where = f" at {place(ended.site, 60)}" if ended.site else ""
+        said.append(f"ends the wait of {lanes.socket(ended.socket)} {spoken(ended)}{where}")
     return "; ".join(said)

@@ -11,10 +11,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from sockfsm.trace.events import Call, Packet
-from sockfsm.trace.trace import Trace
+from sockfsm.trace.source import TraceSource
+from sockfsm.trace.stream import events
 from sockfsm.views.incomplete import incomplete, lacking
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import ordered
 from sockfsm.views.phrases import answered, caused, flags, place, spoken
 from sockfsm.views.text import address
 from sockfsm.views.timeline import zero_of
@@ -22,7 +22,7 @@ from sockfsm.views.timeline import zero_of
 WIRE = 0  # the process number that packets get: no process has it
 
 
-def lines(trace: Trace) -> Iterator[str]:
+def lines(trace: TraceSource) -> Iterator[str]:
     """The lines of one JSON object."""
     yield '{"displayTimeUnit": "ns", "traceEvents": ['
     before = ""
@@ -34,7 +34,7 @@ def lines(trace: Trace) -> Iterator[str]:
     yield f'], "otherData": {json.dumps({"problems": lacking(trace)})}}}'
 
 
-def _events(trace: Trace) -> Iterator[dict[str, Any]]:
+def _events(trace: TraceSource) -> Iterator[dict[str, Any]]:
     lanes = Lanes(trace, index=True)
     zero = zero_of(lanes.processes)
     yield _named("process_name", WIRE, 0, "packets")
@@ -43,21 +43,19 @@ def _events(trace: Trace) -> Iterator[dict[str, Any]]:
         yield _named("process_name", process.pid, 0, f"{lanes.process(process)} {command}")
         for thread in lanes.threads_of(process):
             yield _named("thread_name", process.pid, thread.ident, thread.name)
-    waker = trace.summary(index=True).waker()
     states: dict[str, str] = {}
     last = zero
     number = 0
-    for event in ordered(trace.calls(), trace.packets()):
+    for _, _, event, *_ in events(trace):
         if isinstance(event, Call):
             last = max(last, event.end)
             yield _call(event, lanes, zero)
             yield from _state(event, lanes, states, zero)
-        else:
+        elif isinstance(event, Packet):
             number += 1
             yield from _packet(event, lanes, zero, number)
-            call = waker.ends(event)
-            if call is not None:
-                yield from _wake(event, call, zero, number)
+            if event.ended is not None:
+                yield from _ended(event, event.ended, zero, number)
     for identity, state in states.items():
         yield {**_slice(identity, state, lanes), "ph": "e", "ts": (last - zero) / 1000}
     for line in incomplete(trace):
@@ -111,7 +109,7 @@ def _slice(identity: str, state: str, lanes: Lanes) -> dict[str, Any]:
 
 def _packet(packet: Packet, lanes: Lanes, zero: int, number: int) -> Iterator[dict[str, Any]]:
     time = (packet.time - zero) / 1000
-    source, target = lanes.socket(packet.socket), lanes.socket(lanes.receiver(packet))
+    source, target = lanes.socket(packet.socket), lanes.socket(packet.receiver)
     yield {
         "ph": "i",
         "s": "t",
@@ -139,7 +137,7 @@ def _packet(packet: Packet, lanes: Lanes, zero: int, number: int) -> Iterator[di
         yield {"ph": "f", "bp": "e", **flow, "pid": WIRE, "tid": 0, "ts": time}
 
 
-def _wake(packet: Packet, call: Call, zero: int, number: int) -> Iterator[dict[str, Any]]:
+def _ended(packet: Packet, call: Call, zero: int, number: int) -> Iterator[dict[str, Any]]:
     """The arrow from a packet to the end of the call that had waited for it."""
     flow = {"cat": "wake", "name": "ends the wait", "id": f"w{number}"}
     yield {"ph": "s", **flow, "pid": WIRE, "tid": 0, "ts": (packet.time - zero) / 1000}

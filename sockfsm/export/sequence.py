@@ -4,40 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sockfsm.trace.events import Call, Packet, Socket
-from sockfsm.trace.trace import Trace
-from sockfsm.trace.unix_wire import Message, messages
+from sockfsm.trace.events import Call, Message, Packet, Socket
+from sockfsm.trace.source import TraceSource
+from sockfsm.trace.stream import events
 from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import moment, ordered
-from sockfsm.views.phrases import Relative, answered, flags, place, spoken
+from sockfsm.views.phrases import answered, flags, place, spoken
 from sockfsm.views.text import address
 
 MOST = 400  # Mermaid draws no more than that in reasonable time
 
 
-def lines(trace: Trace, most: int = MOST) -> Iterator[str]:
+def lines(trace: TraceSource, most: int = MOST) -> Iterator[str]:
     """The diagram's text; after `most` events it ends with a note that says so."""
     lanes = Lanes(trace, index=True)
-    relative = Relative()
     yield "sequenceDiagram"
     for socket in lanes.sockets.values():
         yield f"  participant {_id(lanes, socket)} as {_escaped(_title(lanes, socket))}"
-    events: list[Call | Packet | Message] = []
-    left_out = 0
-    local = [*messages(trace.calls())]
-    for event in ordered(trace.calls(), trace.packets()):
+    drawn = left_out = 0
+    for _, _, event, *_ in events(trace):
         if isinstance(event, Call) and (event.socket is None or event.call == "accepted"):
             continue
-        while local and local[0].time <= moment(event):
-            events.append(local.pop(0))
-        events.append(event)
-        if len(events) > most:
-            left_out += len(events) - most
-            del events[most:]
-    events += local[: most - len(events)]
-    for shown in events:
-        yield from _line(shown, lanes, relative)
+        if drawn == most:
+            left_out += 1
+            continue
+        drawn += 1
+        if isinstance(event, Call):
+            yield _call(event, lanes)
+        elif isinstance(event, Message):
+            yield from _message(event, lanes)
+        elif isinstance(event, Packet):
+            yield from _packet(event, lanes)
     if left_out:
         first = next(iter(lanes.sockets.values()))
         yield f"  Note over {_id(lanes, first)}: {left_out} more events are not shown"
@@ -50,22 +47,21 @@ def lines(trace: Trace, most: int = MOST) -> Iterator[str]:
         yield f"  Note over {here}: {_escaped(line)}"
 
 
-def _line(event: Call | Packet | Message, lanes: Lanes, relative: Relative) -> Iterator[str]:
-    if isinstance(event, Call):
-        where = f"<br/>{place(event.site)}" if event.site else ""
-        moved = f"<br/>{event.before} to {event.after}" if event.moved else ""
-        text = f"{_escaped(f'{spoken(event)} = {answered(event)}')}{_escaped_markup(moved + where)}"
-        yield f"  Note over {_id(lanes, event.socket)}: {text}"
-    elif isinstance(event, Message):
-        if event.receiver is not None:
-            text = f"{event.length} B (no packet: seen from the calls)"
-            yield f"  {_id(lanes, event.sender)}-->>{_id(lanes, event.receiver)}: {text}"
-    else:
-        yield from _packet(event, lanes, relative)
+def _call(call: Call, lanes: Lanes) -> str:
+    where = f"<br/>{place(call.site)}" if call.site else ""
+    moved = f"<br/>{call.before} to {call.after}" if call.moved else ""
+    text = f"{_escaped(f'{spoken(call)} = {answered(call)}')}{_escaped_markup(moved + where)}"
+    return f"  Note over {_id(lanes, call.socket)}: {text}"
 
 
-def _packet(packet: Packet, lanes: Lanes, relative: Relative) -> Iterator[str]:
-    source, target = packet.socket, lanes.receiver(packet)
+def _message(message: Message, lanes: Lanes) -> Iterator[str]:
+    if message.receiver is not None:
+        text = f"{message.length} B (no packet: seen from the calls)"
+        yield f"  {_id(lanes, message.socket)}-->>{_id(lanes, message.receiver)}: {text}"
+
+
+def _packet(packet: Packet, lanes: Lanes) -> Iterator[str]:
+    source, target = packet.socket, packet.receiver
     if source is None or target is None:
         here = source or target
         if here is not None:
@@ -75,7 +71,7 @@ def _packet(packet: Packet, lanes: Lanes, relative: Relative) -> Iterator[str]:
         return
     text = flags(packet)
     if packet.protocol == "tcp":
-        seq, ack = relative.numbers(packet)
+        seq, ack = packet.relative
         text += f" seq={seq}" + (f" ack={ack}" if ack is not None else "")
     if packet.length:
         text += f", {packet.length} B"

@@ -13,9 +13,9 @@ import io
 from collections.abc import Iterator
 
 from sockfsm.trace.events import Call, Lost, Packet
-from sockfsm.trace.trace import Trace
+from sockfsm.trace.source import TraceSource
+from sockfsm.trace.stream import events
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import ordered
 from sockfsm.views.phrases import caused, flags
 from sockfsm.views.text import address, plain
 from sockfsm.views.timeline import zero_of
@@ -26,15 +26,17 @@ COLUMNS = (
 )  # fmt: skip
 
 
-def lines(trace: Trace) -> Iterator[str]:
+def lines(trace: TraceSource) -> Iterator[str]:
     """The header and the rows, without line ends."""
     lanes = Lanes(trace, index=True)
     zero = zero_of(lanes.processes)
     yield ",".join(COLUMNS)
-    for event in ordered(trace.calls(), trace.packets()):
-        yield _row(
-            _call(event, lanes, zero) if isinstance(event, Call) else _packet(event, lanes, zero)
-        )
+    for _, _, event, *_ in events(trace):
+        if isinstance(event, Call):
+            yield _row(_call(event, lanes, zero))
+        elif isinstance(event, Packet):
+            yield _row(_packet(event, lanes, zero))
+        # A message's bytes stand in the row of its call.
     told = {lost.text: lost for lost in trace.losses}
     for lost in told.values():
         yield _row(_lost(lost, zero + lanes.processes[0].clock if lanes.processes else 0))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from msgspec import Struct
+from msgspec import Struct, json
 
 from sockfsm.files import regular
 from sockfsm.schema import Natural, read
@@ -40,3 +40,8 @@ def about(path: Path, problems: list[str]) -> About:
     if problem not in problems:
         problems.append(problem)
     return About()
+
+
+def written(facts: About) -> bytes:
+    """The text of such a file."""
+    return json.encode(facts)

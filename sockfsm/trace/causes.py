@@ -51,6 +51,7 @@ class Causes:
         "others",
         "outlasted",
         "processes",
+        "read",
         "sends",
     )  # fmt: skip
 
@@ -58,6 +59,7 @@ class Causes:
         self.sends: list[Call] = []
         self.others: list[Call] = []  # connect, shutdown, close
         self.processes: dict[str, Process] = {}
+        self.read = 0  # bytes that its receives gave
         self.outlasted = 0  # when the last call ended that the socket was closed under
         self.countable: int | None = None  # stream bytes from which on they cannot be counted
         self._heard, self._slack = heard, slack

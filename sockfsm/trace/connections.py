@@ -7,98 +7,49 @@ less than had come.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import replace
 
-from sockfsm.trace.events import Call, Socket
-from sockfsm.trace.index import ANY4, ANY6, end_of
+from sockfsm.trace.directory import Directory
 from sockfsm.wire.findings import SERVER, Closing, Connection, Report
 
-End = tuple[str, int]
-_NAMED = ("connect", "accepted", "adopt", "socketpair")
 
-
-class _Ends:
-    """The traced ends of connections, what they read, and who listened."""
-
-    def __init__(self, calls: Iterable[Call]) -> None:
-        self.listened: dict[End, int] = {}
-        self.accepted: dict[tuple[int, End], list[int]] = {}
-        self.named: dict[tuple[int, End], list[tuple[int, Socket]]] = {}
-        self.read: dict[str, int] = {}
-        self.closed: set[str] = set()
-        for call in calls:
-            if call.socket is not None and call.socket.kind == "tcp":
-                self._add(call, call.socket)
-
-    def _add(self, call: Call, socket: Socket) -> None:
-        word = call.call
-        if word == "recv":
-            self.read[socket.identity] = self.read.get(socket.identity, 0) + call.done
-        elif word == "close" and call.outcome == "ok":
-            self.closed.add(socket.identity)
-        elif word == "listen" and call.outcome == "ok":
-            if local := end_of(socket.local):
-                self.listened.setdefault(local, call.begin)
-        elif word in _NAMED:
-            self._name(call, socket)
-
-    def _name(self, call: Call, socket: Socket) -> None:
-        local, remote = end_of(socket.local), end_of(socket.remote)
-        if local and remote:
-            self.named.setdefault((local[1], remote), []).append((call.end, socket))
-            if call.call == "accepted":
-                self.accepted.setdefault((local[1], remote), []).append(call.end)
-
-    def not_accepted(self, connection: Connection) -> bool:
-        """Whether a traced socket listened for the connection, and no traced `accept` gave it."""
-        host, port = connection.server
-        begun = [
-            self.listened[name, port]
-            for name in (host, ANY4, ANY6)
-            if (name, port) in self.listened
-        ]
-        if not begun or min(begun) > connection.begin:
-            return False
-        taken = self.accepted.get((port, connection.client), ())
-        return not any(time >= connection.begin for time in taken)
-
-    def socket(self, connection: Connection, who: str) -> Socket | None:
-        """The traced socket that was that end of the connection."""
-        near, far = connection.client, connection.server
-        if who == SERVER:
-            near, far = far, near
-        later = [s for time, s in self.named.get((near[1], far), ()) if time >= connection.begin]
-        return later[0] if later else None
-
-
-def with_calls(report: Report, calls: Iterable[Call]) -> Report:
+def with_calls(report: Report, directory: Directory) -> Report:
     """The report, with what the calls tell of openings and resets."""
-    ends = _Ends(calls)
-    return replace(report, connections=tuple(_told(found, ends) for found in report.connections))
+    found = tuple(_judged(connection, directory) for connection in report.connections)
+    return replace(report, connections=found)
 
 
-def _told(connection: Connection, ends: _Ends) -> Connection:
+def _judged(connection: Connection, directory: Directory) -> Connection:
     if connection.opening.kind != "normal":
         return connection
     opening, closing = connection.opening, connection.closing
-    if ends.not_accepted(connection):
+    if _not_accepted(connection, directory):
         opening = replace(opening, kind="not accepted")
         if closing.reset_by == SERVER:
             closing = replace(closing, reset_cause="the listening socket was closed before accept")
     elif "SO_LINGER" in closing.reset_cause:
-        closing = _why(connection, closing, ends)
+        closing = _reset(connection, closing, directory)
     return replace(connection, opening=opening, closing=closing)
 
 
-def _why(connection: Connection, closing: Closing, ends: _Ends) -> Closing:
-    assert closing.reset_by is not None
-    socket = ends.socket(connection, closing.reset_by)
+def _not_accepted(connection: Connection, directory: Directory) -> bool:
+    """Whether a traced socket listened for the connection, and no traced `accept` gave it."""
+    client, server, begin = connection.client, connection.server, connection.begin
+    return directory.named("tcp", server, begin) is not None and not directory.gave(
+        server, client, begin
+    )
+
+
+def _reset(connection: Connection, closing: Closing, directory: Directory) -> Closing:
+    """Why the end that sent RST did so, by what it had read."""
+    near, far, came = connection.client, connection.server, connection.received
+    if closing.reset_by == SERVER:
+        near, far, came = far, near, connection.sent
+    socket = directory.owner("tcp", near, far, connection.begin, opens=True)
     if socket is None:
         return closing
-    came = connection.sent if closing.reset_by == SERVER else connection.received
-    unread = came.bytes - ends.read.get(socket.identity, 0)
-    how = "closed" if socket.identity in ends.closed else "its process ended"
+    unread = came.bytes - directory.causes[socket.identity].read
+    how = "closed" if directory.closed(socket) else "its process ended"
     if unread > 0:
         cause = f"{how} with {unread} received bytes unread"
     else:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterator
+from collections.abc import Callable, Container, Iterator
 from typing import Any, TypeVar
 
 from sockfsm.model.errnos import errno_name
@@ -100,34 +100,44 @@ class Decoder:
 
     def note(self, note: dict[str, Any]) -> None:
         """Take in what a note says."""
-        if "site" in note:
-            site = Site(note["file"], note["line"], note["function"])
-            _remember(self._sites, note["site"], site)
-        elif "address" in note:
-            _remember(self._addresses, note["address"], _address(note["is"]))
-        elif "abstract" in note:
-            name = note["is"].encode("latin-1", "replace")
-            _remember(self._addresses, note["abstract"], name)
-        elif "thread" in note:
-            number = note["thread"]
-            self.process.threads[number] = Thread(number, note["ident"], note["name"])
-        elif "thread ended" in note:
-            self.process.threads.pop(note["thread ended"], None)
-        elif "kind" in note:
-            self._kinds[note["kind"]] = note["name"], note["states"]
-        elif "socket" in note:
-            socket = self._socket(note["socket"])
-            if socket is not None:
-                socket.local = _address(note["local"]) or socket.local
-                socket.remote = _address(note["remote"]) or socket.remote
-        elif "pid" in note:
-            self._header(note)
-        elif "unseen" in note:
-            self.unseen.append(f"{note['unseen']}: {note['why']}")
-        elif "clock" in note:
-            self.process.clock = note["clock"]
-        elif "ended" in note:
-            self.process.ended = note["ended"]
+        for key, take in _NOTES.items():
+            if key in note:
+                take(self, note)
+                return
+
+    def _site(self, note: dict[str, Any]) -> None:
+        _remember(self._sites, note["site"], Site(note["file"], note["line"], note["function"]))
+
+    def _name(self, note: dict[str, Any]) -> None:
+        _remember(self._addresses, note["address"], _address(note["is"]))
+
+    def _abstract(self, note: dict[str, Any]) -> None:
+        _remember(self._addresses, note["abstract"], note["is"].encode("latin-1", "replace"))
+
+    def _begun(self, note: dict[str, Any]) -> None:
+        number = note["thread"]
+        self.process.threads[number] = Thread(number, note["ident"], note["name"])
+
+    def _over(self, note: dict[str, Any]) -> None:
+        self.process.threads.pop(note["thread ended"], None)
+
+    def _kind(self, note: dict[str, Any]) -> None:
+        self._kinds[note["kind"]] = note["name"], note["states"]
+
+    def _ends(self, note: dict[str, Any]) -> None:
+        socket = self._socket(note["socket"])
+        if socket is not None:
+            socket.local = _address(note["local"]) or socket.local
+            socket.remote = _address(note["remote"]) or socket.remote
+
+    def _unseen(self, note: dict[str, Any]) -> None:
+        self.unseen.append(f"{note['unseen']}: {note['why']}")
+
+    def _clock(self, note: dict[str, Any]) -> None:
+        self.process.clock = note["clock"]
+
+    def _ended(self, note: dict[str, Any]) -> None:
+        self.process.ended = note["ended"]
 
     def _header(self, note: dict[str, Any]) -> None:
         process = self.process
@@ -303,6 +313,22 @@ class Decoder:
         elif socket is not None and word == "connect":
             socket.remote = address
         return address
+
+
+_NOTES: dict[str, Callable[[Decoder, dict[str, Any]], None]] = {
+    "site": Decoder._site,
+    "address": Decoder._name,
+    "abstract": Decoder._abstract,
+    "thread": Decoder._begun,
+    "thread ended": Decoder._over,
+    "kind": Decoder._kind,
+    "socket": Decoder._ends,
+    "pid": Decoder._header,
+    "unseen": Decoder._unseen,
+    "clock": Decoder._clock,
+    "ended": Decoder._ended,
+}
+"""The key by which a note is known -> what takes it in; those of others tell nothing of the program."""
 
 
 def _refusal(kind: str, state: str, word: str) -> str:

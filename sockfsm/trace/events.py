@@ -187,7 +187,13 @@ class Packet(NamedTuple):
 
     time: monotonic, mapped from the kernel's wall timestamp `wall`. source, target: (host, port).
     protocol: `tcp` or `udp`. flags: TCP flag letters in scapy's order (FSRPAUEC). length: payload
-    bytes on the wire. socket: the traced end that sent it. cause: why; None before the join.
+    bytes on the wire.
+
+    The rest comes from its connection and the calls of both ends (`sockfsm.trace.join`). socket: the
+    traced end that sent it; receiver: the one it went to. cause: why it was sent; None before the join.
+    relative: (seq, ack) from each side's first sequence number, ack None without the flag. states: of a
+    segment that opens or closes, the TCP states of (sender, receiver) after it. ignored: its receiver
+    must ignore it (RFC 9293, 3.10.7; RFC 5961). ended: the blocked call that waited for it.
     """
 
     time: int
@@ -204,9 +210,28 @@ class Packet(NamedTuple):
     link: int
     socket: Socket | None = None
     cause: Cause | None = None
+    receiver: Socket | None = None
+    relative: tuple[int, int | None] = (0, None)
+    states: tuple[str, str] | None = None
+    ignored: bool = False
+    ended: Call | None = None
 
     @property
     def call(self) -> Call | None:
         """The first of the calls that asked for it, where it was a call and that could be decided."""
         cause = self.cause
         return cause.calls[0] if cause is not None and cause.who == "call" else None
+
+
+class Message(NamedTuple):
+    """What one send moved into an AF_UNIX socket: no packet shows it, the calls of both ends do.
+
+    receiver: None where that end is not traced. length: bytes. ended: the blocked call that waited for
+    it.
+    """
+
+    call: Call
+    socket: Socket
+    receiver: Socket | None
+    length: int
+    ended: Call | None

@@ -1,18 +1,27 @@
-"""Packets joined with the calls that caused them.
+"""Packets joined with the calls of both ends: the one annotated stream that all views read.
 
-By connection: the packet's ends are those of a traced socket. By its bytes and by time: `causes`.
-SYN comes from connect, data from send, FIN from close or shutdown, RST from close. The kernel sends
-acknowledgements, SYN-ACKs, probes and everything a second time on its own (RFC 9293, 3.8). What
-cannot be decided is said to be so.
+By connection: the packet's ends are those of traced sockets (`directory`). By its bytes and by time:
+`causes`. SYN comes from connect, data from send, FIN from close or shutdown, RST from close. The
+kernel sends acknowledgements, SYN-ACKs, probes and everything a second time on its own (RFC 9293, 3.8).
+What cannot be decided is said to be so.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
-from sockfsm.trace.causes import NONE_FITS, PROCESS_ENDED, UNCOUNTED, Causes
+from sockfsm.trace.causes import NONE_FITS, PROCESS_ENDED, STEP, UNCOUNTED, Causes
+from sockfsm.trace.directory import NOT_TRACED, Directory, End
 from sockfsm.trace.events import Call, Cause, Packet, Socket
-from sockfsm.trace.index import NOT_TRACED, End, Index
+from sockfsm.trace.tcp_path import Step, walk
+from sockfsm.trace.wakes import Blocked, Waits
+from sockfsm.wire import flow as wire
+from sockfsm.wire.flow import Flow, Meaning
+from sockfsm.wire.flows import Flows
+from sockfsm.wire.handshake import connection
+from sockfsm.wire.sequence import MASK
+from sockfsm.wire.side import Side, Span
 
 ACKNOWLEDGES = Cause("kernel", "acknowledgement")
 SYN_ACK = Cause("kernel", "SYN-ACK")
@@ -24,194 +33,297 @@ NO_SOCKET = Cause("kernel", "no socket left")
 UNACCEPTABLE = Cause("kernel", "bad acknowledgement")
 AGAIN = "retransmission"
 
+LOOKAHEAD = 4096
+"""Packets held back: what follows tells whether a segment arrived, or its receiver ignored it."""
+
 _PLAIN = frozenset({"A", "PA"})
+_OF_ITSELF = {
+    wire.ACK: ACKNOWLEDGES,
+    wire.WINDOW_UPDATE: UPDATES,
+    wire.WINDOW_PROBE: PROBES,
+    wire.KEEP_ALIVE: KEEPS_ALIVE,
+}
 _new = tuple.__new__
-_MODULO, _HALF = 1 << 32, 1 << 31
-_MOST_HOLES = 32
 
 
 def join(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Packet]:
-    """The packets in their order, with `socket` where it is known and with `cause`.
+    """The packets in their order, with all that connections and calls tell of them.
 
-    Reads all calls first and keeps those that can cause a packet; the packets are streamed.
+    Reads all calls first and keeps those that can cause a packet, or waited; the packets are streamed.
     """
-    return joined(Index(calls), packets)
+    directory, waits = Directory(), Waits()
+    for call in calls:
+        directory.add(call)
+        waits.add(call)
+    directory.finish()
+    waits.finish()
+    return Join(directory, waits).packets(packets)
 
 
-def joined(index: Index, packets: Iterable[Packet]) -> Iterator[Packet]:
-    """The same, with the calls read already."""
-    lanes: dict[tuple[End, End], _Lane] = {}
-    talks: dict[tuple[End, End], _Talk] = {}
-    for packet in packets:
-        time, wall, protocol, source, target, flags, seq, ack, window, length, raw, link, *_ = (
-            packet
-        )
-        key = source, target
-        if protocol == "udp":
-            talk = talks.get(key)
-            if talk is None:
-                talk = talks[key] = _Talk(index)
-            socket, cause = talk.told(packet)
-        else:
-            lane = lanes.get(key)
-            if lane is None or (flags != "A" and "S" in flags and seq != lane.isn):
-                back = lanes.get((target, source))
-                if lane is not None and back is not None:
-                    # The ports are used again: another connection, other sockets.
-                    del lanes[target, source]
-                    back = None
-                lane = lanes[key] = _Lane(index, packet, back)
-            socket, cause = lane.socket, lane.cause(packet)
-        yield _new(
-            Packet,
+class Join:
+    """Joins the packets of one trace; `flows` is what they tell of connections, so far."""
+
+    def __init__(self, directory: Directory, waits: Waits) -> None:
+        self.flows = Flows()
+        self.directory = directory
+        self._waits = waits
+        self._blocked: dict[str, Blocked] = {}
+        self._lanes: dict[tuple[End, End], _Lane] = {}
+        self._talks: dict[tuple[End, End], _Talk] = {}
+        self._steps: dict[Flow, tuple[int, dict[int, Step]]] = {}
+
+    def packets(self, packets: Iterable[Packet]) -> Iterator[Packet]:
+        """The packets in their order, some of them held back for a while."""
+        held: deque[Packet | tuple[Packet, Packet, Flow]] = deque()
+        add, take, lanes = held.append, held.popleft, self._lanes
+        for packet in packets:
             (
                 time, wall, protocol, source, target, flags, seq, ack, window, length, raw, link,
-                socket, cause,
-            ),
-        )  # fmt: skip
+                _, _, _, _, _, _, _,
+            ) = packet  # fmt: skip
+            flow = None  # of a packet that it keeps
+            relative: tuple[int, int | None] = (0, None)
+            if protocol == "udp":
+                socket, cause, receiver = self._datagram(packet)
+                blocked = self.blocked(receiver)
+            else:
+                lane = lanes.get((source, target))
+                if (
+                    lane is not None
+                    and lane.flow.quiet
+                    and (side := lane.side).next == seq
+                    and flags in _PLAIN
+                    and window
+                    and side.window
+                ):
+                    # Nearly all of them. `Flows.add_frames` counts them alike.
+                    side.packets += 1
+                    lane.flow.end = time
+                    if length:
+                        start = side.offset
+                        side.segments += 1
+                        side.bytes += length
+                        side.offset = start + length
+                        side.next = seq + length & MASK
+                        side.last_data = time
+                        if side.first_data is None:
+                            side.first_data = time
+                        lane.sent = time
+                        found = None
+                        if lane.counted is not None:
+                            found = lane.counted.of_bytes(start, start + length, time)
+                        cause = found or lane.at_that_time(time)
+                        blocked = lane.blocked
+                    else:
+                        updates = side.acked == ack and window != side.window > 0 and flags == "A"
+                        cause = UPDATES if updates else ACKNOWLEDGES
+                        blocked = None
+                    side.acked, side.window = ack, window
+                    receiver = lane.receiver
+                    relative = seq - lane.first & MASK, ack - lane.last & MASK
+                else:
+                    lane, cause, receiver, blocked = self._segment(packet)
+                    relative = lane.relative(packet)
+                    if lane.flow.keeps(packet):
+                        flow = lane.flow
+                        flow.causes[id(packet)] = cause
+                socket = lane.socket
+            ended = None
+            if blocked is not None and (length or flags not in _PLAIN):
+                ended = blocked.ended_by(packet)
+            joined = _new(
+                Packet,
+                (
+                    time, wall, protocol, source, target, flags, seq, ack, window, length, raw, link,
+                    socket, cause, receiver, relative, None, False, ended,
+                ),
+            )  # fmt: skip
+            add(joined if flow is None else (joined, packet, flow))
+            if len(held) > LOOKAHEAD:
+                oldest = take()
+                yield oldest if type(oldest) is Packet else self._settled(*oldest)
+        while held:
+            oldest = take()
+            yield oldest if type(oldest) is Packet else self._settled(*oldest)
+
+    def _settled(self, joined: Packet, captured: Packet, flow: Flow) -> Packet:
+        """A packet with what is known of its connection's opening and closing by now."""
+        flow = flow.absorbed or flow
+        known = len(flow.opening) + len(flow.closing) + len(flow.strays)
+        count, steps = self._steps.get(flow, (0, {}))
+        if count != known:
+            steps = {id(step.segment.packet): step for step in walk(connection(flow, 0)).steps}
+            if len(self._steps) > LOOKAHEAD:
+                self._steps.clear()
+            self._steps[flow] = known, steps
+        step = steps.get(id(captured))
+        if step is None:
+            return joined
+        return joined._replace(states=step.states, ignored=step.ignored)
+
+    def blocked(self, socket: Socket | None) -> Blocked | None:
+        """The calls that block on a socket, as far as its packets have not ended them."""
+        if socket is None or self.directory.slack > STEP:
+            return None
+        calls = self._waits.of.get(socket.identity)
+        if calls is None:
+            return None
+        blocked = self._blocked.get(socket.identity)
+        if blocked is None:
+            blocked = self._blocked[socket.identity] = Blocked(calls, self.directory.slack)
+        return blocked
+
+    def _segment(self, packet: Packet) -> tuple[_Lane, Cause, Socket | None, Blocked | None]:
+        """A segment that does more than to continue an open connection."""
+        flow, side, other, meaning = self.flows.add(packet)
+        directory, key = self.directory, (packet.source, packet.target)
+        lane = self._lanes.get(key)
+        if lane is None or lane.side is not side:
+            displaced = lane
+            if displaced is not None and displaced.before is not None:
+                lane = displaced.before  # what a stray SYN had seemed to end
+            if lane is None or lane.side is not side:
+                before = displaced if displaced and flow.before is displaced.flow else None
+                lane = _Lane(directory, packet, flow, side, other, before)
+            self._lanes[key] = lane
+        back = self._lanes.get((packet.target, packet.source))
+        if back is not None and back.flow is not flow:
+            back = None
+        cause = lane.cause(packet, meaning, back)
+        if meaning.kind == wire.SYN:
+            receiver = directory.receiver(packet)
+            if receiver is None and back is not None:
+                receiver = back.socket  # it connects, too
+            return lane, cause, receiver, self.blocked(receiver)
+        if not lane.met:
+            lane.met = True
+            lane.receiver = back.socket if back is not None else directory.receiver(packet)
+            lane.blocked = self.blocked(lane.receiver)
+        taken = lane.blocked if meaning.kind != wire.STRAY else None
+        return lane, cause, lane.receiver, taken
+
+    def _datagram(self, packet: Packet) -> tuple[Socket | None, Cause, Socket | None]:
+        """Sender, cause and receiver of a datagram; each may be another one than of the last."""
+        self.flows.datagram(packet)
+        key = packet.source, packet.target
+        talk = self._talks.get(key)
+        if talk is None:
+            talk = self._talks[key] = _Talk(self.directory)
+        socket, cause = talk.told(packet)
+        receiver = self.directory.receiver(packet)
+        if receiver is None:
+            back = self._talks.get((packet.target, packet.source))
+            receiver = back.socket if back is not None else None
+        return socket, cause, receiver
 
 
 class _Lane:
-    """One direction of one TCP connection: who sends, and how far its bytes have come."""
+    """One direction of one TCP connection: who sends, who receives, and why."""
 
     __slots__ = (
-        "acked", "answered", "back", "causes", "counted", "fin", "holes", "isn", "next", "offset",
-        "sent", "socket", "syn", "window",
+        "before", "blocked", "causes", "counted", "fin", "first", "flow", "last", "met", "other",
+        "receiver", "sent", "side", "socket", "syn",
     )  # fmt: skip
 
-    def __init__(self, index: Index, packet: Packet, back: _Lane | None) -> None:
-        self.socket: Socket | None = index.sender(packet)
+    def __init__(
+        self,
+        directory: Directory,
+        packet: Packet,
+        flow: Flow,
+        side: Side,
+        other: Side,
+        before: _Lane | None,
+    ) -> None:
+        self.flow, self.side, self.other = flow, side, other
+        self.before = before  # the lane of an open connection whose ports a SYN seems to use again
+        self.first = self.last = 0  # the sequence numbers that count as 0
+        self.socket = directory.sender(packet)
         self.causes: Causes | None = None
         if self.socket is not None:
-            self.causes = index.causes.get(self.socket.identity) or Causes({})
-        self.back = back  # the other direction
-        if back is not None and back.back is None:
-            back.back = self
-        self.isn = packet.seq if "S" in packet.flags else None
-        self.counted = self.isn is not None  # offsets are those of the stream
-        self.next = packet.seq  # the sequence number that follows the highest one sent
-        self.offset = 0  # what `next` is in the stream
-        self.holes: list[tuple[int, int]] = []  # offsets that were passed over
+            self.causes = directory.causes.get(self.socket.identity) or Causes({})
+        # Without the SYN nobody can count bytes.
+        self.counted = self.causes if side.isn is not None else None
+        self.met = False  # the receiver is known: whom its first segment after the SYN goes to
+        self.receiver: Socket | None = None
+        self.blocked: Blocked | None = None
         self.syn: Cause | None = None
-        self.answered = False  # it has sent a SYN-ACK
-        self.fin: tuple[int, Cause] | None = None
-        self.acked = self.window = -1
+        self.fin: Cause | None = None
         self.sent = 0  # when it sent data last
 
-    def cause(self, packet: Packet) -> Cause:
-        """Why the packet was sent; takes note of it."""
-        flags, seq, length = packet.flags, packet.seq, packet.length
-        acked, window = self.acked, self.window
-        self.acked, self.window = packet.ack, packet.window
-        if not length and flags == "A":
-            if seq != self.next and (seq - self.next) % _MODULO == _MODULO - 1:
-                return PROBES if self.back is not None and not self.back.window else KEEPS_ALIVE
-            return UPDATES if acked == packet.ack and window != packet.window else ACKNOWLEDGES
-        if length and seq == self.next and flags in _PLAIN and self.counted:
-            # Nearly all others: the next bytes of the stream.
-            start = self.offset
-            self.offset, self.next = start + length, (seq + length) % _MODULO
-            self.sent = packet.time
-            if self.causes is not None:
-                found = self.causes.of_bytes(start, start + length, packet.time)
-                if found is not None:
-                    return found
-            return self._at_that_time(packet.time)
-        return self._asked(packet)
+    def relative(self, packet: Packet) -> tuple[int, int | None]:
+        """Sequence numbers counted from each side's first one."""
+        self.first, self.last = self.side.base or 0, self.other.base or 0
+        seq = packet.seq - self.first & MASK
+        return seq, packet.ack - self.last & MASK if "A" in packet.flags else None
 
-    def _asked(self, packet: Packet) -> Cause:
-        flags, time = packet.flags, packet.time
-        if "R" in flags:
-            return self._reset(packet)
-        if "S" in flags:
-            return self._opening(packet)
-        if "A" not in flags:
+    def cause(self, packet: Packet, meaning: Meaning, back: _Lane | None) -> Cause:
+        """Why a segment was sent. back: the other direction, if it was seen."""
+        kind, time = meaning.kind, packet.time
+        if kind in _OF_ITSELF:
+            return _OF_ITSELF[kind]
+        if kind == wire.SYN:
+            return self._opening(time, meaning.again)
+        if kind == wire.SYN_ACK:
+            self.counted = self.causes
+            self.syn = self.syn or SYN_ACK
+            return Cause("kernel", AGAIN) if meaning.again else SYN_ACK
+        if "R" in packet.flags:
+            return self._reset(packet, back)
+        if meaning.span is None or "A" not in packet.flags:
             # Its receiver drops it: RFC 9293, 3.10.7.4. It is no part of the stream.
-            return self._at_that_time(time)
-        start = self.offset + ((packet.seq - self.next + _HALF) % _MODULO) - _HALF
-        end = start + packet.length
-        if "F" in flags:
-            return self._ending(packet, start, end)
-        if not packet.length:
-            return ACKNOWLEDGES  # with ECE, CWR or URG
-        if packet.length == 1 and end == self.offset and self.back and not self.back.window:
-            return PROBES
-        found = self._data(start, end, time)
-        self._passed(start, end, packet.seq + packet.length)
-        self.sent = time
-        return found
+            return self.at_that_time(time)
+        if kind == wire.FIN:
+            return self._ending(packet, meaning.span, meaning.again)
+        return self._data(meaning.span, time)
 
-    def _ending(self, packet: Packet, start: int, end: int) -> Cause:
+    def _data(self, span: Span, time: int) -> Cause:
+        """The sends behind bytes of the stream."""
+        self.sent = time
+        found = None
+        if self.counted is not None:
+            found = self.counted.of_bytes(span.start, span.end, time)
+        if span.again:
+            return Cause("kernel", AGAIN, found.calls if found is not None else ())
+        return found or self.at_that_time(time)
+
+    def _ending(self, packet: Packet, span: Span, again: bool) -> Cause:
         """Who asked for a FIN, and before that for the bytes with it."""
-        data = self._data(start, end, packet.time) if packet.length else None
+        sent, data = self.sent, None
+        if packet.length:
+            data, sent = self._data(span, packet.time), packet.time
         calls = data.calls if data is not None else ()
-        if self.fin is not None and self.fin[0] == end:
-            return Cause("kernel", AGAIN, calls + self.fin[1].calls)
+        if again and self.fin is not None:
+            return Cause("kernel", AGAIN, calls + self.fin.calls)
         ending = NOT_TRACED
         if self.causes is not None:
-            ending = self.causes.ending(packet.time, packet.time if data else self.sent)
-        self.fin = end, ending
-        self._passed(start, end + 1, packet.seq + packet.length + 1)
+            ending = self.causes.ending(packet.time, sent)
+        self.fin = ending
         if data is None or data.who == "kernel" or ending.who == "unknown":
             return ending
         if data.who == "unknown":
             return data
         return Cause(ending.who, ending.why, calls + ending.calls)
 
-    def _data(self, start: int, end: int, time: int) -> Cause:
-        """The sends behind the stream's bytes from `start` to `end`."""
-        causes, again = self.causes, end <= self.offset and not self._fills(start, end)
-        if not again and start < self.offset and not self.holes:
-            start = self.offset  # what comes before was there already
-        found = None
-        if causes is not None and self.counted:
-            found = causes.of_bytes(start, end, time)
-        if again:
-            return Cause("kernel", AGAIN, found.calls if found is not None else ())
-        return found if found is not None else self._at_that_time(time)
-
-    def _at_that_time(self, time: int) -> Cause:
+    def at_that_time(self, time: int) -> Cause:
         """The send that ran then, where bytes do not tell it."""
         if self.causes is None:
             return NOT_TRACED
         found = self.causes.sending(time)
         return UNCOUNTED if found is NONE_FITS else found
 
-    def _passed(self, start: int, offset: int, following: int) -> None:
-        """A segment from `start` on goes as far as `offset`, the sequence number `following`."""
-        if start > self.offset and len(self.holes) < _MOST_HOLES:
-            self.holes.append((self.offset, start))
-        if offset > self.offset:
-            self.offset, self.next = offset, following % _MODULO
-
-    def _fills(self, start: int, end: int) -> bool:
-        """Whether a segment brings what was passed over: lost before it could be captured."""
-        for place, (first, last) in enumerate(self.holes):
-            if start < last and end > first:
-                rest = [(first, max(start, first)), (min(end, last), last)]
-                self.holes[place : place + 1] = [(a, b) for a, b in rest if a < b]
-                return True
-        return False
-
-    def _opening(self, packet: Packet) -> Cause:
-        self.acked = -1  # its window counts otherwise than all later ones: not scaled
-        if self.syn is None:
-            self.offset, self.next = packet.length, (packet.seq + 1 + packet.length) % _MODULO
-        if "A" in packet.flags:
-            again, self.answered = self.answered, True
-            self.syn = self.syn or SYN_ACK
-            return Cause("kernel", AGAIN) if again else SYN_ACK
-        if self.syn is not None:
+    def _opening(self, time: int, again: bool) -> Cause:
+        if again and self.syn is not None:
             return Cause("kernel", AGAIN, self.syn.calls)
-        self.syn = NOT_TRACED if self.causes is None else self.causes.opening(packet.time)
+        self.counted = self.causes
+        self.syn = NOT_TRACED if self.causes is None else self.causes.opening(time)
         return self.syn
 
-    def _reset(self, packet: Packet) -> Cause:
+    def _reset(self, packet: Packet, back: _Lane | None) -> Cause:
         if "A" not in packet.flags and self.causes is not None:
             # RFC 9293, 3.10.7: its number is what the answered segment acknowledged.
-            return NO_SOCKET if packet.seq == self.next else UNACCEPTABLE
-        back = self.back
-        if self.syn is None and back is not None and back.syn and packet.ack == back.next:
+            return NO_SOCKET if packet.seq == self.side.next else UNACCEPTABLE
+        asked = back is not None and back.syn is not None and packet.ack == back.side.next
+        if self.syn is None and asked:
             return NO_LISTENER
         if self.causes is None:
             return NOT_TRACED
@@ -224,10 +336,10 @@ class _Lane:
 class _Talk:
     """Datagrams from one end to another."""
 
-    __slots__ = ("causes", "index", "socket")
+    __slots__ = ("causes", "directory", "socket")
 
-    def __init__(self, index: Index) -> None:
-        self.index = index
+    def __init__(self, directory: Directory) -> None:
+        self.directory = directory
         self.socket: Socket | None = None
         self.causes: Causes | None = None
 
@@ -238,14 +350,14 @@ class _Talk:
             found = self.causes.datagram(packet.length, packet.time)
         if found is NONE_FITS:
             # The name may be another socket's now, or it got it after an unbound sendto.
-            self.socket = self.index.sender(packet)
+            self.socket = self.directory.sender(packet)
             if self.socket is None:
-                found = self.index.sendto(packet)
+                found = self.directory.sendto(packet)
                 if not found.calls:
                     return None, found
                 self.socket = found.calls[0].socket
                 assert self.socket is not None
-            self.causes = self.index.causes.get(self.socket.identity)
+            self.causes = self.directory.causes.get(self.socket.identity)
             if self.causes is not None and found is NONE_FITS:
                 found = self.causes.datagram(packet.length, packet.time)
         return self.socket, found

@@ -6,8 +6,8 @@ from collections.abc import Iterable
 from socket import AF_UNIX
 
 from sockfsm.trace.causes import SLACK
+from sockfsm.trace.directory import Directory
 from sockfsm.trace.events import Call, Process, Socket, Thread, Wait
-from sockfsm.trace.index import Index
 from sockfsm.trace.unix_wire import Peers
 from sockfsm.trace.wakes import Waits, Waker
 
@@ -17,9 +17,9 @@ class Summary:
 
     processes: those that made a call; `Trace.summary` sets all, the first started first. sockets,
     states: identity -> socket, and its last state. threads: (log, number) -> those that made a call.
-    index: the calls that can cause packets, when asked for; slack: how far the packets' clock may be
-    off. waits, peers: what another end ended, and the ends of AF_UNIX sockets. blocked: waits that
-    had not ended, by their begins.
+    directory: who had which name, and the calls that can cause packets, when asked for; slack: how far
+    the packets' clock may be off. waits, peers: what another end ended, and the ends of AF_UNIX
+    sockets. blocked: waits that had not ended, by their begins.
     """
 
     def __init__(
@@ -29,19 +29,20 @@ class Summary:
         self.sockets: dict[str, Socket] = {}
         self.states: dict[str, str] = {}
         self.threads: dict[tuple[str, int], Thread] = {}
-        self.index = Index(slack=slack) if index else None
+        self.directory = Directory(slack=slack) if index else None
         self.waits = Waits()
         self.peers = Peers()
         self.blocked: list[Wait] = []
         self.read(calls)
 
     def waker(self) -> Waker:
-        """Tells of each event which wait it ended; of no packet without the index."""
-        return Waker(self.index or Index(), self.waits, self.peers)
+        """Tells of each call on an AF_UNIX socket which wait it ended."""
+        return Waker(self.waits, self.peers)
 
     def read(self, calls: Iterable[Call]) -> None:
         """Take in all calls."""
-        sockets, states, threads, index = self.sockets, self.states, self.threads, self.index
+        sockets, states, threads = self.sockets, self.states, self.threads
+        directory = self.directory
         processes: dict[str, Process] = {}
         met: set[Thread] = set()
         for call in calls:
@@ -59,10 +60,10 @@ class Summary:
                     self.peers.add(call)
             if call.waited:
                 self.waits.add(call)
-            if index is not None:
-                index.add(call)
-        if index is not None:
-            index.finish()
+            if directory is not None:
+                directory.add(call)
+        if directory is not None:
+            directory.finish()
         self.waits.finish()
         self.peers.finish()
         self.processes = sorted(processes.values(), key=lambda process: process.started)

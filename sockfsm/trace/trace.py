@@ -17,8 +17,9 @@ from sockfsm.record.packs import PACKS, Packed
 from sockfsm.record.reader import Hole
 from sockfsm.trace.causes import SLACK, STEP
 from sockfsm.trace.decode import Decoder, alive, decode, head
-from sockfsm.trace.events import Call, Lost, Packet, Process, Socket, Transition, Wait
+from sockfsm.trace.events import Call, Lost, Packet, Process, Socket
 from sockfsm.trace.losses import losses, of_hole
+from sockfsm.trace.source import TraceSource
 from sockfsm.trace.summary import Summary
 
 if TYPE_CHECKING:
@@ -30,7 +31,7 @@ ABOUT = "trace.json"
 _NEVER = 1 << 64
 
 
-class Trace:
+class Trace(TraceSource):
     """Reads a trace, finished or still being written. Every method streams the files anew,
 
     but what a whole pass tells is kept while the trace is finished and its files do not change.
@@ -42,6 +43,7 @@ class Trace:
         self, path: str | os.PathLike[str], since: int = 0, until: int | None = None
     ) -> None:
         self.path = Path(path)
+        self.name = str(path)
         self.since = since
         self.until = until
         self._damage: list[str] = []
@@ -105,11 +107,6 @@ class Trace:
 
         return about(self.path / ABOUT, self._damage)
 
-    @property
-    def clock_error(self) -> int:
-        """The most, ns, by which the packets' times are wrong; steps of the wall clock included."""
-        return self.facts.clock_error
-
     def _decoders(self) -> list[tuple[Decoder, Iterator[Call]]]:
         if self.up_to_date is not None:
             self.up_to_date()
@@ -151,16 +148,6 @@ class Trace:
                 yield call
 
     @property
-    def processes(self) -> list[Process]:
-        """The traced processes, the first started first."""
-        return list(self.summary().processes)
-
-    @property
-    def sockets(self) -> dict[str, Socket]:
-        """identity -> socket, with the names that were known in the end."""
-        return dict(self.summary().sockets)
-
-    @property
     def heads(self) -> list[Process]:
         """The traced processes as their logs begin: quick, but without threads and end."""
         logs = all_logs(self.path, self._damage)
@@ -174,7 +161,11 @@ class Trace:
         """
         index = index and (self.path / PACKETS).exists()
         state = self._state()
-        if self._told is not None and self._told[0] == state and (self._told[1].index or not index):
+        if (
+            self._told is not None
+            and self._told[0] == state
+            and (self._told[1].directory or not index)
+        ):
             return self._told[1]
         found = Summary(index=index, slack=max(SLACK, self.clock_error))
         decoders = self._decoders()
@@ -206,36 +197,16 @@ class Trace:
             return []
         return with_ports(read(path, self._damage))
 
-    def transitions(self) -> Iterator[Transition]:
-        """Every change of state."""
-        for call in self.calls():
-            if call.moved and call.socket is not None:
-                yield Transition(call.end, call.socket, call.before, call.after, call)
-
-    def waits(self) -> list[Wait]:
-        """Every wait that really blocked, in order of its begin; those that last at the end."""
-        told = self.summary()
-        ended = [Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in told.waits.all]
-        return ended + told.blocked
-
-    def blocked(self) -> list[Wait]:
-        """The calls that are blocked now, or were when their process ended."""
-        return list(self.summary().blocked)
-
-    def packets(self) -> Iterator[Packet]:
-        """The captured packets, joined with the calls that caused them; none without a capture."""
-        path = self.path / PACKETS
-        if not path.exists():
+    def captured(self) -> Iterator[Packet]:
+        """The packets as the capture has them."""
+        if not (self.path / PACKETS).exists():
             return iter(())
-        from sockfsm.trace.join import joined
         from sockfsm.wire.headers import packets
         from sockfsm.wire.pcapng import CaptureFile
 
-        clock = None
+        path, clock = self.path / PACKETS, None
         if CaptureFile(path).clock is None and self.logs:
             clock = min(self.heads, key=attrgetter("started")).clock
-        index = self.summary(index=True).index
-        assert index is not None
         if self.clock_error > STEP:
             wrong = f"{self.clock_error / 1_000_000_000:.3f} s"
             problem = (
@@ -244,7 +215,7 @@ class Trace:
             )
             if problem not in self._damage:
                 self._damage.append(problem)
-        return joined(index, packets(path, clock, self._damage))
+        return packets(path, clock, self._damage)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

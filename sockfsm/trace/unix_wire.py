@@ -1,49 +1,18 @@
-"""The wire that AF_UNIX sockets do not have: their messages, put together from the calls of both ends.
+"""The wire that AF_UNIX sockets do not have: whom a message goes to, by the calls of both ends.
 
-No packet exists. A stream's bytes are taken in the order in which they were sent, so the offsets of
-sends and receives tell which receive took which send; datagrams keep their order and their bounds.
-An end that is not traced has no calls: then `receiver` or `taken` stay empty.
+No packet exists. An end that is not traced has no calls: then it is not known.
 """
 
 from __future__ import annotations
 
 from bisect import bisect_right
 from collections import deque
-from collections.abc import Iterable, Iterator
 from operator import itemgetter
-from typing import NamedTuple
 
 from sockfsm.trace.events import Address, Call, Socket
 
 _TELLING = frozenset({"bind", "connect", "accepted", "socketpair"})
 ENDING = frozenset({"close", "shutdown_wr", "shutdown_rdwr", "exit"})
-
-
-class Message(NamedTuple):
-    """What one send moved. time: end of the send, monotonic ns. taken: the receives that got it."""
-
-    time: int
-    sender: Socket
-    receiver: Socket | None
-    length: int
-    call: Call
-    taken: tuple[Call, ...]
-
-
-def messages(calls: Iterable[Call]) -> Iterator[Message]:
-    """The messages between AF_UNIX sockets, in the order of their sends' ends."""
-    peers = Peers()
-    listed = []
-    for call in calls:
-        if call.socket is not None and is_unix(call.socket):
-            listed.append(call)
-            peers.add(call)
-    peers.finish()
-    taken = _taken(listed, peers.of)
-    for call in listed:
-        if sends(call) and call.socket is not None:
-            got = tuple(taken.get(id(call), ()))
-            yield Message(call.end, call.socket, peers.receiver(call), call.done, call, got)
 
 
 def sends(call: Call) -> bool:
@@ -97,62 +66,45 @@ class Peers:
 
     def finish(self) -> None:
         """Find the pairs in what was added."""
-        peers, calls = self.of, self._calls
-        for call in calls:
-            if call.call == "bind" and call.outcome == "ok" and call.address and call.socket:
-                self._since.setdefault(call.address, []).append((call.end, call.socket))
-        waiting: dict[Address, deque[Socket]] = {}
+        calls, self._calls = self._calls, []
+        for call, socket in _of(calls, "bind"):
+            if call.outcome == "ok" and call.address:
+                self._since.setdefault(call.address, []).append((call.end, socket))
+        self._socketpairs(calls)
+        self._connections(calls)
+
+    def _socketpairs(self, calls: list[Call]) -> None:
+        """Each of a pair has a call of its own, one after the other."""
         alone: Socket | None = None
-        for call in sorted(calls, key=lambda call: call.begin):
-            socket = call.socket
-            if socket is None:
+        for _, socket in _of(calls, "socketpair"):
+            if alone is None:
+                alone = socket
+            elif alone is not socket:
+                self._pair(alone, socket)
+                alone = None
+
+    def _connections(self, calls: list[Call]) -> None:
+        """A listener's queue is first in, first out: the n-th accept takes the n-th connect."""
+        waiting: dict[Address, deque[Socket]] = {}
+        for call, socket in _of(calls, "connect"):
+            if call.outcome != "ok" or call.address is None:
                 continue
-            if call.call == "socketpair":
-                if alone is None:
-                    alone = socket
-                elif alone is not socket:
-                    peers[alone.identity], peers[socket.identity] = socket, alone
-                    alone = None
-            elif call.call == "connect" and call.outcome == "ok" and call.address is not None:
-                if socket.kind == "unix-stream":
-                    waiting.setdefault(call.address, deque()).append(socket)
-                else:
-                    other = self._holder(call.address, call.end)
-                    if other is not None:
-                        peers[socket.identity] = other
-        # A listener's queue is first in, first out: the n-th accept takes the n-th connect.
-        for call in sorted(calls, key=lambda call: call.end):
-            socket = call.socket
-            if call.call != "accepted" or socket is None or socket.local is None:
-                continue
-            queue = waiting.get(socket.local)
+            if socket.kind == "unix-stream":
+                waiting.setdefault(call.address, deque()).append(socket)
+            elif (other := self._holder(call.address, call.end)) is not None:
+                self.of[socket.identity] = other
+        for call, socket in sorted(_of(calls, "accepted"), key=lambda found: found[0].end):
+            queue = waiting.get(socket.local) if socket.local is not None else None
             if queue:
                 client = queue.popleft()
-                peers[client.identity], peers[socket.identity] = socket, client
+                self._pair(client, socket)
                 self.given[client.identity] = call.begin
-        self._calls = []
+
+    def _pair(self, one: Socket, other: Socket) -> None:
+        self.of[one.identity], self.of[other.identity] = other, one
 
 
-def _taken(calls: list[Call], peers: dict[str, Socket]) -> dict[int, list[Call]]:
-    """id of a stream's send -> the receives that took its bytes."""
-    sends: dict[str, deque[list[int]]] = {}
-    by_number: dict[int, list[Call]] = {}
-    for call in sorted(calls, key=lambda call: call.begin if call.call == "send" else call.end):
-        socket = call.socket
-        if socket is None or socket.kind != "unix-stream" or call.done <= 0:
-            continue
-        if call.call == "send":
-            sends.setdefault(socket.identity, deque()).append([id(call), call.done])
-        elif call.call == "recv" and socket.identity in peers:
-            queue = sends.get(peers[socket.identity].identity)
-            left = call.done
-            while queue and left > 0:
-                number, waiting = queue[0]
-                by_number.setdefault(number, []).append(call)
-                if waiting > left:
-                    queue[0][1] -= left
-                    left = 0
-                else:
-                    queue.popleft()
-                    left -= waiting
-    return by_number
+def _of(calls: list[Call], word: str) -> list[tuple[Call, Socket]]:
+    """The calls with this word, by their begins."""
+    found = [(c, c.socket) for c in calls if c.call == word and c.socket is not None]
+    return sorted(found, key=lambda pair: pair[0].begin)

@@ -12,39 +12,16 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import chain
-from typing import NamedTuple
 
-from sockfsm.trace.causes import BEGIN, LOOK_BACK, STEP
+from sockfsm.trace.causes import BEGIN, LOOK_BACK
+from sockfsm.trace.directory import end_of
 from sockfsm.trace.events import Address, Call, Packet, Socket
-from sockfsm.trace.index import End, Index, end_of
 from sockfsm.trace.unix_wire import ENDING, Peers, is_unix
 
 _WORDS = frozenset({"accept", "connect", "recv", "send"})
 _WAKING = ENDING | {"send", "connect", "accept"}
 _RESET = frozenset({"ECONNRESET", "ECONNREFUSED", "EPIPE"})
 _ENDED = ("eof", "ECONNRESET", "EPIPE")
-
-
-class Wake(NamedTuple):
-    """`packet` came while `call` was blocked, and is what it waited for."""
-
-    packet: Packet
-    call: Call
-
-
-def wakes(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Wake]:
-    """In the packets' order. Reads all calls first."""
-    index, waits = Index(), Waits()
-    for call in calls:
-        index.add(call)
-        waits.add(call)
-    index.finish()
-    waits.finish()
-    waker = Waker(index, waits)
-    for packet in packets:
-        woken = waker.ends(packet)
-        if woken is not None:
-            yield Wake(packet, woken)
 
 
 class Waits:
@@ -77,7 +54,7 @@ class Waits:
             blocked.sort(key=BEGIN)
 
 
-class _Blocked:
+class Blocked:
     """The waits on one socket, as the packets that it gets go by."""
 
     __slots__ = ("_active", "_coming", "_next", "_slack")
@@ -108,70 +85,47 @@ class _Blocked:
 
 
 class Waker:
-    """Asked event by event, in their order, which wait each of them ended."""
+    """Asked call by call, in their order, which wait on another AF_UNIX socket each of them ended."""
 
-    def __init__(self, index: Index, waits: Waits, peers: Peers | None = None) -> None:
-        self._index = index
+    def __init__(self, waits: Waits, peers: Peers) -> None:
         self._waits = waits
-        self._peers = peers or Peers()
-        self._receivers: dict[tuple[End, End], _Blocked | None] = {}
-        self._blocked: dict[str, _Blocked] = {}
+        self._peers = peers
         self._done: set[int] = set()
 
-    def ends(self, event: Packet | Call) -> Call | None:
-        """The blocked call that `event` ended; None for none, or when it cannot be decided."""
-        if isinstance(event, Packet):
-            flags = event.flags
-            if (flags == "A" and not event.length) or self._index.slack > STEP:
-                return None
-            if flags == "S":
-                blocked = self._of(self._index.listening(event))
-                self._receivers.pop((event.source, event.target), None)
-            else:
-                key = event.source, event.target
-                if key not in self._receivers or flags == "":
-                    # A datagram's receiver may have changed.
-                    self._receivers[key] = self._of(self._index.receiver(event))
-                blocked = self._receivers[key]
-            return blocked.ended_by(event) if blocked is not None else None
-        if event.socket is None or event.call not in _WAKING or not is_unix(event.socket):
+    def ended(self, call: Call) -> Call | None:
+        """The blocked call that `call` ended; None for none, or when it cannot be decided."""
+        if call.socket is None or call.call not in _WAKING or not is_unix(call.socket):
             return None
-        found = self._by_call(event, event.socket)
+        found = self._by_call(call, call.socket)
         if found is not None:
             self._done.add(id(found))
         return found
 
-    def _of(self, socket: Socket | None) -> _Blocked | None:
-        waits = self._waits.of.get(socket.identity) if socket is not None else None
-        if socket is None or waits is None:
-            return None
-        blocked = self._blocked.get(socket.identity)
-        if blocked is None:
-            blocked = self._blocked[socket.identity] = _Blocked(waits, self._index.slack)
-        return blocked
-
     def _by_call(self, call: Call, socket: Socket) -> Call | None:
-        word, peers = call.call, self._peers
+        word = call.call
         if call.outcome != "ok":
             return None
         if word == "accept":
             blocked = self._waits.towards.get(socket.local) if socket.local else None
             return _only(self._running(blocked or [], call.begin, call.end))
-        if word == "connect" and call.address is not None:
-            listening, given = peers.listening(call), peers.given.get(socket.identity)
-        else:
-            listening, given = peers.receiver(call), None
-        if listening is None:
+        connects = word == "connect" and call.address is not None
+        other = self._peers.listening(call) if connects else self._peers.receiver(call)
+        if other is None:
             return None
-        blocked = self._waits.of.get(listening.identity) or []
+        blocked = self._waits.of.get(other.identity) or []
         running = self._running(blocked, call.begin, call.end)
+        return _only(wait for wait in running if self._fits(call, socket, wait))
+
+    def _fits(self, call: Call, socket: Socket, wait: Call) -> bool:
+        """Whether a call ends such a wait of the socket at the other end."""
+        word, peers = call.call, self._peers
         if word == "connect":
-            return _only(w for w in running if w.call == "accept" and w.end == given)
+            return wait.call == "accept" and wait.end == peers.given.get(socket.identity)
         if word == "send":
-            return _only(w for w in running if w.call == "recv" and w.done > 0 and call.done > 0)
+            return wait.call == "recv" and wait.done > 0 and call.done > 0
         if word in ("close", "exit") and call.end < peers.closed.get(socket.identity, 0):
-            return None  # another process still held it
-        return _only(w for w in running if w.outcome in _ENDED)
+            return False  # another process still held it
+        return wait.outcome in _ENDED
 
     def _running(self, blocked: list[Call], begin: int, end: int) -> Iterator[Call]:
         """Those that were blocked at some time from `begin` to `end` and still wait for a reason."""
@@ -191,11 +145,11 @@ def _ended_by(call: Call, packet: Packet) -> bool:
     """Whether the call ended as it does by such a packet."""
     flags, word = packet.flags, call.call
     if word == "accept":
-        return flags == "S" and end_of(call.address) == packet.source
+        return "S" in flags and "A" not in flags and end_of(call.address) == packet.source
     if call.outcome in _RESET:
         return "R" in flags
     if word == "connect":
-        return flags == "SA"
+        return "S" in flags and "A" in flags
     if call.outcome == "eof":
         return "F" in flags
     return word == "recv" and (packet.length > 0 or packet.protocol == "udp")

@@ -13,10 +13,10 @@ from sockfsm.views.lanes import Lanes
 from sockfsm.views.text import Paint, address, cut, cut_front, duration, plain
 
 if TYPE_CHECKING:
-    from sockfsm.trace.trace import Trace
+    from sockfsm.trace.source import TraceSource
 
 
-def lines(trace: Trace, paint: Paint | None = None) -> Iterator[str]:
+def lines(trace: TraceSource, paint: Paint | None = None) -> Iterator[str]:
     """A block of two lines per blocked call, the longest wait first."""
     paint = paint or Paint(False)
     lanes = Lanes(trace)

@@ -15,16 +15,16 @@ from sockfsm.views.tally import CLOSED, ENDED, EXITED, Tally
 from sockfsm.views.text import Paint, address, count, cut, cut_front, duration, pad, plain
 
 if TYPE_CHECKING:
-    from sockfsm.trace.trace import Trace
+    from sockfsm.trace.source import TraceSource
 
 COLUMNS = 100
 _LISTED = 30
 _TITLE = 10
 
 
-def header(trace: Trace, lanes: Lanes, paint: Paint) -> Iterator[str]:
+def header(trace: TraceSource, lanes: Lanes, paint: Paint) -> Iterator[str]:
     """The trace, its processes and its sockets; long lists are cut and say so."""
-    yield paint(cut(_titled("trace", plain(str(trace.path or "in memory"))), COLUMNS), "bold")
+    yield paint(cut(_titled("trace", plain(trace.name)), COLUMNS), "bold")
     processes = lanes.processes
     for number, process in enumerate(processes[:_LISTED]):
         yield _titled("" if number else "program", _program(process, lanes))
@@ -70,7 +70,9 @@ def _socket(socket: Socket, lanes: Lanes) -> str:
     return f"{lanes.socket(socket):4} {cut(plain(socket.kind), 11):11} {made} {name} {peer} {state}"
 
 
-def footer(trace: Trace, lanes: Lanes, paint: Paint, tally: Tally, zero: int) -> Iterator[str]:
+def footer(
+    trace: TraceSource, lanes: Lanes, paint: Paint, tally: Tally, zero: int
+) -> Iterator[str]:
     """Counts, refusals, how the sockets ended, what is blocked, what could not be read.
 
     zero: the monotonic ns from which the timeline counts.

@@ -7,11 +7,12 @@ The ladder has the client's TCP state at the left and the server's at the right,
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import Step, walk
+from sockfsm.views.phrases import place, spelled, spoken
 from sockfsm.views.text import Paint, address, count, cut, duration, plain
 from sockfsm.wire.findings import (
     CLIENT,
@@ -20,18 +21,14 @@ from sockfsm.wire.findings import (
     Closing,
     Connection,
     Datagrams,
-    Flow,
+    Direction,
     Opening,
     Report,
     Segment,
 )
 from sockfsm.wire.headers import Options
 
-_NAMES = (("S", "SYN"), ("F", "FIN"), ("R", "RST"), ("P", "PSH"), ("U", "URG"), ("A", "ACK"))
 _TIME, _STATE, _ARROW = 11, 12, 58
-# Who sent a segment, its flags and its sequence number.
-Cause = tuple[tuple[str, int], str, int]
-_NO_CAUSES: Mapping[Cause, str] = {}
 _GOOD = ("normal", "self-connect", "simultaneous")
 
 
@@ -42,18 +39,17 @@ def lines(
     *,
     heading: str = "",
     kernel: KernelPaths | None = None,
-    causes: Mapping[Cause, str] | None = None,
 ) -> Iterator[str]:
     """The report as text, at most 100 columns wide.
 
-    kernel: its own states, where recorded. causes: the call behind a segment, where traced.
+    kernel: its own states, where recorded.
     """
     found, talks = report.connections, report.conversations
     summary = f"{count(len(found), 'connection')}, {count(len(talks), 'UDP conversation')}"
     yield f"{heading}: {summary}" if heading else summary
     for connection in found:
         yield ""
-        yield from of_connection(connection, paint, causes or {})
+        yield from of_connection(connection, paint)
         if kernel is not None:
             yield from _kernel(connection, kernel, paint)
     if talks:
@@ -68,16 +64,14 @@ def lines(
         yield from (paint(line, "red") for line in _wide("NOTE", note))
 
 
-def of_connection(
-    connection: Connection, paint: Paint, causes: Mapping[Cause, str] = _NO_CAUSES
-) -> Iterator[str]:
+def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
     """One connection: its headline, opening, data, closing and what follows from them."""
     opening, closing = connection.opening, connection.closing
     ends = f"{address(connection.client)} -> {address(connection.server)}"
     yield paint(f"#{connection.number} {ends}", "bold")
     yield from _opening(connection, paint)
     client, server, steps = walk(connection)
-    yield from _ladder(connection, steps, paint, causes)
+    yield from _ladder(connection, steps, paint)
     yield from _data(connection)
     yield from _closing(closing, paint)
     if connection.ignored:
@@ -120,9 +114,7 @@ def _partly(opening: Opening) -> bool:
     return opening.kind in ("mid-stream", "incomplete", "unanswered", "not accepted")
 
 
-def _ladder(
-    connection: Connection, steps: tuple[Step, ...], paint: Paint, causes: Mapping[Cause, str]
-) -> Iterator[str]:
+def _ladder(connection: Connection, steps: tuple[Step, ...], paint: Paint) -> Iterator[str]:
     blank = " " * _TIME
     before, later, last = _passing(connection)
     for number, step in enumerate(steps):
@@ -133,14 +125,24 @@ def _ladder(
             yield _passed(later)
             later = 0
         yield _rung(step.segment, step.client, step.server, paint, step.strange)
-        here = connection.client if step.segment.sender == CLIENT else connection.server
-        cause = causes.get((here, step.segment.flags, step.segment.seq))
+        cause = calls_behind(step.segment)
         if cause:
             yield f"  {blank} {'':{_STATE}} {cut(cause, _ARROW).center(_ARROW).rstrip()}"
         if step.segment.offered:
             yield f"  {blank} {'':{_STATE}} {_offer(step.segment.offered).center(_ARROW).rstrip()}"
     for number in filter(None, (before, later)):
         yield _passed(number)
+
+
+def calls_behind(segment: Segment) -> str:
+    """The calls that opened or closed by this segment, where they were traced; '' for none."""
+    calls = segment.cause.calls if segment.cause is not None else ()
+    if not calls or segment.flags in ("A", "PA"):
+        return ""
+    first, last = calls[0], calls[-1]
+    more = f" and {spoken(last)}" if last is not first else ""
+    where = f" at {place(last.site, 40)}" if last.site else ""
+    return f"by {spoken(first)}{more}{where}"
 
 
 def _passing(connection: Connection) -> tuple[int, int, int]:
@@ -159,14 +161,15 @@ def _passed(segments: int) -> str:
 
 
 def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: bool) -> str:
-    said = f" {_flags(segment.flags)} seq={segment.relative_seq}"
+    said = f" {spelled(segment.flags)} seq={segment.relative_seq}"
     if segment.relative_ack is not None:
         said += f" ack={segment.relative_ack}"
     if segment.length:
         said += f" len={segment.length}"
     if "R" not in segment.flags:
         said += f" win={segment.window}"
-    said += " ?! " if strange else " "
+    mark = " ?! " if strange else " "
+    said = cut(said, _ARROW - 1 - len(mark)) + mark
     if segment.sender == CLIENT:
         arrow = said.center(_ARROW - 1, "-") + ">"
     else:
@@ -175,10 +178,6 @@ def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: boo
     # A stepped clock can bring a segment before the first one.
     time = f"{'-' if segment.after < 0 else '+'}{duration(abs(segment.after))}"
     return f"  {time:>{_TIME}} {client:>{_STATE}} {paint(arrow, colour)} {server}"
-
-
-def _flags(flags: str) -> str:
-    return ",".join(name for letter, name in _NAMES if letter in flags) or "no flags"
 
 
 def _offer(offered: Options) -> str:
@@ -200,8 +199,8 @@ def _data(connection: Connection) -> Iterator[str]:
     if not connection.sent.segments and not connection.received.segments:
         yield f"  {'data':8} none"
         return
-    yield from _wide("data", f"client sent {_flow(connection.sent)}")
-    yield from _wide("", f"server sent {_flow(connection.received)}")
+    yield from _wide("data", f"client sent {_direction(connection.sent)}")
+    yield from _wide("", f"server sent {_direction(connection.received)}")
 
 
 def _wide(label: str, text: str) -> Iterator[str]:
@@ -211,7 +210,7 @@ def _wide(label: str, text: str) -> Iterator[str]:
     yield from (f"  {'':8}   {line}" for line in more)
 
 
-def _flow(flow: Flow) -> str:
+def _direction(flow: Direction) -> str:
     said = f"{count(flow.bytes, 'byte')} in {count(flow.segments, 'segment')}"
     for number, what in ((flow.retransmitted, "retransmitted"), (flow.late, "late")):
         if number:

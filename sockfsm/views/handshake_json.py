@@ -6,13 +6,13 @@ Times in ns, sequence numbers absolute and relative.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import walk
-from sockfsm.views.handshake import Cause
-from sockfsm.wire.findings import CLIENT, CLOSINGS, OPENINGS, Connection, Report, Segment
+from sockfsm.views.handshake import calls_behind
+from sockfsm.wire.findings import CLOSINGS, OPENINGS, Connection, Report, Segment
 
 
 def json_lines(
@@ -20,16 +20,14 @@ def json_lines(
     problems: Iterable[str] = (),
     *,
     kernel: KernelPaths | None = None,
-    causes: Mapping[Cause, str] | None = None,
 ) -> Iterator[str]:
     """The report as the lines of one JSON object, a line for each connection.
 
-    kernel: its own states, where recorded. causes: the call behind a segment, where traced.
+    kernel: its own states, where recorded.
     """
-    known = causes or {}
 
     def told(connection: Connection) -> dict[str, Any]:
-        return {**_connection(connection, known), "kernel": _kernel(connection, kernel)}
+        return {**_connection(connection), "kernel": _kernel(connection, kernel)}
 
     yield '{"connections": ['
     yield from _listed(report.connections, told)
@@ -44,12 +42,12 @@ def _listed(entries: tuple[Any, ...], form: Callable[[Any], dict[str, Any]]) -> 
         yield json.dumps(form(entry)) + ("," if number < last else "")
 
 
-def _connection(connection: Connection, causes: Mapping[Cause, str]) -> dict[str, Any]:
+def _connection(connection: Connection) -> dict[str, Any]:
     opening, closing = connection.opening, connection.closing
     client, server, _ = walk(connection)
 
     def segments(listed: tuple[Segment, ...]) -> list[dict[str, Any]]:
-        return [_segment(connection, segment, causes) for segment in listed]
+        return [_segment(segment) for segment in listed]
 
     return {
         **vars(connection),
@@ -70,13 +68,11 @@ def _connection(connection: Connection, causes: Mapping[Cause, str]) -> dict[str
     }
 
 
-def _segment(
-    connection: Connection, segment: Segment, causes: Mapping[Cause, str]
-) -> dict[str, Any]:
-    here = connection.client if segment.sender == CLIENT else connection.server
-    cause = causes.get((here, segment.flags, segment.seq))
+def _segment(segment: Segment) -> dict[str, Any]:
     offered = segment.offered
-    return {**vars(segment), "offered": offered and offered._asdict(), "cause": cause}
+    entries = {**vars(segment), "offered": offered and offered._asdict()}
+    del entries["packet"]
+    return {**entries, "cause": calls_behind(segment) or None}
 
 
 def _kernel(connection: Connection, kernel: KernelPaths | None) -> dict[str, Any] | None:

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 from sockfsm.views.text import plain
 
 if TYPE_CHECKING:
-    from sockfsm.trace.trace import Trace
+    from sockfsm.trace.source import TraceSource
 
 _LISTED = 30
 
 
-def lacking(trace: Trace) -> list[str]:
+def lacking(trace: TraceSource) -> list[str]:
     """One line for each thing that is lost, damaged or was left out, escaped; [] for none."""
     _ = trace.facts  # what is wrong with them is a problem, too
     lines = list(dict.fromkeys(map(plain, trace.problems)))
@@ -25,7 +25,7 @@ def lacking(trace: Trace) -> list[str]:
     return lines
 
 
-def incomplete(trace: Trace) -> Iterator[str]:
+def incomplete(trace: TraceSource) -> Iterator[str]:
     """The same as lines of text."""
     for line in lacking(trace):
         yield f"incomplete: {line}"

@@ -6,21 +6,20 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sockfsm.trace.events import Address, Call, Cause, Packet, Site, Socket
-from sockfsm.trace.unix_wire import sends
+from sockfsm.trace.events import Address, Call, Cause, Message, Packet, Site
+from sockfsm.trace.stream import events
 from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.incomplete import lacking
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import ordered
 from sockfsm.views.selection import Selection
 from sockfsm.views.tally import Tally
 from sockfsm.views.timeline import zero_of
 
 if TYPE_CHECKING:
-    from sockfsm.trace.trace import Trace
+    from sockfsm.trace.source import TraceSource
 
 
-def lines(trace: Trace, selection: Selection | None = None) -> Iterator[str]:
+def lines(trace: TraceSource, selection: Selection | None = None) -> Iterator[str]:
     """The lines, without their ends. Times are ns: `at` since the trace's start, `wall` since 1970.
 
     The first key of each object is `type`: trace, process, socket, call, packet, message (of AF_UNIX
@@ -31,13 +30,11 @@ def lines(trace: Trace, selection: Selection | None = None) -> Iterator[str]:
         yield json.dumps(item, separators=(",", ":"))
 
 
-def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
+def objects(trace: TraceSource, selection: Selection) -> Iterator[dict[str, Any]]:
     """The same as dicts."""
     lanes = Lanes(trace, index=True)
-    told = trace.summary(index=True)
-    waker, peers = told.waker(), told.peers
     zero = zero_of(lanes.processes)
-    yield {"type": "trace", "path": str(trace.path) if trace.path else None, "zero": zero}
+    yield {"type": "trace", "path": trace.name, "zero": zero}
     for process in lanes.processes:
         yield {
             "type": "process",
@@ -60,15 +57,17 @@ def objects(trace: Trace, selection: Selection) -> Iterator[dict[str, Any]]:
             "remote": _address(socket.remote),
         }
     tally = Tally()
-    for event in ordered(trace.calls(), trace.packets()):
-        woken = waker.ends(event)
-        if selection.takes(event, lanes, zero):
+    for time, _, event, *_ in events(trace):
+        if not selection.takes(event, time, lanes, zero):
+            continue
+        if isinstance(event, Call):
             tally.add(event)
-            yield _packet(event, zero, woken) if isinstance(event, Packet) else _call(event, zero)
-        if isinstance(event, Call) and sends(event):
-            receiver = peers.receiver(event)
-            if selection.takes(event, lanes, zero, receiver):
-                yield _message(event, receiver, zero, woken)
+            yield _call(event, zero)
+        elif isinstance(event, Packet):
+            tally.add(event)
+            yield _packet(event, zero)
+        elif isinstance(event, Message):
+            yield _message(event, zero)
     yield {
         "type": "total",
         "calls": tally.calls,
@@ -113,20 +112,22 @@ def _call(call: Call, zero: int) -> dict[str, Any]:
     }
 
 
-def _message(call: Call, receiver: Socket | None, zero: int, woken: Call | None) -> dict[str, Any]:
+def _message(message: Message, zero: int) -> dict[str, Any]:
     """What an AF_UNIX send moved, from the calls of both ends: there is no packet."""
+    receiver = message.receiver
     return {
         "type": "message",
-        "at": call.begin - zero,
-        "wall": call.wall,
-        "length": call.done,
-        "socket": call.socket.identity if call.socket else None,
+        "at": message.call.begin - zero,
+        "wall": message.call.wall,
+        "length": message.length,
+        "socket": message.socket.identity,
         "receiver": receiver.identity if receiver else None,
-        "ends": _ended(woken, zero),
+        "ends": _ended(message.ended, zero),
     }
 
 
-def _packet(packet: Packet, zero: int, woken: Call | None) -> dict[str, Any]:
+def _packet(packet: Packet, zero: int) -> dict[str, Any]:
+    seq, ack = packet.relative
     return {
         "type": "packet",
         "at": packet.time - zero,
@@ -137,11 +138,16 @@ def _packet(packet: Packet, zero: int, woken: Call | None) -> dict[str, Any]:
         "flags": packet.flags,
         "seq": packet.seq,
         "ack": packet.ack,
+        "relative_seq": seq,
+        "relative_ack": ack,
         "window": packet.window,
         "length": packet.length,
         "socket": packet.socket.identity if packet.socket else None,
+        "receiver": packet.receiver.identity if packet.receiver else None,
+        "states": packet.states,
+        "ignored": packet.ignored,
         "cause": _cause(packet.cause, zero),
-        "ends": _ended(woken, zero),
+        "ends": _ended(packet.ended, zero),
     }
 
 
@@ -152,12 +158,11 @@ def _cause(cause: Cause | None, zero: int) -> dict[str, Any] | None:
     return {"who": cause.who, "why": cause.why, "calls": calls}
 
 
-def _ended(woken: Call | None, zero: int) -> dict[str, Any] | None:
+def _ended(call: Call | None, zero: int) -> dict[str, Any] | None:
     """The call whose wait ended."""
-    if woken is None or woken.socket is None:
+    if call is None or call.socket is None:
         return None
-    at = woken.begin - zero
-    return {"method": woken.method, "at": at, "socket": woken.socket.identity}
+    return {"method": call.method, "at": call.begin - zero, "socket": call.socket.identity}
 
 
 def _address(value: Address | None) -> Any:

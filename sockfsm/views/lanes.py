@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import re
 from collections import deque
+from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
-from sockfsm.trace.index import ANY4, ANY6, End, end_of
+from sockfsm.trace.directory import End, end_of
+from sockfsm.trace.events import Call, Process, Socket, Thread
 from sockfsm.views.text import cut, plain
 
 if TYPE_CHECKING:
-    from sockfsm.trace.trace import Trace
+    from sockfsm.trace.source import TraceSource
 
 _TARGET = re.compile(r"^(Thread-\d+) \(.*\)$")
 _NAME_COLUMNS = 12
@@ -26,7 +27,7 @@ class Lanes:
     while the program runs, gets the next number. index: packets are asked for next.
     """
 
-    def __init__(self, trace: Trace, *, index: bool = False) -> None:
+    def __init__(self, trace: TraceSource, *, index: bool = False) -> None:
         told = trace.summary(index=index)
         self.sockets = dict(told.sockets)
         self.states = told.states
@@ -35,9 +36,6 @@ class Lanes:
         self.processes = [p for p in told.processes if p.log in met] or told.processes
         self._sockets: dict[str, str] = {}
         self._processes: dict[str, str] = {}
-        # Kind, own port and far end: the own host is a wildcard's where the listener's was one.
-        self._ends: dict[tuple[str, int, End], Socket] = {}
-        self._bound: dict[tuple[str, End], Socket] = {}
         self._accepted: dict[str, deque[Socket]] = {}
         for process in self.processes:
             self.process(process)
@@ -45,17 +43,7 @@ class Lanes:
             self.socket(socket)
             if socket.made_by == "accepted" and socket.parent is not None:
                 self._accepted.setdefault(socket.parent, deque()).append(socket)
-            local, remote = end_of(socket.local), end_of(socket.remote)
-            if local and remote:
-                self._ends[socket.kind, local[1], remote] = socket
-            elif local:
-                self._bound[socket.kind, local] = socket
-        self._peers: dict[str, Socket] = {}
-        for (kind, _, remote), near in self._ends.items():
-            local = end_of(near.local)
-            far = self._ends.get((kind, remote[1], local)) if local else None
-            if far is not None:
-                self._peers[near.identity], self._peers[far.identity] = far, near
+        self._peers = _pairs(self.sockets.values())
         self.lonely = len(self.processes) <= 1
 
     def socket(self, socket: Socket | None) -> str:
@@ -162,15 +150,24 @@ class Lanes:
         """The traced socket at the other end of a connection."""
         return self._peers.get(socket.identity)
 
-    def receiver(self, packet: Packet) -> Socket | None:
-        """The traced socket that `packet` went to, None when that end is not traced or unknown."""
-        kind, (host, port) = packet.protocol, packet.target
-        data = self._ends.get((kind, port, packet.source))
-        names = ((kind, (held, port)) for held in (host, ANY4, ANY6))
-        listening = next((self._bound[name] for name in names if name in self._bound), None)
-        if "S" in packet.flags and "A" not in packet.flags:
-            return listening or data
-        return data or listening
+
+def _pairs(sockets: Iterable[Socket]) -> dict[str, Socket]:
+    """Identity -> the traced socket at the other end: the n-th use of these ends with the n-th."""
+    # By the own port: an accepted socket may have its listener's wildcard for a host.
+    known: dict[tuple[str, int, End], list[Socket]] = {}
+    for socket in sockets:
+        local, remote = end_of(socket.local), end_of(socket.remote)
+        if local and remote:
+            known.setdefault((socket.kind, local[1], remote), []).append(socket)
+    peers: dict[str, Socket] = {}
+    for (kind, _, remote), nears in known.items():
+        for number, near in enumerate(nears):
+            local = end_of(near.local)
+            fars = known.get((kind, remote[1], local), ()) if local else ()
+            if number < len(fars):
+                far = fars[number]
+                peers[near.identity], peers[far.identity] = far, near
+    return peers
 
 
 def thread_name(thread: Thread) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from functools import lru_cache
 
 from sockfsm.model.kinds import KINDS, flat_of
-from sockfsm.trace.events import Call, Packet, Site
+from sockfsm.trace.events import Address, Call, Packet, Site
 from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.text import address, cut_front, plain
 
@@ -19,35 +19,46 @@ _FLAGS = {
     "C": "CWR",
     "A": "ACK",
 }
-_SLOW = {"EINPROGRESS": "under way (EINPROGRESS)", "EALREADY": "still under way (EALREADY)"}
+_ENDS = {
+    "EINPROGRESS": "under way (EINPROGRESS)",
+    "EALREADY": "still under way (EALREADY)",
+    "EAGAIN": "would block (EAGAIN)",
+    "eof": "end of stream",
+    "timeout": "timed out",
+    "deferred": "deferred, still held",
+    "raised": "raised before the kernel",
+}
 
 
 def spoken(call: Call) -> str:
     """The call as the program wrote it, sizes in place of payload: `sendto(12 B, 127.0.0.1:53)`."""
     name = plain(call.method)
-    word = call.call
     if name.endswith(")"):
         return name
-    if word == "listen":
-        inside = str(call.asked) if call.asked > 0 else ""
-    elif word == "accepted":
+    if call.call == "accepted":
         peer = call.socket.remote if call.socket is not None else None
         return f"new data socket from {address(peer)}" if peer else "new data socket"
-    elif word == "resolve" and isinstance(call.address, tuple):
-        inside = plain(", ".join(map(str, call.address[:2])))
-    elif word in ("bind", "connect", "unlink", "resolve"):
-        inside = address(call.address) if call.address is not None else ""
-    elif word == "send":
-        inside = f"{call.asked} B" if call.asked >= 0 else ""
-        if call.address is not None:
-            inside = f"{inside}, {address(call.address)}" if inside else address(call.address)
-    elif word == "recv":
-        inside = f"{call.asked} B" if call.asked > 0 else ""
-    elif word == "create" and call.socket is not None:
-        inside = plain(call.socket.kind)
-    else:
-        inside = ""
-    return f"{name}({inside})"
+    return f"{name}({_arguments(call)})"
+
+
+def _arguments(call: Call) -> str:
+    word, named = call.call, call.address
+    if word == "listen":
+        return str(call.asked) if call.asked > 0 else ""
+    if word == "recv":
+        return f"{call.asked} B" if call.asked > 0 else ""
+    if word == "create":
+        return plain(call.socket.kind) if call.socket is not None else ""
+    if word == "send":
+        size = f"{call.asked} B" if call.asked >= 0 else ""
+        return ", ".join(filter(None, (size, _address(named))))
+    if word == "resolve" and isinstance(named, tuple):
+        return plain(", ".join(map(str, named[:2])))
+    return _address(named) if word in ("bind", "connect", "unlink", "resolve") else ""
+
+
+def _address(value: Address | None) -> str:
+    return address(value) if value is not None else ""
 
 
 def answered(call: Call, made: str = "") -> str:
@@ -57,25 +68,12 @@ def answered(call: Call, made: str = "") -> str:
     if call.refused:
         word = "REFUSED" if out_of_order(call) else "FAILED"
         return f"{word} {plain(call.outcome)}"
-    if call.outcome in _SLOW:
-        return _SLOW[call.outcome]
-    if call.outcome == "EAGAIN":
-        return "would block (EAGAIN)"
-    if call.outcome == "eof":
-        return "end of stream"
-    if call.outcome == "timeout":
-        return "timed out"
-    if call.outcome == "deferred":
-        return "deferred, still held"
-    if call.outcome == "raised":
-        return "raised before the kernel"
     if call.outcome != "ok":
-        return plain(call.outcome)
+        return _ENDS.get(call.outcome) or plain(call.outcome)
+    peer = f" from {address(call.address)}" if call.address else ""
     if call.call == "accept":
-        peer = f" from {address(call.address)}" if call.address else ""
-        return made or "ok" + peer
+        return made or f"ok{peer}"
     if call.call == "recv":
-        peer = f" from {address(call.address)}" if call.address else ""
         return f"{call.done} B{peer}"
     if call.call == "send" and call.done != call.asked and call.done >= 0:
         return f"{call.done} B"
@@ -142,8 +140,12 @@ def flags(packet: Packet) -> str:
     """`SYN`, `SYN-ACK`, `FIN-ACK`, `PSH-ACK`; `UDP` for a datagram."""
     if packet.protocol != "tcp":
         return packet.protocol.upper()
-    names = [name for letter, name in _FLAGS.items() if letter in packet.flags]
-    return "-".join(names) or "no flags"
+    return spelled(packet.flags)
+
+
+def spelled(letters: str) -> str:
+    """TCP flags in words: `SYN-ACK`."""
+    return "-".join(name for letter, name in _FLAGS.items() if letter in letters) or "no flags"
 
 
 def named(call: Call) -> str:
@@ -173,48 +175,3 @@ def caused(packet: Packet) -> str:
     if cause is None or not short or cause.who == "kernel":
         return short
     return f"by {short}" if cause.who == "call" else f"cause unknown: {plain(cause.why)}"
-
-
-_Way = tuple[tuple[str, int], tuple[str, int]]
-
-
-class Relative:
-    """Sequence numbers counted from each direction's first one, as Wireshark does."""
-
-    def __init__(self) -> None:
-        self._first: dict[_Way, int] = {}
-        # What a SYN on known ports displaced, both ways, until somebody answers it.
-        self._displaced: dict[_Way, tuple[int, int | None]] = {}
-
-    def numbers(self, packet: Packet) -> tuple[int, int | None]:
-        """(seq, ack) of a TCP packet; ack None without the flag, both modulo 2**32."""
-        way, back = (packet.source, packet.target), (packet.target, packet.source)
-        first = self._first
-        if "S" in packet.flags:
-            self._displaced.pop(back, None)
-            if first.get(way) != packet.seq:
-                if way in first:
-                    self._displaced[way] = first[way], first.get(back)
-                if "A" not in packet.flags:
-                    first.pop(back, None)
-                first[way] = packet.seq
-        elif self._displaced:
-            self._settle(packet, way, back)
-        if way not in first:
-            # The opening was not seen: data begins at 1, as after a SYN.
-            first[way] = packet.seq - 1
-        seq = (packet.seq - first[way]) % 2**32
-        if "A" not in packet.flags:
-            return seq, None
-        if back not in first:
-            first[back] = packet.ack - 1
-        return seq, (packet.ack - first[back]) % 2**32
-
-    def _settle(self, packet: Packet, way: _Way, back: _Way) -> None:
-        """The first packet after a SYN on an open connection: one that does not take it, undoes it."""
-        for syn, begins in ((way, packet.seq), (back, packet.ack)):
-            before = self._displaced.pop(syn, None)
-            if before is not None and begins != (self._first[syn] + 1) % 2**32:
-                self._first[syn] = before[0]
-                if before[1] is not None:
-                    self._first[syn[1], syn[0]] = before[1]

@@ -6,14 +6,13 @@ import re
 from dataclasses import dataclass
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.events import Call, Packet, Socket, Wait
-from sockfsm.trace.index import end_of
+from sockfsm.trace.directory import end_of
+from sockfsm.trace.events import Call, Message, Packet, Socket, Wait
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import moment
 from sockfsm.views.text import plain
 from sockfsm.wire.kernel_states import KernelState
 
-Event = Call | Wait | Packet | KernelState
+Event = Call | Wait | Packet | Message | KernelState
 
 _SPAN = re.compile(r"^\+?(\d{1,18}(?:\.\d{0,18})?|\.\d{1,18})\s*(ns|us|ms|s|)$")
 _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_000_000}
@@ -43,42 +42,26 @@ class Selection:
     until: int | None = None
 
     def takes(
-        self,
-        event: Event,
-        lanes: Lanes,
-        zero: int,
-        receiver: Socket | None = None,
-        time: int | None = None,
+        self, event: Event, time: int, lanes: Lanes, zero: int, owner: Socket | None = None
     ) -> bool:
-        """Whether `event` is to be shown, `zero` the monotonic ns of the trace's start.
+        """Whether `event`, which stands at `time`, is to be shown; zero: the trace's start.
 
-        receiver: of the message that a call sends, or the socket of a kernel's state, when that is
-        the question. time: where the event stands, if not at its `moment`.
+        owner: the socket of a kernel's state.
         """
-        if self.since is not None or self.until is not None:
-            offset = (_moment(event) if time is None else time) - zero
-            if self.since is not None and offset < self.since:
-                return False
-            if self.until is not None and offset > self.until:
-                return False
+        if self.since is not None and time - zero < self.since:
+            return False
+        if self.until is not None and time - zero > self.until:
+            return False
         if self.threads is not None and _thread(event) not in self.threads:
             return False
-        if self.ports is not None and self.ports.isdisjoint(_ports(event, lanes, receiver)):
+        sockets = [owner] if isinstance(event, KernelState) else [event.socket]
+        if isinstance(event, Packet | Message):
+            sockets.append(event.receiver)
+        if self.ports is not None and self.ports.isdisjoint(_ports(event, lanes, sockets)):
             return False
         if self.sockets is None:
             return True
-        socket = None if isinstance(event, KernelState) else event.socket
-        if socket is not None and socket.identity in self.sockets:
-            return True
-        if isinstance(event, Packet):
-            receiver = lanes.receiver(event)
-        return receiver is not None and receiver.identity in self.sockets
-
-
-def _moment(event: Event) -> int:
-    if isinstance(event, KernelState):
-        return event.time
-    return event.begin if isinstance(event, Wait) else moment(event)
+        return any(socket and socket.identity in self.sockets for socket in sockets)
 
 
 def _thread(event: Event) -> tuple[int, int] | None:
@@ -87,16 +70,16 @@ def _thread(event: Event) -> tuple[int, int] | None:
         return (event.socket.process.pid, event.thread.number) if event.socket else None
     if isinstance(event, KernelState):
         return None
-    call = event.call if isinstance(event, Packet) else event
+    call = event if isinstance(event, Call) else event.call
     return (call.process.pid, call.thread.number) if call is not None else None
 
 
-def _ports(event: Event, lanes: Lanes, receiver: Socket | None) -> set[int]:
+def _ports(event: Event, lanes: Lanes, sockets: list[Socket | None]) -> set[int]:
     """Every port that has to do with the event."""
     if isinstance(event, Packet | KernelState):
         return {event.source[1], event.target[1]}
     names = [event.address] if isinstance(event, Call) else []
-    for socket in (event.socket, receiver):
+    for socket in sockets:
         known = lanes.sockets.get(socket.identity, socket) if socket is not None else None
         if known is not None:
             names += (known.local, known.remote)

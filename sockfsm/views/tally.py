@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockfsm.trace.events import Call, Packet
+from sockfsm.trace.events import Call, Message, Packet
 from sockfsm.trace.verdict import out_of_order
 
 CLOSED = "CLOSED"
@@ -35,10 +35,10 @@ class Tally:
         self.refusals: dict[tuple[str, str, str], int] = {}
         self.failures: dict[tuple[str, str, str], int] = {}
 
-    def add(self, event: Call | Packet) -> None:
-        """Count one event."""
-        if isinstance(event, Packet):
-            self.packets += 1
+    def add(self, event: Call | Packet | Message) -> None:
+        """Count one event; a message is counted with its call."""
+        if not isinstance(event, Call):
+            self.packets += isinstance(event, Packet)
             return
         self.calls += 1
         if event.waited:

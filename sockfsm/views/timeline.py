@@ -9,13 +9,11 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from sockfsm.trace.events import Call, Packet, Process, Socket
-from sockfsm.trace.unix_wire import sends
+from sockfsm.trace.events import Call, Message, Packet, Process, Socket
+from sockfsm.trace.stream import events, moment
 from sockfsm.views.frame import COLUMNS, footer, header
 from sockfsm.views.lanes import Lanes
-from sockfsm.views.order import moment, ordered
 from sockfsm.views.phrases import (
-    Relative,
     answered,
     caused,
     doubt,
@@ -31,7 +29,7 @@ from sockfsm.views.tally import Tally
 from sockfsm.views.text import Paint, address, cut, duration, pad, plain, width
 
 if TYPE_CHECKING:
-    from sockfsm.trace.trace import Trace
+    from sockfsm.trace.source import TraceSource
 
 _TIME = 10
 _SOCKET = 4
@@ -49,12 +47,11 @@ def zero_of(processes: list[Process]) -> int:
 class Timeline:
     """Writes one trace as lines of at most 100 columns."""
 
-    def __init__(self, trace: Trace, paint: Paint | None = None) -> None:
+    def __init__(self, trace: TraceSource, paint: Paint | None = None) -> None:
         self.trace = trace
         self.lanes = Lanes(trace, index=True)
         self.zero = zero_of(self.lanes.processes)
         self._paint = paint or Paint(False)
-        self._relative = Relative()
         self._nobody = " " * min(self.lanes.who_columns(), 16)
         self._names: dict[tuple[str, int], str] = {}
         self._indent = _TIME + 1 + len(self._nobody) + 1 + _SOCKET + 1
@@ -63,26 +60,19 @@ class Timeline:
         """Header, events and footer. Holds counts and a bounded number of events, no more."""
         selection = selection or Selection()
         tally = Tally()
-        told = self.trace.summary(index=True)
-        waker, peers = told.waker(), told.peers
         yield from header(self.trace, self.lanes, self._paint)
-        for event in ordered(self.trace.calls(), self.trace.packets()):
-            # Sequence numbers are relative to the opening, also where that is not shown.
-            numbers = self._relative.numbers(event) if isinstance(event, Packet) else (0, None)
-            if isinstance(event, Packet):
-                woken = waker.ends(event)
-                if selection.takes(event, self.lanes, self.zero):
-                    tally.add(event)
-                    yield from self.packet(event, numbers, woken)
+        for time, _, event, *_ in events(self.trace):
+            made = self.lanes.made_by(event) if isinstance(event, Call) else None
+            if not selection.takes(event, time, self.lanes, self.zero):
                 continue
-            made, woken = self.lanes.made_by(event), waker.ends(event)
-            if selection.takes(event, self.lanes, self.zero):
+            if isinstance(event, Call):
                 tally.add(event)
                 yield from self.call(event, made)
-            if sends(event):
-                receiver = peers.receiver(event)
-                if selection.takes(event, self.lanes, self.zero, receiver):
-                    yield from self.message(event, receiver, woken)
+            elif isinstance(event, Packet):
+                tally.add(event)
+                yield from self.packet(event)
+            elif isinstance(event, Message):
+                yield from self.message(event)
         yield from footer(self.trace, self.lanes, self._paint, tally, self.zero)
 
     def call(self, call: Call, made: Socket | None = None) -> Iterator[str]:
@@ -95,7 +85,7 @@ class Timeline:
         if call.call == "accepted":
             outcome = ""
         waited = f"blocked {duration(call.end - call.begin)}" if call.waited else ""
-        start = self._start(call, self._who(call), self.lanes.socket(call.socket))
+        start = self._start(moment(call), self._who(call), self.lanes.socket(call.socket))
         line = self._short(f"{start} {what} {outcome} {waited}".rstrip(), call)
         if line:
             yield line
@@ -114,52 +104,42 @@ class Timeline:
         if not call.explained:
             yield from self._remark(doubt(call), "magenta")
 
-    def message(
-        self, call: Call, receiver: Socket | None, woken: Call | None = None
-    ) -> Iterator[str]:
-        """What a send on an AF_UNIX socket moved: an arrow too, though no packet exists.
-
-        woken: the call whose wait it ended.
-        """
-        untraced = call.address or (call.socket.remote if call.socket else None)
-        target = self.lanes.socket(receiver) if receiver else address(untraced)
-        sender = self.lanes.socket(call.socket)
-        words = "(from the calls)"
-        if woken is not None:
-            words = f"ends {named(woken)} of {self.lanes.socket(woken.socket)} {words}"
+    def message(self, message: Message) -> Iterator[str]:
+        """What a send on an AF_UNIX socket moved: an arrow too, though no packet exists."""
+        call, receiver = message.call, message.receiver
+        target = address(call.address or message.socket.remote)
+        if receiver is not None:
+            target = self.lanes.socket(receiver)
+        words = f"{self._ended(message.ended)} (from the calls)".strip()
         fields = [
-            (self._indent, f"{sender} --message--> {target}", "cyan"),
-            (self._indent + 24, f"len {call.done}", "cyan"),
+            (self._indent, f"{self.lanes.socket(call.socket)} --message--> {target}", "cyan"),
+            (self._indent + 24, f"len {message.length}", "cyan"),
             (_STATES, words, "dim"),
             (0, "", ""),
         ]
-        yield from self._laid(self._start(call, self._nobody, ""), fields)
+        yield from self._laid(self._start(moment(call), self._nobody, ""), fields)
 
-    def packet(
-        self, packet: Packet, numbers: tuple[int, int | None], woken: Call | None = None
-    ) -> Iterator[str]:
-        """One packet as an arrow from end to end, with the call that caused it.
-
-        woken: the call whose wait it ended.
-        """
+    def packet(self, packet: Packet) -> Iterator[str]:
+        """One packet as an arrow from end to end, with the call that caused it."""
         sender = self.lanes.socket(packet.socket) if packet.socket else address(packet.source)
-        receiver = self.lanes.receiver(packet)
-        target = self.lanes.socket(receiver) if receiver else address(packet.target)
+        target = self.lanes.socket(packet.receiver) if packet.receiver else address(packet.target)
         details = f"len {packet.length}"
         if packet.protocol == "tcp":
-            ack = "" if numbers[1] is None else f"ack {numbers[1]} "
-            details = f"seq {numbers[0]} {ack}{details}"
-        cause, why = packet.call, caused(packet)
-        words = [why] if why else []
-        if woken is not None:
-            words.append(f"ends {named(woken)} of {self.lanes.socket(woken.socket)}")
+            seq, ack = packet.relative
+            details = f"seq {seq} {'' if ack is None else f'ack {ack} '}{details}"
+        call = packet.call
+        words = ", ".join(filter(None, (caused(packet), self._ended(packet.ended))))
         fields = [
             (self._indent, f"{sender} --{flags(packet)}--> {target}", "cyan"),
             (self._indent + 24, details, "cyan"),
-            (_STATES, ", ".join(words), "dim"),
-            (0, place(cause.site) if cause is not None else "", "dim"),
+            (_STATES, words, "dim"),
+            (0, place(call.site) if call is not None else "", "dim"),
         ]
-        yield from self._laid(self._start(packet, self._nobody, ""), fields)
+        yield from self._laid(self._start(packet.time, self._nobody, ""), fields)
+
+    def _ended(self, call: Call | None) -> str:
+        """Whose wait came to its end."""
+        return "" if call is None else f"ends {named(call)} of {self.lanes.socket(call.socket)}"
 
     def _who(self, call: Call) -> str:
         """The lane's name of the calling thread, as wide as all are."""
@@ -171,8 +151,8 @@ class Timeline:
             name = self._names[key] = pad(cut(plain(who), room), room)
         return name
 
-    def _start(self, event: Call | Packet, who: str, lane: str) -> str:
-        seconds = (moment(event) - self.zero) / 1_000_000_000
+    def _start(self, time: int, who: str, lane: str) -> str:
+        seconds = (time - self.zero) / 1_000_000_000
         return f"{seconds:{_TIME}.6f} {who} {lane:{_SOCKET}}"
 
     def _short(self, left: str, call: Call) -> str:

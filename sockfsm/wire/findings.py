@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
+from sockfsm.trace.events import Cause, Packet
 from sockfsm.wire.headers import Options
 from sockfsm.wire.side import End
 
@@ -37,7 +38,8 @@ class Segment:
 
     after: ns since the connection's first packet. sender: `client` or `server`. seq, ack: as on the
     wire; relative_*: from each side's first sequence number. window: bytes, scaled where both SYNs
-    are known to offer scaling. offered: a SYN's options.
+    are known to offer scaling. offered: a SYN's options. packet: as captured. cause: why it was
+    sent, of a trace.
     """
 
     after: int
@@ -50,6 +52,8 @@ class Segment:
     window: int
     length: int
     offered: Options | None
+    packet: Packet = field(repr=False, compare=False)
+    cause: Cause | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
@@ -69,7 +73,7 @@ class Opening:
 
 
 @dataclass(frozen=True)
-class Flow:
+class Direction:
     """One direction's data.
 
     bytes: payload, each byte once. segments: those with payload. packets: all. retransmitted:
@@ -130,8 +134,8 @@ class Connection:
     begin: int
     end: int
     opening: Opening
-    sent: Flow
-    received: Flow
+    sent: Direction
+    received: Direction
     closing: Closing
     ignored: tuple[Segment, ...] = ()
 

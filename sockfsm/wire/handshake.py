@@ -13,29 +13,28 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from sockfsm.trace.events import Packet
-from sockfsm.wire.connections import Connections, Conversation
 from sockfsm.wire.findings import (
     CLIENT,
     SERVER,
     Closing,
     Connection,
     Datagrams,
-    Flow,
+    Direction,
     Opening,
     Report,
     Segment,
 )
+from sockfsm.wire.flow import Flow
+from sockfsm.wire.flows import Conversation, Flows
 from sockfsm.wire.headers import Decoder, Options, options
 from sockfsm.wire.pcapng import CaptureFile
-from sockfsm.wire.side import MODULO, End, Side, distance
-from sockfsm.wire.stream import Stream
+from sockfsm.wire.sequence import Seq
+from sockfsm.wire.side import End, Side
 
 
 def inspect(packets: Iterable[Packet]) -> Report:
     """Analyse packets in the order of a capture. One pass; memory grows with connections."""
-    found = Connections().add_all(packets)
-    connections = tuple(connection(s, number) for number, s in enumerate(found.streams, 1))
-    return Report(connections, tuple(_datagrams(c) for c in found.conversations))
+    return report(Flows().add_all(packets))
 
 
 def inspect_file(
@@ -48,41 +47,43 @@ def inspect_file(
     """
     source = CaptureFile(path)
     clock = source.clock.offset if source.clock else 0
-    found = Connections().add_frames(source, Decoder(clock))
+    found = Flows().add_frames(source, Decoder(clock))
     if problems is not None:
         problems += [problem for problem in source.lacks if problem not in problems]
-    streams = [s for s in found.streams if port is None or port in _ports(s.sides[0], s.sides[1])]
+    return report(found, port)
+
+
+def report(found: Flows, port: int | None = None) -> Report:
+    """All that was tracked, explained, once no packet follows. port: only what has to do with it."""
+    flows = [f for f in found.flows if port is None or port in (s.end[1] for s in f.sides)]
     talks = [c for c in found.conversations if port is None or port in (e[1] for e in c.ends)]
-    connections = tuple(connection(s, number) for number, s in enumerate(streams, 1))
-    return Report(connections, tuple(_datagrams(c) for c in talks))
+    for flow in flows:
+        flow.settle()
+    connections = tuple(connection(flow, number) for number, flow in enumerate(flows, 1))
+    return Report(connections, tuple(_datagrams(talk) for talk in talks))
 
 
-def _ports(*sides: Side) -> tuple[int, ...]:
-    return tuple(side.end[1] for side in sides)
-
-
-def connection(stream: Stream, number: int) -> Connection:
-    """One stream, explained."""
-    stream.settle()
-    client, server = stream.sides
-    begin = stream.begin
-    offers = {id(p): options(p) for p in stream.opening if "S" in p.flags}
+def connection(flow: Flow, number: int) -> Connection:
+    """One flow, explained as far as its packets go."""
+    client, server = flow.sides
+    begin = flow.begin
+    offers = {id(p): options(p) for p in flow.opening if "S" in p.flags}
     for side in client, server:
         # A SYN may be missing among the first ones that are kept, when there were very many.
         if side.syn is not None and id(side.syn) not in offers:
             offers[id(side.syn)] = options(side.syn)
-    opening = _opening(stream, offers)
+    opening = _opening(flow, offers)
     return Connection(
         number,
         client.end,
         server.end,
         begin,
-        stream.end,
+        flow.end,
         opening,
-        _flow(client, begin),
-        _flow(server, begin),
-        _closing(stream, opening.kind, offers),
-        _segments(stream, stream.strays, offers),
+        _direction(client, begin),
+        _direction(server, begin),
+        _closing(flow, opening.kind, offers),
+        _segments(flow, flow.strays, offers),
     )
 
 
@@ -91,11 +92,11 @@ def _datagrams(found: Conversation) -> Datagrams:
     return Datagrams(*found.ends, found.begin, found.end, sent, received)
 
 
-def _flow(side: Side, begin: int) -> Flow:
+def _direction(side: Side, begin: int) -> Direction:
     first = None if side.first_data is None else side.first_data - begin
     last = None if side.last_data is None else side.last_data - begin
     missing = side.missing
-    return Flow(
+    return Direction(
         side.bytes,
         side.segments,
         side.packets,
@@ -108,14 +109,14 @@ def _flow(side: Side, begin: int) -> Flow:
     )
 
 
-def _who(stream: Stream, packet: Packet) -> str:
-    return CLIENT if packet.source == stream.sides[0].end else SERVER
+def _who(flow: Flow, packet: Packet) -> str:
+    return CLIENT if packet.source == flow.sides[0].end else SERVER
 
 
 def _segment(
-    stream: Stream, packet: Packet, scales: dict[End, int], offered: Options | None
+    flow: Flow, packet: Packet, scales: dict[End, int], offered: Options | None
 ) -> Segment:
-    sender, other = stream.side(packet)
+    sender, other = flow.side(packet)
     syn = "S" in packet.flags
     # A stray may be all that this end sent.
     relative = 0 if syn and sender.isn is None else sender.relative(packet.seq)
@@ -123,8 +124,8 @@ def _segment(
     if sender.end == other.end and acknowledged is not None:
         acknowledged = sender.relative(packet.ack)
     return Segment(
-        packet.time - stream.begin,
-        _who(stream, packet),
+        packet.time - flow.begin,
+        _who(flow, packet),
         packet.flags,
         packet.seq,
         packet.ack,
@@ -133,44 +134,44 @@ def _segment(
         packet.window if syn else packet.window << scales.get(packet.source, 0),
         packet.length,
         offered,
+        packet,
+        flow.causes.get(id(packet)),
     )
 
 
-def _segments(
-    stream: Stream, packets: list[Packet], offers: dict[int, Options]
-) -> tuple[Segment, ...]:
+def _segments(flow: Flow, packets: list[Packet], offers: dict[int, Options]) -> tuple[Segment, ...]:
     """offers: what each SYN offers, by the `id` of its packet."""
-    scales = {s.end: offers[id(s.syn)].scale for s in stream.sides if s.syn is not None}
-    if None in scales.values() or len(scales) < len({s.end for s in stream.sides}):
+    scales = {s.end: offers[id(s.syn)].scale for s in flow.sides if s.syn is not None}
+    if None in scales.values() or len(scales) < len({s.end for s in flow.sides}):
         known: dict[End, int] = {}
     else:
         known = {end: scale or 0 for end, scale in scales.items()}
-    return tuple(_segment(stream, p, known, offers.get(id(p))) for p in packets)
+    return tuple(_segment(flow, p, known, offers.get(id(p))) for p in packets)
 
 
-def _opening(stream: Stream, offers: dict[int, Options]) -> Opening:
-    client = stream.sides[0]
-    kind, note = _opening_kind(stream)
+def _opening(flow: Flow, offers: dict[int, Options]) -> Opening:
+    client = flow.sides[0]
+    kind, note = _opening_kind(flow)
     round_trip = None
-    opened = stream.opened
+    opened = flow.opened
     if client.syn is not None and opened is not None and kind != "mid-stream":
         # Of a repeated SYN the last one: what came before was no round trip (RFC 6298, 3).
-        syns = [p for p in stream.opening if p.flags == client.syn.flags and p.time <= opened.time]
-        begin = max((p.time for p in syns if _who(stream, p) == CLIENT), default=client.syn.time)
+        syns = [p for p in flow.opening if p.flags == client.syn.flags and p.time <= opened.time]
+        begin = max((p.time for p in syns if _who(flow, p) == CLIENT), default=client.syn.time)
         round_trip = opened.time - begin
-    answers = [p for p in stream.opening if "S" in p.flags and _who(stream, p) == SERVER]
-    if stream.opened is not None and any(p.time > stream.opened.time for p in answers):
+    answers = [p for p in flow.opening if "S" in p.flags and _who(flow, p) == SERVER]
+    if flow.opened is not None and any(p.time > flow.opened.time for p in answers):
         note = "SYN-ACK again after the ACK: that was lost, or the server's accept queue is full"
     elif kind == "normal" and client.syns > 1:
         note = f"{client.syns} SYNs were needed: the first was lost, or the accept queue was full"
-    elif kind in ("timed out", "unanswered") and stream.sides[1].strays:
+    elif kind in ("timed out", "unanswered") and flow.sides[1].strays:
         note = "a SYN-ACK of what was never sent came: the client answers RST, and waits on"
-    segments = _segments(stream, stream.opening, offers)
+    segments = _segments(flow, flow.opening, offers)
     return Opening(kind, segments, round_trip, client.syns, note)
 
 
-def _opening_kind(stream: Stream) -> tuple[str, str]:
-    client, server = stream.sides
+def _opening_kind(flow: Flow) -> tuple[str, str]:
+    client, server = flow.sides
     if client.end == server.end:
         return "self-connect", ""
     if client.syn is None and server.syn is None:
@@ -179,7 +180,7 @@ def _opening_kind(stream: Stream) -> tuple[str, str]:
         return "mid-stream", "the capture begins with the SYN-ACK"
     reset = server.rst or client.rst
     if server.syn is not None and "A" not in server.syn.flags:
-        if stream.opened is None and reset:
+        if flow.opened is None and reset:
             return "reset", "both ends had sent a SYN"
         return "simultaneous", ""
     if server.syn is None:
@@ -188,41 +189,41 @@ def _opening_kind(stream: Stream) -> tuple[str, str]:
         if client.packets - client.strays > client.syns and not reset:
             return "normal", "the SYN-ACK is missing in the capture"
         return ("timed out", "") if client.syns > 1 else ("unanswered", "")
-    if stream.opened is None:
+    if flow.opened is None:
         return ("reset", "") if reset else ("incomplete", "")
     return "normal", ""
 
 
-def _closing(stream: Stream, opening: str, offers: dict[int, Options]) -> Closing:
-    segments = _segments(stream, stream.closing, offers)
-    left_out = stream.closing_left_out
-    reset = min((s.rst for s in stream.sides if s.rst), key=lambda p: p.time, default=None)
+def _closing(flow: Flow, opening: str, offers: dict[int, Options]) -> Closing:
+    segments = _segments(flow, flow.closing, offers)
+    left_out = flow.closing_left_out
+    reset = min((s.rst for s in flow.sides if s.rst), key=lambda p: p.time, default=None)
     if opening in ("refused", "timed out", "unanswered", "reset"):
-        by = _who(stream, reset) if reset else None
+        by = _who(flow, reset) if reset else None
         cause = _opening_reset(opening, reset, by) if reset and by else ""
         return Closing("none", segments, reset_by=by, reset_cause=cause, left_out=left_out)
     if opening == "self-connect":
-        return _self_closing(stream, segments, left_out)
-    fins = sorted((s.fin for s in stream.sides if s.fin), key=lambda p: p.time)
-    order = tuple(_who(stream, fin) for fin in fins)
+        return _self_closing(flow, segments, left_out)
+    fins = sorted((s.fin for s in flow.sides if s.fin), key=lambda p: p.time)
+    order = tuple(_who(flow, fin) for fin in fins)
     first = order[0] if order else None
     span = count = None
     between = 0
     kind = "open"
     if len(fins) == 2:
-        kind, count, span = _two_fins(stream, fins)
-        between = _between(stream, fins)
+        kind, count, span = _two_fins(flow, fins)
+        between = _between(flow, fins)
     elif fins:
         kind = "half-closed"
-    complete = len(fins) == 2 and all(s.fin_acked for s in stream.sides)
-    shown = sum(1 for p in stream.closing if p.length)
-    carried = stream.carried
-    after = 0 if carried is None else sum(s.segments for s in stream.sides) - carried - shown
+    complete = len(fins) == 2 and all(s.fin_acked for s in flow.sides)
+    shown = sum(1 for p in flow.closing if p.length)
+    carried = flow.carried
+    after = 0 if carried is None else sum(s.segments for s in flow.sides) - carried - shown
     waiting: tuple[str, ...] = ()
     if reset is not None:
         if not complete:
             kind = "reset"
-        first = first or _who(stream, reset)
+        first = first or _who(flow, reset)
     if kind == "orderly":
         waiting = (order[0],)
     elif kind == "simultaneous":
@@ -236,42 +237,41 @@ def _closing(stream: Stream, opening: str, offers: dict[int, Options]) -> Closin
         span,
         between,
         max(after, 0),
-        _who(stream, reset) if reset else None,
-        _reset_cause(stream, reset) if reset else "",
+        _who(flow, reset) if reset else None,
+        _reset_cause(flow, reset) if reset else "",
         waiting,
         complete,
         left_out,
-        "" if reset is not None or complete else _gone(stream),
+        "" if reset is not None or complete else _gone(flow),
     )
 
 
-def _two_fins(stream: Stream, fins: list[Packet]) -> tuple[str, int, int]:
+def _two_fins(flow: Flow, fins: list[Packet]) -> tuple[str, int, int]:
     """(kind, segments of the teardown, ns between the FINs)."""
     first, second = fins
-    beyond = (first.seq + first.length) & MODULO
-    acknowledged = "A" in second.flags and distance(second.ack, beyond) >= 1
+    acknowledged = "A" in second.flags and Seq(second.ack) - (first.seq + first.length) >= 1
     span = second.time - first.time
     if not acknowledged:
         return "simultaneous", 4, span
-    carrier = stream.side(first)[0].fin_acked
+    carrier = flow.side(first)[0].fin_acked
     return "orderly", 3 if carrier is second else 4, span
 
 
-def _between(stream: Stream, fins: list[Packet]) -> int:
+def _between(flow: Flow, fins: list[Packet]) -> int:
     """Bytes that the end which closed later still sent after the first FIN, so far as is known."""
-    sender, _ = stream.side(fins[1])
+    sender, _ = flow.side(fins[1])
     first, second = fins
     if sender.last_data is None or sender.last_data <= first.time:
         return 0
     if "A" not in first.flags:
         return 0
-    return max(distance((second.seq + second.length) & MODULO, first.ack), 0)
+    return max(Seq(second.seq) + second.length - first.ack, 0)
 
 
-def _self_closing(stream: Stream, segments: tuple[Segment, ...], left_out: int) -> Closing:
-    side = stream.sides[0]
+def _self_closing(flow: Flow, segments: tuple[Segment, ...], left_out: int) -> Closing:
+    side = flow.sides[0]
     if side.rst:
-        cause = _reset_cause(stream, side.rst)
+        cause = _reset_cause(flow, side.rst)
         return Closing("reset", segments, CLIENT, reset_by=CLIENT, reset_cause=cause)
     if side.fin:
         return Closing(
@@ -281,8 +281,8 @@ def _self_closing(stream: Stream, segments: tuple[Segment, ...], left_out: int) 
             (CLIENT,),
             time_wait=(CLIENT,),
             complete=any(
-                "A" in p.flags and distance(p.ack, side.fin.seq + side.fin.length) >= 1
-                for p in stream.closing
+                "A" in p.flags and Seq(p.ack) - (side.fin.seq + side.fin.length) >= 1
+                for p in flow.closing
             ),
             left_out=left_out,
         )
@@ -299,20 +299,20 @@ def _opening_reset(opening: str, reset: Packet, by: str) -> str:
     return "the listening socket was closed while the connection was being opened"
 
 
-def _gone(stream: Stream) -> str:
+def _gone(flow: Flow) -> str:
     """What tells that an end cannot be reached any more; '' when nothing does."""
-    for side, other in (stream.sides, stream.sides[::-1]):
+    for side, other in (flow.sides, flow.sides[::-1]):
         count, since = side.unanswered
         if count and since == other.packets:
-            who = CLIENT if side is stream.sides[0] else SERVER
+            who = CLIENT if side is flow.sides[0] else SERVER
             times = "once" if count == 1 else f"{count} times"
             return f"what the {who} sent last was sent again {times} and never acknowledged"
     return ""
 
 
-def _reset_cause(stream: Stream, reset: Packet) -> str:
+def _reset_cause(flow: Flow, reset: Packet) -> str:
     """The probable cause of an RST on an open connection, as Linux sends them."""
-    sender, other = stream.side(reset)
+    sender, other = flow.side(reset)
     if "A" not in reset.flags:
         # RFC 9293, 3.10.7: the answer to a segment that no socket takes carries no ACK.
         if sender.fin is not None:
@@ -320,7 +320,7 @@ def _reset_cause(stream: Stream, reset: Packet) -> str:
         return "a segment came for which no socket is left"
     if sender.fin is not None:
         return "closed with received data unread, after its own FIN"
-    early = sender is stream.sides[1] and not sender.bytes
+    early = sender is flow.sides[1] and not sender.bytes
     if other.bytes:
         accept = "before accept, " if early else ""
         return f"closed {accept}with received data unread, or with SO_LINGER 0"

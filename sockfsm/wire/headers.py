@@ -51,6 +51,8 @@ _LENGTH = struct.Struct(">I")
 _TCP = struct.Struct(">IIHH")
 _EXTENSIONS = frozenset({0, 43, 60, 135})  # hop-by-hop, routing, destination, mobility
 
+_NOT_JOINED = tuple(Packet._field_defaults.values())  # NamedTuple._make does not fill them in
+
 Ends = tuple[tuple[str, int], tuple[str, int]]
 
 
@@ -78,7 +80,7 @@ class Decoder:
         """
         found: list[Packet] = []
         add, new, limit = found.append, tuple.__new__, len(data)
-        clock, ends, flags = self.clock, self.ends, FLAGS
+        clock, ends, flags, joined = self.clock, self.ends, FLAGS, _NOT_JOINED
         unpack, unpack6 = _BLOCK.unpack_from, PLAIN6.unpack_from
         stop = min(limit - _BLOCK.size, place + BATCH)
         while place <= stop:
@@ -103,11 +105,11 @@ class Decoder:
                     if payload >= 0:
                         letters = flags[bits & 255]
                         add(new(Packet, (wall - clock, wall, "tcp", source, target, letters, seq,
-                                         ack, window, payload, frame, 1, None, None)))  # fmt: skip
+                                         ack, window, payload, frame, 1, *joined)))  # fmt: skip
                         continue
                 elif protocol == UDP and total >= 28:
                     add(new(Packet, (wall - clock, wall, "udp", source, target, "", 0,
-                                     0, 0, total - 28, frame, 1, None, None)))  # fmt: skip
+                                     0, 0, total - 28, frame, 1, *joined)))  # fmt: skip
                     continue
             length = _LENGTH.unpack_from(data, start - 4)[0]
             packet = self.decode((wall, ETHERNET, frame, length))

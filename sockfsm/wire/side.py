@@ -1,29 +1,38 @@
-"""One direction of a TCP connection, counted: what one end sent.
-
-Sequence arithmetic is modulo 2**32 (RFC 9293, 3.4).
-"""
+"""One direction of a TCP connection: what one end sent, and how far its stream has come."""
 
 from __future__ import annotations
 
-from sockfsm.trace.events import Packet
+from typing import NamedTuple
 
-MODULO = 0xFFFFFFFF
-HALF = 0x80000000
+from sockfsm.trace.events import Packet
+from sockfsm.wire.sequence import MASK, Seq
+
 MOST_GAPS = 32
 
 End = tuple[str, int]
 
 
-def distance(a: int, b: int) -> int:
-    """How far sequence number `a` lies ahead of `b`; negative when behind."""
-    return ((a - b + HALF) & MODULO) - HALF
+class Span(NamedTuple):
+    """Which bytes of the sender's stream a segment carries, from `start` until before `end`.
+
+    The first byte that was seen, or the one after SYN, is number 0. again: the capture has all of
+    them already. fills: some of them had been passed over: they come late, or their first copy was lost
+    before the capture.
+    """
+
+    start: int
+    end: int
+    again: bool = False
+    fills: bool = False
 
 
 class Side:
-    """One direction of a stream: what `end` sent."""
+    """What `end` sent on one connection."""
 
     __slots__ = (
         "acked",
+        "answered",
+        "base",
         "bytes",
         "doubtful",
         "end",
@@ -36,6 +45,7 @@ class Side:
         "last_data",
         "late",
         "next",
+        "offset",
         "packets",
         "retransmitted",
         "rst",
@@ -45,17 +55,23 @@ class Side:
         "syn",
         "syns",
         "unanswered",
-        "window_closed",
+        "window",
         "zero_windows",
     )
 
     def __init__(self, end: End) -> None:
         self.end = end
         self.isn: int | None = None  # sequence number of its SYN
+        self.base: int | None = (
+            None  # the sequence number that counts as 0: its SYN's, if it was seen
+        )
         self.next: int | None = None  # the sequence number after the highest that it sent
+        self.offset = 0  # what `next` is in its stream
         self.acked: int | None = None  # the last acknowledgement that it sent
+        self.window = -1  # the last window that it offered, not scaled; -1: none yet
         self.syn: Packet | None = None
         self.syns = 0
+        self.answered = False  # it has sent a SYN-ACK
         self.fin: Packet | None = None
         self.fin_acked: Packet | None = None  # the other end's acknowledgement of it
         self.rst: Packet | None = None
@@ -67,61 +83,56 @@ class Side:
         self.packets = self.segments = self.bytes = 0
         self.retransmitted = self.late = 0
         self.zero_windows = 0
-        self.window_closed = False
         self.first_data: int | None = None
         self.last_data: int | None = None
-        self.gaps: list[tuple[int, int]] = []
+        self.gaps: list[tuple[int, int]] = []  # offsets that were passed over
 
     def relative(self, seq: int) -> int:
-        """`seq` counted from this side's first sequence number."""
-        return (seq - self.isn) & MODULO if self.isn is not None else seq
+        """`seq` counted from this side's first sequence number, modulo 2**32."""
+        return seq - self.base & MASK if self.base is not None else seq
 
-    def take(self, packet: Packet) -> None:
+    def take(self, packet: Packet) -> Span:
         """Count one segment with data, SYN or FIN."""
-        seq, length = packet.seq, packet.length
-        extra = ("S" in packet.flags) + ("F" in packet.flags)
+        seq, length, syn, fin = packet.seq, packet.length, "S" in packet.flags, "F" in packet.flags
         if length:
             self.segments += 1
             self.last_data = packet.time
             if self.first_data is None:
                 self.first_data = packet.time
         if self.next is None:
-            self.next = (seq + length + extra) & MODULO
-            self.bytes += length
-            return
-        ahead = distance(seq, self.next)
-        if ahead >= 0:
-            if ahead:
-                self._gap(self.next, seq)
-            self.next = (seq + length + extra) & MODULO
-            self.bytes += length
-            return
-        beyond = ahead + length + extra
-        if length <= 1 and ahead == -1 and not extra:
-            return  # a keep-alive probes with one old byte, or none
-        if self._fills(seq, length):
+            self.next, self.offset = seq, -1 if syn else 0
+        known = self.offset
+        first = known + (Seq(seq) - self.next)
+        start = first + syn  # SYN and FIN have a number and are no bytes
+        end = start + length
+        following = end + fin
+        if first < known and length <= 1 and following == known and not (syn or fin):
+            return Span(start, end, again=True)  # a keep-alive repeats one old byte, or none
+        fills = first < known and self._fills(start, min(end, known))
+        if first > known and len(self.gaps) < MOST_GAPS:
+            self.gaps.append((known, first))
+        if fills:
             self.late += 1
-        elif beyond <= 0 or extra == 0:
+        elif first < known and (following <= known or not (syn or fin)):
             self.retransmitted += 1
-        if beyond > 0:
-            self.bytes += max(beyond - extra, 0)
-            self.next = (self.next + beyond) & MODULO
+        if following > known:
+            self.bytes += max(end - max(start, known), 0)
+            self.next, self.offset = Seq(self.next) + (following - known), following
+            if not fills:
+                start = max(start, known)
+        return Span(start, end, again=following <= known and not fills, fills=fills)
 
-    def _gap(self, start: int, end: int) -> None:
-        if len(self.gaps) < MOST_GAPS:
-            self.gaps.append((start, end))
-
-    def _fills(self, seq: int, length: int) -> bool:
-        """Whether a segment closes (part of) a gap: it came late, or the first copy was lost."""
-        for index, (start, end) in enumerate(self.gaps):
-            if distance(seq, start) >= 0 and distance(seq + length, end) <= 0 and length:
-                self.bytes += length
-                rest = [(start, seq), ((seq + length) & MODULO, end)]
-                self.gaps[index : index + 1] = [(a, b) for a, b in rest if a != b]
+    def _fills(self, start: int, end: int) -> bool:
+        """Whether a segment brings bytes that were passed over."""
+        for place, (first, last) in enumerate(self.gaps):
+            if start < last and end > first:
+                self.bytes += min(end, last) - max(start, first)
+                rest = [(first, max(start, first)), (min(end, last), last)]
+                self.gaps[place : place + 1] = [(a, b) for a, b in rest if a < b]
                 return True
         return False
 
     @property
     def missing(self) -> int:
         """Bytes that it must have sent and that the capture does not hold."""
-        return sum((end - start) & MODULO for start, end in self.gaps)
+        return sum(last - first for first, last in self.gaps)

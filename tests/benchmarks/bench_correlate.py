@@ -99,12 +99,11 @@ def measure(path: Path) -> None:
     bare_calls = seconds(lambda: [slots(log) for log in trace.logs])
     bare_packets = seconds(lambda: blocks(path / PACKETS))
     begin = time.perf_counter()
-    waker = trace.summary(index=True).waker()
+    trace.summary(index=True)
     middle = time.perf_counter()
     packets = unknown = 0
     for packet in trace.packets():
         packets += 1
-        waker.ends(packet)
         if packet.cause is None or packet.cause.who == "unknown":
             unknown += 1
     end = time.perf_counter()

@@ -1,4 +1,4 @@
-"""Packets to connections: TCP streams and UDP conversations.
+"""Packets to connections: TCP flows and UDP conversations.
 
 Memory grows with the connections and not with the packets.
 """
@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sockfsm.trace.events import Packet
+from sockfsm.wire.flow import Flow, Meaning
 from sockfsm.wire.headers import ACK, ELSEWHERE, IP_AT, IP_KINDS, PLAIN, PLAIN6, TCP, Decoder
 from sockfsm.wire.pcapng import Frame
-from sockfsm.wire.side import MODULO, End, Side
-from sockfsm.wire.stream import Stream
+from sockfsm.wire.sequence import MASK
+from sockfsm.wire.side import End, Side
 
 MOST_KNOWN = 1 << 17
 
@@ -34,32 +35,32 @@ class Conversation:
         self.bytes[way] += packet.length
 
 
-class Connections:
-    """All streams and conversations of a capture; feed it with packets or, faster, with frames."""
+class Flows:
+    """All flows and conversations of a capture; feed it with packets or, faster, with frames."""
 
     def __init__(self) -> None:
-        self._streams: list[Stream] = []
+        self._flows: list[Flow] = []
         self.conversations: list[Conversation] = []
-        self._tcp: dict[tuple[End, End], tuple[Stream, Side, Side]] = {}
+        self._tcp: dict[tuple[End, End], tuple[Flow, Side, Side]] = {}
         self._udp: dict[tuple[End, End], Conversation] = {}
 
     @property
-    def streams(self) -> list[Stream]:
+    def flows(self) -> list[Flow]:
         """The TCP connections, in the order of their first packets."""
-        return [stream for stream in self._streams if not stream.void]
+        return [flow for flow in self._flows if flow.absorbed is None]
 
-    def add_all(self, packets: Iterable[Packet]) -> Connections:
+    def add_all(self, packets: Iterable[Packet]) -> Flows:
         """Sort packets in. Returns self."""
         for packet in packets:
             if packet.protocol == "udp":
-                self._datagram(packet)
+                self.datagram(packet)
             else:
                 self.add(packet)
         return self
 
-    def add_frames(self, frames: Iterable[Frame], decoder: Decoder) -> Connections:
+    def add_frames(self, frames: Iterable[Frame], decoder: Decoder) -> Flows:
         """Sort frames in; plain data segments are counted without becoming packets. Returns self."""
-        known: dict[bytes, tuple[Stream, Side]] = {}
+        known: dict[bytes, tuple[Flow, Side]] = {}
         unpack, unpack6 = PLAIN.unpack_from, PLAIN6.unpack_from
         clock, decode, places = decoder.clock, decoder.decode, IP_AT.get
         for frame in frames:
@@ -78,82 +79,79 @@ class Connections:
             if key:
                 found = known.get(key)
                 if found is not None and bits & 0xF7 == ACK and window and not fragment & 0x1FFF:
-                    stream, sender = found
+                    flow, sender = found
                     length = total - 20 - (bits >> 10 & 60)
-                    if (
-                        stream.quiet
-                        and sender.next == seq
-                        and length >= 0
-                        and not sender.window_closed
-                    ):
-                        stream.end = wall - clock
+                    if flow.quiet and sender.next == seq and length >= 0 and sender.window:
+                        # Nearly all of them.
+                        flow.end = wall - clock
                         sender.packets += 1
                         sender.acked = ack
+                        sender.window = window
                         if length:
                             sender.segments += 1
                             sender.bytes += length
-                            sender.next = (seq + length) & MODULO
-                            sender.last_data = stream.end
+                            sender.offset += length
+                            sender.next = seq + length & MASK
+                            sender.last_data = flow.end
                             if sender.first_data is None:
-                                sender.first_data = stream.end
+                                sender.first_data = flow.end
                         continue
                 packet = decode(frame)
                 if packet is not None:
-                    stream, sender = self.add(packet)
+                    flow, sender, _, _ = self.add(packet)
                     if len(known) >= MOST_KNOWN:
                         known.clear()
-                    known[key] = stream, sender
+                    known[key] = flow, sender
                 continue
             packet = decode(frame)
             if packet is not None:
                 if packet.protocol == "udp":
-                    self._datagram(packet)
+                    self.datagram(packet)
                 else:
                     self.add(packet)
         return self
 
-    def add(self, packet: Packet) -> tuple[Stream, Side]:
-        """Sort one TCP packet in: its stream and the side that sent it."""
+    def add(self, packet: Packet) -> tuple[Flow, Side, Side, Meaning]:
+        """Sort one TCP packet in: its flow, the side that sent it, the other one, what it is."""
         found = self._tcp.get((packet.source, packet.target))
-        stream, sender, other = self._find(packet, found)
-        stream.add(packet, sender, other)
-        return stream, sender
+        flow, sender, other = self._find(packet, found)
+        return flow, sender, other, flow.add(packet, sender, other)
 
     def _find(
-        self, packet: Packet, found: tuple[Stream, Side, Side] | None
-    ) -> tuple[Stream, Side, Side]:
-        """The stream of a packet; a new SYN on used ports begins another one."""
-        before: Stream | None = None
+        self, packet: Packet, found: tuple[Flow, Side, Side] | None
+    ) -> tuple[Flow, Side, Side]:
+        """The flow of a packet; a new SYN on used ports begins another one."""
+        before: Flow | None = None
         if found is not None:
-            stream = found[0]
-            if stream.before is not None and "S" not in packet.flags:
-                before, stream.before = stream.before, None
-                if _answers_before(packet, stream, before):
-                    return self._undo(packet, stream, before)
+            flow = found[0]
+            if flow.before is not None and "S" not in packet.flags:
+                before, flow.before = flow.before, None
+                if _answers_before(packet, flow, before):
+                    return self._undo(packet, flow, before)
             fresh = "S" in packet.flags and "A" not in packet.flags
-            if not (fresh and not stream.continued_by(packet)):
+            if not (fresh and not flow.continued_by(packet)):
                 return found
-            before = stream
-        stream = Stream(packet)
+            before = flow
+        flow = Flow(packet)
         if before is not None and before.open:
-            stream.before = before
-        self._streams.append(stream)
-        return self._know(stream, packet)
+            flow.before = before
+        self._flows.append(flow)
+        return self._know(flow, packet)
 
-    def _undo(self, packet: Packet, stream: Stream, before: Stream) -> tuple[Stream, Side, Side]:
-        """The SYN that began `stream` was a stray: the connection before it goes on."""
-        stream.void = True
-        before.absorb(stream)
+    def _undo(self, packet: Packet, flow: Flow, before: Flow) -> tuple[Flow, Side, Side]:
+        """The SYN that began `flow` was a stray: the connection before it goes on."""
+        before.absorb(flow)
         return self._know(before, packet)
 
-    def _know(self, stream: Stream, packet: Packet) -> tuple[Stream, Side, Side]:
-        sender, other = stream.side(packet)
+    def _know(self, flow: Flow, packet: Packet) -> tuple[Flow, Side, Side]:
+        sender, other = flow.side(packet)
         # A socket connected to itself has one end only: both directions look alike.
-        self._tcp[other.end, sender.end] = (stream, other, sender)
-        self._tcp[sender.end, other.end] = (stream, sender, other)
-        return stream, sender, other
+        self._tcp[other.end, sender.end] = (flow, other, sender)
+        self._tcp[sender.end, other.end] = (flow, sender, other)
+        return flow, sender, other
 
-    def _datagram(self, packet: Packet) -> None:
+    def datagram(self, packet: Packet) -> None:
+        """Sort one UDP packet in."""
         conversation = self._udp.get((packet.source, packet.target))
         if conversation is None:
             conversation = Conversation(packet)
@@ -163,13 +161,13 @@ class Connections:
         conversation.add(packet)
 
 
-def _answers_before(packet: Packet, stream: Stream, before: Stream) -> bool:
+def _answers_before(packet: Packet, flow: Flow, before: Flow) -> bool:
     """Whether the first packet after a SYN on an open connection still belongs to that one.
 
     The end that gets the SYN acknowledges what it had, and goes on (RFC 5961, 4).
     """
-    client = stream.sides[0]
+    client = flow.sides[0]
     if client.isn is None or "A" not in packet.flags:
         return False
     begins = packet.seq if packet.source == client.end else packet.ack
-    return begins != (client.isn + 1) & MODULO and before.side(packet)[0].next == packet.seq
+    return begins != client.isn + 1 & MASK and before.side(packet)[0].next == packet.seq

@@ -8,23 +8,44 @@ wrong number, data far outside the window) is set apart.
 from __future__ import annotations
 
 from operator import attrgetter
+from typing import NamedTuple
 
-from sockfsm.trace.events import Packet
+from sockfsm.trace.events import Cause, Packet
 from sockfsm.wire.headers import options
-from sockfsm.wire.side import MODULO, Side, distance
+from sockfsm.wire.sequence import Seq
+from sockfsm.wire.side import Side, Span
 
 MOST_NOTABLE = 64  # packets kept of an opening and of a closing
 WIDEST = 1 << 30  # bytes in a window, with the largest scale (RFC 7323)
 
 
-class Stream:
+SYN, SYN_ACK, FIN, RST, DATA, ACK = "SYN", "SYN-ACK", "FIN", "RST", "data", "acknowledgement"
+WINDOW_UPDATE, WINDOW_PROBE, KEEP_ALIVE = "window update", "window probe", "keep-alive"
+STRAY = "stray"  # its receiver must ignore it
+
+
+class Meaning(NamedTuple):
+    """What a segment is in its connection.
+
+    kind: one of the words above. span: the bytes that it carries, of DATA and FIN. again: it was sent
+    before.
+    """
+
+    kind: str
+    span: Span | None = None
+    again: bool = False
+
+
+class Flow:
     """One TCP connection as the capture shows it. `sides[0]` sent the first SYN or packet."""
 
     __slots__ = (
+        "absorbed",
         "again",
         "before",
         "begin",
         "carried",
+        "causes",
         "closing",
         "closing_left_out",
         "end",
@@ -33,7 +54,6 @@ class Stream:
         "quiet",
         "sides",
         "strays",
-        "void",
     )
 
     def __init__(self, packet: Packet) -> None:
@@ -51,8 +71,11 @@ class Stream:
         self.quiet = False  # established and nobody closes: plain segments need no look
         self.again: Side | None = None  # who repeated its SYN-ACK after the opening
         self.strays: list[Packet] = []
-        self.before: Stream | None = None  # what its SYN came upon, until somebody answers it
-        self.void = False  # the SYN was a stray of the connection before
+        self.before: Flow | None = None  # what its SYN came upon, until somebody answers it
+        self.absorbed: Flow | None = None  # the connection before, when the SYN was a stray of that
+        self.causes: dict[
+            int, Cause
+        ] = {}  # of the packets kept, by their `id`, where calls are known
 
     def side(self, packet: Packet) -> tuple[Side, Side]:
         """The sender's side and the other one."""
@@ -73,55 +96,91 @@ class Stream:
         closed = (first.fin and second.fin) or first.rst or second.rst
         return self.opened is not None and not closed
 
-    def add(self, packet: Packet, sender: Side, other: Side) -> None:
+    def add(self, packet: Packet, sender: Side, other: Side) -> Meaning:
         """Any segment that is not plain data on an open connection."""
         flags = packet.flags
         self.end = packet.time
         sender.packets += 1
+        if sender.base is None or (flags and "S" in flags and sender.isn is None):
+            sender.base = packet.seq if "S" in flags else packet.seq - 1
+        if other.base is None and "A" in flags:
+            other.base = packet.ack - 1
         if self._strays(packet, sender, other):
             self._set_apart(packet, sender)
-            return
+            return Meaning(STRAY)
         if "R" in flags:
             if self._doubts(packet, sender, other):
                 sender.doubtful = packet
                 self.quiet = False
-                return
+                return Meaning(RST)
         elif other.doubtful is not None:
             self._go_on(other)
-        if "A" in flags:
-            sender.acked = packet.ack
-        window_zero = packet.window == 0 and "R" not in flags and "S" not in flags
-        if window_zero and not sender.window_closed:
-            sender.zero_windows += 1
-        sender.window_closed = window_zero
-        answer = False  # a SYN-ACK that repeats the sender's own SYN: simultaneous open
+        if "F" in flags and self.carried is None:
+            self.carried = sender.segments + other.segments
+        meaning = self._meaning(packet, sender, other)
+        self._windows(packet, sender)
         if "S" in flags:
             if sender.syn is None:
                 sender.syn, sender.isn = packet, packet.seq
-                if sender.next is None:
-                    sender.next = packet.seq
-            answer = "A" in flags and "A" not in sender.syn.flags
-            sender.syns += not answer
+            sender.syns += "A" not in flags or "A" in sender.syn.flags
         closing = self._closes(packet, sender, other)
         opening = self._opens(packet, sender, other)
-        if packet.length or "S" in flags or "F" in flags:
-            if "R" not in flags and not answer:
-                self._take(packet, sender, other)
-        elif sender.next is None:
-            sender.next = packet.seq
         if opening and len(self.opening) < MOST_NOTABLE:
             self.opening.append(packet)
         if closing:
             self._note_closing(packet)
         closes = any(s.fin or s.rst for s in self.sides)
         self.quiet = self.opened is not None and self.again is None and not closes
+        return meaning
 
-    def _take(self, packet: Packet, sender: Side, other: Side) -> None:
+    def _meaning(self, packet: Packet, sender: Side, other: Side) -> Meaning:
+        """What the segment is, by all that went before; counts it."""
+        flags, seq = packet.flags, packet.seq
+        if "S" in flags:
+            if "A" not in flags:
+                return Meaning(SYN, self._take(packet, sender, other), sender.syn is not None)
+            again, sender.answered = sender.answered, True
+            if sender.syn is None or "A" in sender.syn.flags:
+                self._take(packet, sender, other)
+            return Meaning(SYN_ACK, None, again)  # else it repeats the sender's own SYN as well
+        if "R" in flags:
+            if sender.next is None:
+                sender.next = seq
+            return Meaning(RST)
+        if "F" in flags:
+            return Meaning(FIN, self._take(packet, sender, other), sender.fin is not None)
+        old = sender.next is not None and Seq(seq) - sender.next == -1
+        if packet.length:
+            span = self._take(packet, sender, other)
+            probes = old and packet.length == 1 and not other.window
+            return Meaning(WINDOW_PROBE if probes else DATA, span, span.again)
+        if sender.next is None:
+            sender.next = seq
+        if flags != "A":
+            return Meaning(ACK)  # with ECE, CWR or URG
+        if old:
+            return Meaning(KEEP_ALIVE if other.window else WINDOW_PROBE)
+        updates = sender.acked == packet.ack and sender.window not in (-1, packet.window)
+        return Meaning(WINDOW_UPDATE if updates else ACK)
+
+    def _take(self, packet: Packet, sender: Side, other: Side) -> Span:
         before = sender.retransmitted
-        sender.take(packet)
+        span = sender.take(packet)
         if sender.retransmitted > before:
             count, since = sender.unanswered
             sender.unanswered = (count + 1 if since == other.packets else 1, other.packets)
+        return span
+
+    def _windows(self, packet: Packet, sender: Side) -> None:
+        """Take note of what a segment acknowledges and offers."""
+        flags = packet.flags
+        if "A" in flags:
+            sender.acked = packet.ack
+        if "R" in flags or "S" in flags:
+            sender.window = -1  # a SYN's window counts otherwise than all later ones: not scaled
+            return
+        sender.zero_windows += packet.window == 0 and sender.window != 0
+        sender.window = packet.window
 
     def _note_closing(self, packet: Packet) -> None:
         if len(self.closing) < MOST_NOTABLE:
@@ -137,15 +196,23 @@ class Stream:
         if len(self.strays) < MOST_NOTABLE:
             self.strays.append(packet)
 
-    def absorb(self, other: Stream) -> None:
+    def absorb(self, other: Flow) -> None:
         """What seemed to begin another connection on our ports were strays of this one."""
+        other.absorbed = self
         for theirs in other.sides:
             mine = self.sides[0] if theirs.end == self.sides[0].end else self.sides[1]
             mine.packets += theirs.packets
             mine.strays += theirs.packets
         strays = sorted(other.opening + other.strays, key=attrgetter("time"))
         self.strays += strays[: max(MOST_NOTABLE - len(self.strays), 0)]
+        self.causes.update(other.causes)
         self.end = max(self.end, other.end)
+
+    def keeps(self, packet: Packet) -> bool:
+        """Whether `packet`, the latest one, is part of the opening or closing, or to be ignored."""
+        if any(side.doubtful is packet for side in self.sides):
+            return True
+        return any(kept[-1] is packet for kept in (self.opening, self.closing, self.strays) if kept)
 
     def _strays(self, packet: Packet, sender: Side, other: Side) -> bool:
         """Whether the receiver must ignore the packet."""
@@ -155,7 +222,7 @@ class Stream:
                 return True
             if "A" not in flags or other.isn is None or other.syn is None:
                 return False
-            return not 1 <= distance(packet.ack, other.isn) <= 1 + other.syn.length
+            return not 1 <= Seq(packet.ack) - other.isn <= 1 + other.syn.length
         if "R" in flags:
             # It answers a stray, with the number that this one acknowledged.
             return "A" not in flags and packet.seq == other.stray_ack
@@ -168,11 +235,11 @@ class Stream:
 
         Data that follow upon such data are taken: then the capture lacks what was between.
         """
-        if sender.next is None or other.acked is None or distance(packet.seq, sender.next) <= 0:
+        if sender.next is None or other.acked is None or Seq(packet.seq) - sender.next <= 0:
             return False
-        if distance(packet.seq, other.acked) <= self._widest(other) or sender.far == packet.seq:
+        if Seq(packet.seq) - other.acked <= self._widest(other) or sender.far == packet.seq:
             return False
-        sender.far = (packet.seq + packet.length + ("F" in packet.flags)) & MODULO
+        sender.far = Seq(packet.seq) + (packet.length + ("F" in packet.flags))
         return True
 
     def _widest(self, side: Side) -> int:
@@ -188,7 +255,7 @@ class Stream:
         if sender.next is None or self.opened is None or packet.seq == other.acked:
             return False
         lowest = sender.next if other.acked is None else other.acked
-        return distance(packet.seq, lowest) < 0 or distance(packet.seq, sender.next) > 0
+        return Seq(packet.seq) - lowest < 0 or Seq(packet.seq) - sender.next > 0
 
     def _go_on(self, side: Side) -> None:
         """The other end goes on: it did not take the doubtful RST."""
@@ -219,7 +286,7 @@ class Stream:
             return False
         if other.isn is None or sender.isn is None or "A" not in packet.flags:
             return "R" in packet.flags
-        if distance(packet.ack, other.isn) >= 1 and "R" not in packet.flags:
+        if Seq(packet.ack) - other.isn >= 1 and "R" not in packet.flags:
             self.opened = packet
         return True
 
@@ -235,13 +302,11 @@ class Stream:
             other.fin is not None
             and other.fin_acked is None
             and "A" in flags
-            and distance(packet.ack, other.fin.seq + other.fin.length) >= 1
+            and Seq(packet.ack) - (other.fin.seq + other.fin.length) >= 1
         ):
             other.fin_acked = packet  # data may carry it
             acknowledges = True
         if "F" in flags:
-            if self.carried is None:
-                self.carried = sender.segments + other.segments
             sender.fin = sender.fin or packet
             return True
         return closing and (not packet.length or acknowledges)

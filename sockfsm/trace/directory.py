@@ -1,4 +1,4 @@
-"""Which traced socket a packet comes from, and which it goes to, by names and times."""
+"""Which traced socket had which name, and spoke to whom, at which time."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from sockfsm.trace.causes import BEGIN, LOOK_BACK, SEVERAL, SLACK, Causes
 from sockfsm.trace.events import Address, Call, Cause, Packet, Socket
 
 ANY4, ANY6 = "0.0.0.0", "::"
+UNKNOWN = ""  # a host that is not told: any fits
 End = tuple[str, int]
 Since = tuple[int, Socket]
 
@@ -22,8 +23,8 @@ _CAUSING = frozenset({"connect", "send", "close", "shutdown_wr", "shutdown_rdwr"
 _TELLING = frozenset({"connect", "accepted", "adopt", "socketpair", "bind", "listen"})
 
 
-class Index:
-    """Which socket has which ends since when, and what it called.
+class Directory:
+    """Which socket had which ends since when, and what it called.
 
     slack: how far, ns, a packet's time may be from that of its call.
     """
@@ -59,7 +60,10 @@ class Index:
             causes = self.causes[identity] = Causes(self._heard, self.slack)
         if log not in causes.processes:
             causes.processes[log] = call.process
-        if word in _CAUSING:
+        if word == "recv":
+            if call.done > 0:
+                causes.read += call.done
+        elif word in _CAUSING:
             causes.add(call)
             if call.address is not None:
                 self._towards(call, socket)
@@ -106,39 +110,62 @@ class Index:
             accepted = word == "accepted"
             known = self._accepted if accepted else self._connected
             entry = (call.end if accepted else call.begin, socket)
-            known.setdefault((kind, local[1], remote), []).append(entry)
-        if local and (word in ("bind", "listen", "connect") or (word == "adopt" and not remote)):
-            self._bound.setdefault((kind, local), []).append((call.begin, socket))
+            for far in (remote, (UNKNOWN, remote[1])):
+                known.setdefault((kind, local[1], far), []).append(entry)
+        took = word == "connect" or (word in ("bind", "listen") and call.outcome == "ok")
+        if local and (took or (word == "adopt" and not remote)):
+            for name in (local, (UNKNOWN, local[1])):
+                self._bound.setdefault((kind, name), []).append((call.begin, socket))
 
     def sender(self, packet: Packet) -> Socket | None:
-        """The traced socket that sends this first packet of its lane."""
-        key = (packet.protocol, packet.source[1], packet.target)
+        """The traced socket that a packet comes from, the first one between its ends."""
         opens = "S" in packet.flags
-        connecting = self._latest(self._connected.get(key, ()), packet.time, opens)
+        asks = opens and "A" not in packet.flags
+        return self.owner(
+            packet.protocol, packet.source, packet.target, packet.time, opens=opens, asks=asks
+        )
+
+    def receiver(self, packet: Packet) -> Socket | None:
+        """The traced socket that a packet goes to: the one that would send the other way."""
+        opens = "S" in packet.flags
+        if opens and "A" not in packet.flags:
+            listening = self.named(packet.protocol, packet.target, packet.time)
+            if listening is not None:
+                return listening
+        return self.owner(packet.protocol, packet.target, packet.source, packet.time, opens=opens)
+
+    def owner(
+        self,
+        kind: str,
+        near: End,
+        far: End,
+        time: int,
+        *,
+        opens: bool = False,
+        asks: bool = False,
+        connected: bool = False,
+    ) -> Socket | None:
+        """The traced socket at `near` that spoke to `far` at `time`.
+
+        opens: a connection begins then, so a closed socket is not meant. asks: by a SYN of `near`.
+        connected: not the one that listens there, for others.
+        """
+        key = kind, near[1], far
+        connecting = self._latest(self._connected.get(key, ()), time, opens)
         if connecting is not None:
             return connecting[1]
-        if opens and "A" not in packet.flags:
-            return self._refused(packet) or self.named(packet)
+        if asks and (refused := self._refused(far, time)) is not None:
+            return refused
         accepted = self._accepted.get(key)
         if accepted:
-            place = bisect_left(accepted, packet.time - self.slack, key=_TIME)
+            place = bisect_left(accepted, time - self.slack, key=_TIME)
             if opens or not place:
                 # The kernel answers before accept gives the socket: it is the next one given.
                 place = min(place, len(accepted) - 1)
             else:
                 place -= 1
             return accepted[place][1]
-        return self.named(packet)
-
-    def receiver(self, packet: Packet) -> Socket | None:
-        """The traced socket that a packet goes to: the one that would send the other way."""
-        flags = "SA" if "S" in packet.flags else packet.flags
-        back = packet._replace(source=packet.target, target=packet.source, flags=flags)
-        return self.sender(back)
-
-    def listening(self, packet: Packet) -> Socket | None:
-        """The socket that has the name to which a SYN goes."""
-        return self._holder(packet.protocol, packet.target, packet.time)
+        return None if connected else self.named(kind, near, time)
 
     def sendto(self, packet: Packet) -> Cause:
         """The send of a datagram whose sender has no name known."""
@@ -155,26 +182,31 @@ class Index:
                     found.append(sent)
         return found[0] if len(found) == 1 else SEVERAL if found else NOT_TRACED
 
-    def _refused(self, packet: Packet) -> Socket | None:
+    def _refused(self, target: End, time: int) -> Socket | None:
         """The socket of the one connect to there that was running, when the names are not known."""
-        running = self._running(self._connecting.get(packet.target, []), packet.time)
+        running = self._running(self._connecting.get(target, []), time)
         return running[0].socket if len(running) == 1 else None
 
-    def named(self, packet: Packet) -> Socket | None:
-        """The socket that has the name from which a packet comes."""
-        return self._holder(packet.protocol, packet.source, packet.time)
-
-    def _holder(self, kind: str, name: End, time: int) -> Socket | None:
-        """Whose name it is: the host has to agree, a wildcard's is any of its family."""
+    def named(self, kind: str, name: End, time: int) -> Socket | None:
+        """The socket that has a name: the host has to agree, a wildcard's is any of its family."""
         host, port = name
         # `::` takes IPv4 too, unless IPV6_V6ONLY is set.
-        hosts = (host, ANY6) if ":" in host else (host, ANY4, ANY6)
+        hosts = (host, ANY6) if ":" in host else (host, ANY4, ANY6) if host else (UNKNOWN,)
         found: Since | None = None
         for held in hosts:
             entry = self._latest(self._bound.get((kind, (held, port)), ()), time, True)
             if entry is not None and (found is None or entry[0] > found[0]):
                 found = entry
         return found[1] if found else None
+
+    def gave(self, server: End, client: End, since: int) -> bool:
+        """Whether an accept gave the connection between these ends, at `since` or later."""
+        accepted = self._accepted.get(("tcp", server[1], client))
+        return accepted is not None and accepted[-1][0] >= since
+
+    def closed(self, socket: Socket) -> bool:
+        """Whether the program closed the socket."""
+        return socket.identity in self._closed
 
     def _latest(self, entries: Sequence[Since], time: int, opens: bool) -> Since | None:
         """The last entry before `time`; not a closed socket's, where a connection begins."""

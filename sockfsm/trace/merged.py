@@ -1,0 +1,109 @@
+"""Several traces of one machine as one: a server's and a client's from two terminals."""
+
+from __future__ import annotations
+
+import heapq
+from collections import deque
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from operator import attrgetter
+from typing import TYPE_CHECKING
+
+from sockfsm.errors import TraceError
+from sockfsm.trace.causes import SLACK
+from sockfsm.trace.events import Call, Lost, Packet
+from sockfsm.trace.source import TraceSource
+from sockfsm.trace.summary import Summary
+
+if TYPE_CHECKING:
+    from sockfsm.trace.about import About
+    from sockfsm.wire.kernel_states import KernelState
+
+_SAME = 1_000_000  # ns that the stamps of one packet may differ in two captures
+_WINDOW = 256  # packets among which its second copy is looked for
+
+
+class MergedTrace(TraceSource):
+    """What all of `sources` tell, by time. TraceError where two of them have the same process.
+
+    A packet that two of them captured counts once. Their monotonic clock must be the same: traces of
+    one machine, since it started.
+    """
+
+    def __init__(self, sources: Sequence[TraceSource]) -> None:
+        self.sources = list(sources)
+        self.name = ", ".join(source.name for source in self.sources)
+        owners: dict[str, str] = {}
+        for source in self.sources:
+            names = [process.name for process in source.processes]
+            for name in names:
+                if name in owners:
+                    raise TraceError(
+                        f"{source.name}: has the process {name}, as {owners[name]} has: "
+                        "merge traces of different runs on one machine"
+                    )
+            owners.update(dict.fromkeys(names, source.name))
+
+    @property
+    def problems(self) -> list[str]:
+        """Those of each trace, with its name."""
+        return [f"{source.name}: {line}" for source in self.sources for line in source.problems]
+
+    @property
+    def losses(self) -> list[Lost]:
+        """Those of each trace."""
+        return [lost for source in self.sources for lost in source.losses]
+
+    def calls(self) -> Iterator[Call]:
+        """See `TraceSource`."""
+        return heapq.merge(*(s.calls() for s in self.sources), key=attrgetter("end"))
+
+    def captured(self) -> Iterator[Packet]:
+        """See `TraceSource`."""
+        captures = [zip(s.captured(), repeat(n)) for n, s in enumerate(self.sources)]
+        recent: deque[tuple[Packet, int]] = deque(maxlen=_WINDOW)
+        for packet, number in heapq.merge(*captures, key=lambda pair: pair[0].time):
+            copies = (
+                seen
+                for seen in recent
+                if seen[1] != number
+                and seen[0].raw == packet.raw
+                and abs(seen[0].wall - packet.wall) <= _SAME
+            )
+            copy = next(copies, None)
+            if copy is not None:
+                recent.remove(copy)
+                continue
+            recent.append((packet, number))
+            yield packet
+
+    def kernel_states(self) -> list[KernelState]:
+        """See `TraceSource`."""
+        states = {state for source in self.sources for state in source.kernel_states()}
+        return sorted(states, key=attrgetter("time"))
+
+    def summary(self, *, index: bool = False) -> Summary:
+        """See `TraceSource`."""
+        summary = Summary(self.calls(), index=index, slack=max(SLACK, self.clock_error))
+        processes = [process for source in self.sources for process in source.processes]
+        summary.processes = sorted(processes, key=attrgetter("started"))
+        blocked = [wait for source in self.sources for wait in source.blocked()]
+        summary.blocked = sorted(blocked, key=attrgetter("begin"))
+        return summary
+
+    @property
+    def facts(self) -> About:
+        """See `TraceSource`: the sentences of all."""
+        from sockfsm.trace.about import About
+
+        facts = [source.facts for source in self.sources]
+
+        def sentences(name: str) -> str | None:
+            return "; ".join(dict.fromkeys(filter(None, (getattr(f, name) for f in facts)))) or None
+
+        return About(
+            sentences("capture"),
+            sentences("kernel_states"),
+            sentences("network"),
+            max((f.clock_error for f in facts), default=0),
+        )
