@@ -4,14 +4,10 @@ from __future__ import annotations
 
 import pytest
 
-from sockfsm.conform.coverage import unproved
-from sockfsm.conform.showings import SHOWINGS
-from sockfsm.conform.shown import rules_of
-from sockfsm.conform.suites import suites
-from sockfsm.model.kinds import KINDS, table_of
+from sockfsm.conform.coverage import told, unproved
+from sockfsm.model.kinds import KINDS
 from sockfsm.model.rules import Rule
 
-_DEPTH = 3
 _CALLS = {
     "create": "births are no word of a sequence: tests of traced sockets make them",
     "socketpair": "as create",
@@ -73,27 +69,17 @@ _OTHERS = {
 
 def _reason(entry: Rule) -> str:
     facts = [reason for fact, reason in _FACTS.items() if fact in map(str, entry.given)]
-    return _CALLS.get(entry.call) or next(iter(facts), "") or _OTHERS.get(_told(entry), "")
-
-
-def _told(entry: Rule) -> str:
-    return " ".join(map(str, (entry.call, *entry.when, entry.outcome, *entry.given)))
-
-
-def _unproved(kind: str) -> list[Rule]:
-    chosen = [(suite, 2 if "deadline" in suite.name else _DEPTH) for suite in suites(kind)]
-    shown = {id(rule) for showing in SHOWINGS.values() for rule in rules_of(showing)}
-    return [rule for rule in unproved(table_of(kind).rules, chosen) if id(rule) not in shown]
+    return _CALLS.get(entry.call) or next(iter(facts), "") or _OTHERS.get(told(entry), "")
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_every_rule_is_proved_or_excused(kind: str) -> None:
-    assert [_told(entry) for entry in _unproved(kind) if not _reason(entry)] == []
+    assert [told(entry) for entry in unproved(kind) if not _reason(entry)] == []
 
 
 def test_every_excuse_is_needed() -> None:
-    entries = [entry for kind in KINDS for entry in _unproved(kind)]
+    entries = [entry for kind in KINDS for entry in unproved(kind)]
     facts = {str(fact) for entry in entries for fact in entry.given}
     assert set(_FACTS) <= facts
     assert set(_CALLS) <= {entry.call for entry in entries}
-    assert set(_OTHERS) <= {_told(entry) for entry in entries}
+    assert set(_OTHERS) <= {told(entry) for entry in entries}

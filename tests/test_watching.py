@@ -16,6 +16,8 @@ from sockfsm.model.compiled import Compiled
 from sockfsm.model.kinds import KINDS, flat_of, machine_of
 from sockfsm.model.predict import Predictor
 from sockfsm.model.variants import understood
+from sockfsm.tracer import enforce as enforcement
+from sockfsm.tracer.rows import Row
 
 
 @pytest.mark.parametrize("suite", suites(), ids=lambda s: s.title)
@@ -48,6 +50,24 @@ def test_the_tracer_says_what_the_machine_says(suite: Suite) -> None:
 def test_random_calls_among_living_peers_are_explained(kind: str) -> None:
     faults = run_random(kind, 1_250, 8, traced=True)
     assert not faults, "\n".join(map(str, faults))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_what_enforce_stops_the_kernel_refuses_alike(kind: str) -> None:
+    faults = run_random(kind, 125, 8, enforce=True)
+    assert not faults, "\n".join(map(str, faults))
+
+
+def test_a_call_that_enforce_should_not_stop_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Row, "settled", lambda *_: True)
+    found = {fault.what for fault in run_random("unix-stream", 40, 5, jobs=1, enforce=True)}
+    assert "connect: enforce stops it with EINVAL, the kernel says ENOENT" in found
+
+
+def test_an_answer_that_enforce_changes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(enforcement, "errno_number", lambda _: 1)
+    found = {fault.what for fault in run_random("udp", 40, 5, jobs=1, enforce=True)}
+    assert "accept: enforce stops it with EPERM, the kernel says EOPNOTSUPP" in found
 
 
 def test_a_sequence_is_drawn_from_its_seed() -> None:

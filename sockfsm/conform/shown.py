@@ -8,8 +8,9 @@ able to explain it, and must not have refused what the kernel took.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from multiprocessing import get_context
 
 from sockfsm.conform.bench import Bench
@@ -83,3 +84,31 @@ def show_all(titles: Iterable[str]) -> list[str]:
     """Run them in a process of their own, whose main thread hears signals; what differs."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return [fault for faults in pool.map(show, titles) for fault in faults]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What came of a showing. absent: why it cannot be had here, '' where it was shown."""
+
+    title: str
+    faults: tuple[str, ...]
+    absent: str
+
+
+def _attempt(title: str) -> Shown:
+    try:
+        return Shown(title, tuple(show(title)), "")
+    except UsageError as error:
+        return Shown(title, (), str(error).removeprefix(title).lstrip(": "))
+
+
+def attempt_all(kind: str, progress: Callable[[int, int, str], None] | None = None) -> list[Shown]:
+    """Show all of a kind ('' for all kinds), as `show_all` does; what cannot be had is told."""
+    titles = [title for title, showing in SHOWINGS.items() if kind in ("", showing.kind)]
+    found = []
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        for done, result in enumerate(pool.map(_attempt, titles), 1):
+            found.append(result)
+            if progress is not None:
+                progress(done, len(titles), result.title)
+    return found

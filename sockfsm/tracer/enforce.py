@@ -13,7 +13,7 @@ from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
-from sockfsm.tracer.buffers import integer, octets
+from sockfsm.tracer.buffers import all_octets, integer, octets
 from sockfsm.tracer.calls import SHUTDOWN
 from sockfsm.tracer.flags import flags_of
 from sockfsm.tracer.likeness import like
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
     from sockfsm.trace.events import Call
 
 Method = Callable[..., Any]
-_FASTOPEN = int(getattr(_stdlib, "MSG_FASTOPEN", 0))
+_PLAIN = _stdlib.MSG_DONTWAIT | _stdlib.MSG_NOSIGNAL | _stdlib.MSG_PEEK | _stdlib.MSG_WAITALL
+"""Flags with which the kernel refuses as it does without them."""
+_SMALL = 2048
+"""So many bytes fit into any datagram, and any buffer."""
 
 _GUARDED = {
     name: NUMBER[name]
@@ -121,8 +124,7 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
         refusal = row.refusal(number) if row is not None and number else ""
         if tracked is None or row is None or not refusal:
             return method(self, *args, **named)
-        unsure = flags_of(number, args, named) & _FASTOPEN or _for_nothing(name, args)
-        if unsure or not _certain(self, row, number, refusal):
+        if _unsure(name, number, args, named) or not _certain(self, row, number, refusal):
             try:
                 return method(self, *args, **named)
             except OSError as error:
@@ -139,6 +141,16 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
     return like(call, method)
 
 
+def _unsure(name: str, number: int, args: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Whether the call's own arguments may give it another answer."""
+    if flags_of(number, args, named) & ~_PLAIN or _for_nothing(name, args):
+        return True
+    if not name.startswith("send") or not args:
+        return False
+    size = all_octets(args[0]) if name == "sendmsg" else octets(args[0])
+    return not 0 <= size <= _SMALL
+
+
 def _for_nothing(name: str, args: tuple[Any, ...]) -> bool:
     """Whether no byte is asked for: Python answers recv(0) itself, even where the socket is closed."""
     if name == "recv":
@@ -151,8 +163,11 @@ def _of(name: str) -> int:
 
 
 def _certain(sock: Any, row: Row, number: int, refusal: str) -> bool:
-    """Whether the call would be refused: by the user's own stricter machine, or as the kernel shows."""
-    return refusal == "EPERM" or shows(sock, row.state, number, refusal)
+    """Whether the call would be refused, so and not otherwise: by the user's own stricter machine, or
+    as the kernel shows."""
+    if refusal == "EPERM":
+        return True
+    return row.settled(number) and shows(sock, row.state, number, refusal)
 
 
 def enforced(
