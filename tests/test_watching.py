@@ -157,8 +157,9 @@ def test_what_is_possible_stays_a_small_number(kind: str) -> None:
                     if after is not None and after not in known:
                         known.add(after)
                         todo.append(after)
-    # Attempts that ICMP ends while Python waits (network=rejects) take tcp above 2,000.
-    assert len(known) < {"tcp": 2_100}.get(kind, 100)
+    # Whether ICMP ended an attempt, or TCP goes on trying (network=doubts), shows late in tcp: 2,379
+    # without that. What a program meets of them is a row, and a few dozen.
+    assert len(known) < {"tcp": 10_000}.get(kind, 100)
 
 
 def test_titles_name_one_suite_each() -> None:

@@ -141,6 +141,10 @@ class Bench:
         # A datagram may be empty: only on a stream b'' is an end.
         return "ok" if outcome == "eof" and self.type == socket.SOCK_DGRAM else outcome
 
+    def act_out(self, act: str) -> None:
+        """What a script tells a stage to do between two calls."""
+        raise NotImplementedError(act)
+
     def clean(self) -> None:
         """Before each sequence: make room at the peer."""
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import _socket
 import socket
 import subprocess
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sockfsm.conform.bench import Address, Bench, TcpBench, UdpBench, outcome_of
+from sockfsm.conform.bench import TCP_STATES, Address, Bench, TcpBench, UdpBench, outcome_of
 from sockfsm.conform.circumstances import Accepting
-from sockfsm.conform.stages import Caught, StageError, until_broken
+from sockfsm.conform.stages import Caught, StageError, impatient, until_broken
 
 _IP_RECVERR = 11
 
@@ -119,6 +120,49 @@ class RejectedPatient(RejectedTcp):
         """Python waited already."""
 
 
+class Doubted(RejectedTcp):
+    """SYNs; the first one is answered, while connect() holds the socket: TCP goes on trying."""
+
+    late = False
+
+    def make(self) -> socket.socket:
+        return TcpBench.make(self)
+
+    def begin(self) -> socket.socket:
+        self.sock = super().begin()
+        return self.sock
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        """The answer came at once."""
+
+    def act_out(self, act: str) -> None:
+        """`!answered`, `!unanswered`, `!rejected`: how the attempt goes on, and ends."""
+        if act != "rejected":
+            _do("nft", "flush ruleset")
+        if act == "unanswered":
+            _filter("input", "tcp dport 1-65535 drop")
+            impatient(self.sock)
+        state = "ESTABLISHED" if act == "answered" else "CLOSE"
+        deadline = time.monotonic() + 30
+        while _tcp_state(self.sock) != state:
+            if time.monotonic() > deadline:
+                raise StageError(f"the attempt did not come to {state}")
+            time.sleep(0.01)
+
+
+def _tcp_state(sock: socket.socket) -> str:
+    return TCP_STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
+
+
+class DoubtedPatient(Doubted):
+    """Python waits for the answer."""
+
+    def make(self) -> socket.socket:
+        sock = super().make()
+        sock.settimeout(30)
+        return sock
+
+
 class CutTcp(Rejected, Accepting, TcpBench):
     """A connection that was there, and then the network is gone."""
 
@@ -137,6 +181,16 @@ class CutTcp(Rejected, Accepting, TcpBench):
         super().after(sock, call)
         if call == "send":
             until_broken(sock)
+
+
+class DoubtedLater(CutTcp):
+    """A connection that goes on, and of which ICMP says that it cannot."""
+
+    def make(self) -> socket.socket:
+        return TcpBench.make(self)
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        Accepting.after(self, sock, call)
 
 
 class OnePort(Bench):

@@ -13,6 +13,8 @@ from sockfsm.conform.bench import Bench
 class Showing:
     """What a stage shows: "connect EINPROGRESS peer=silent; so_error ETIMEDOUT peer=lost".
 
+    Between the calls a directed stage may be told to act: "!peer_ends". birth: the call that has made
+    the socket; '' where the script begins before that.
     alone: in a network namespace of its own, which takes root.
     """
 
@@ -29,11 +31,16 @@ class Showing:
         return f"{self.kind}: {self.name}"
 
     @property
-    def steps(self) -> Iterator[tuple[str, str, dict[str, str]]]:
-        """(call, outcome, facts) of each."""
+    def lines(self) -> Iterator[tuple[str, str, dict[str, str]]]:
+        """(call, outcome, facts) of each call, (`!act`, '', {}) of each act."""
         for text in self.script.split(";"):
-            call, outcome, *facts = text.split()
-            yield call, outcome, dict(fact.split("=") for fact in facts)
+            call, outcome, *facts = [*text.split(), ""]
+            yield call, outcome, dict(fact.split("=") for fact in facts if fact)
+
+    @property
+    def steps(self) -> Iterator[tuple[str, str, dict[str, str]]]:
+        """(call, outcome, facts) of each call."""
+        return (line for line in self.lines if not line[0].startswith("!"))
 
 
 _TRYING = "connect EINPROGRESS peer=silent"
@@ -108,6 +115,51 @@ def _streams() -> Iterator[Showing]:
         "send EPIPE made=shut",
         "accepted",
     )
+
+
+_PARTIAL = "network=doubts history=partial"
+
+
+def _doubts() -> Iterator[Showing]:
+    """ICMP answers a SYN, and TCP goes on trying (a soft error, RFC 5461)."""
+    calls = ("send", "recv", "shutdown_rd", "shutdown_wr", "shutdown_rdwr")
+    for icmp, outcome, fact in (
+        ("host", "EHOSTUNREACH", "network=unreachable"),
+        ("net", "ENETUNREACH", "network=unreachable"),
+        ("port", "ECONNREFUSED", "peer=refuses"),
+    ):
+        told = f"connect EINPROGRESS; connect EALREADY peer=silent; so_error {outcome} {fact}; "
+        after = [f"connect EALREADY {_PARTIAL}; so_error ok peer=silent"]
+        after += [f"!rejected; {call} {outcome} {_PARTIAL}" for call in ("connect", "so_error")]
+        if icmp == "host":
+            after += [
+                f"{call} {'EAGAIN' if call in calls[:2] else 'ok'} {_PARTIAL}" for call in calls
+            ]
+            after += [f"!answered; {call} ok {_PARTIAL}" for call in ("connect", "send")]
+            after += [
+                f"!unanswered; {call} ETIMEDOUT {_PARTIAL}" for call in ("connect", "so_error")
+            ]
+        stage = networks.rejecting(networks.Doubted, icmp)
+        for script in after:
+            then = " ".join(script.replace(_PARTIAL, "").split())
+            title = f"ICMP {icmp} unreachable is a doubt, then {then}"
+            yield Showing("tcp", title, stage, told + script, alone=True)
+        yield Showing(
+            "tcp",
+            f"ICMP {icmp} unreachable is a doubt, and Python gives up",
+            networks.rejecting(networks.DoubtedPatient, icmp),
+            f"connect {outcome} mode=timeout "
+            f"{'peer=refuses' if icmp == 'port' else 'network=rejects'}; "
+            f"connect EALREADY mode=timeout {_PARTIAL}",
+            alone=True,
+        )
+        yield Showing(
+            "tcp",
+            f"ICMP {icmp} unreachable is a doubt of a connection",
+            networks.rejecting(networks.DoubtedLater, icmp),
+            f"connect EINPROGRESS; connect ok; send ok; so_error {outcome} network=doubts; send ok",
+            alone=True,
+        )
 
 
 def _networks() -> Iterator[Showing]:
@@ -356,6 +408,6 @@ def _addresses() -> Iterator[Showing]:
         )
 
 
-_ALL = (*_streams(), *_networks(), *_datagrams(), *_paths(), *_addresses())
+_ALL = (*_streams(), *_doubts(), *_networks(), *_datagrams(), *_paths(), *_addresses())
 SHOWINGS = {showing.title: showing for showing in _ALL}
 """Title -> what is shown."""

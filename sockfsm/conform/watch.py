@@ -21,7 +21,9 @@ class Watch:
 
     def __init__(self, kind: str, birth: str = "create") -> None:
         self._kind = kind
-        self.state = _step(kind, watching(kind).initial, birth, OK, "")[0]
+        self.state = watching(kind).initial
+        if birth:
+            self.step(birth, OK, "")
 
     @property
     def states(self) -> tuple[str, ...]:

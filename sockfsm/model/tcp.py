@@ -23,6 +23,7 @@ from sockfsm.model.lifecycle import (
     resolving,
 )
 from sockfsm.model.rules import Table, rule
+from sockfsm.model.tcp_doubts import ALIVE
 from sockfsm.model.tcp_ending import CLEAN, DISCONNECT, SHUTDOWN, SO_ERROR
 from sockfsm.model.tcp_transfer import GONE, MEASURED, RECV, SEND
 
@@ -323,7 +324,7 @@ TABLE = Table(
         "ports": ("free", "none"),
         "queue": ("empty", "waiting", "aborted"),
         "room": ("yes", "no"),
-        "network": ("up", "unreachable", "filtered", "rejects"),
+        "network": ("up", "unreachable", "filtered", "rejects", "doubts"),
         "flag": INET_FLAGS,
         "cookie": ("no", "yes"),
         "left": ("nothing", "data"),
@@ -331,7 +332,7 @@ TABLE = Table(
         "wire": ("fast", "slow"),
     },
     rules=(
-        *_BIRTH, *nothing_asked(), *end(_RESET), *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT,
+        *_BIRTH, *nothing_asked(), *end(_RESET), *ALIVE, *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT,
         *goodbyes("role=established|connected peer=open rd=open wr=open"), *SEND, *RECV, *SHUTDOWN,
         *DISCONNECT, *SO_ERROR,
     ),

@@ -1,0 +1,119 @@
+"""Scenes that a script directs: its acts (`!peer_ends`) happen between the calls, and unseen."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable
+
+from sockfsm.conform.bench import Address, Bench, outcome_of
+from sockfsm.conform.scenes import Scene, TcpScene, UdpScene, UnixDatagramScene, UnixScene
+
+
+class Directed(Scene):
+    """What peers do are acts of the scene itself; these are the script's own.
+
+    aim: live or dead, where connect() goes. flags, size: of every transfer from now on; with
+    MSG_FASTOPEN connect() is a sendto().
+    """
+
+    def begin(self) -> socket.socket:
+        self.to, self.asked, self.bytes = "live", 0, 16
+        return super().begin()
+
+    def act_out(self, act: str) -> None:
+        """Let an act happen: its name, and what follows a colon."""
+        name, _, argument = act.partition(":")
+        getattr(self, name)(*(argument,) if argument else ())
+        self.settle()
+
+    def aim(self, to: str) -> None:
+        """Where connect() goes from now on."""
+        self.to = to
+
+    def wait(self, mode: str) -> None:
+        """How the socket waits from now on."""
+        self.change(mode)
+
+    def flags(self, name: str) -> None:
+        """Of every transfer from now on."""
+        self.asked = getattr(socket, name)
+
+    def size(self, text: str) -> None:
+        """Of every transfer from now on."""
+        self.bytes = int(text)
+
+    def unseen(self, call: str) -> None:
+        """A call of somebody who is not watched, whatever comes of it."""
+        outcome_of(self.deed(self.sock, call))
+
+    def become(self) -> None:
+        """Go on with a data socket that the socket accepts."""
+        listening, self.sock = self.sock, self.sock.accept()[0]
+        self.ends.append(listening)
+        self.change("nonblocking")
+
+    def step(self, sock: socket.socket, call: str) -> str:
+        outcome = super().step(self.sock, call)
+        return "ok" if outcome == "eof" and self.bytes == 0 else outcome
+
+    def target(self) -> Address:
+        return self.toward(self.to) if self.to == "dead" else super().target()
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        if call == "connect" and self.asked:
+            return lambda: sock.sendto(b"x", self.asked, self.target())
+        if call == "send":
+            return lambda: sock.send(b"x" * self.bytes, self.asked)
+        if call == "recv":
+            return lambda: sock.recv(self.bytes, self.asked)
+        return super().deed(sock, call)
+
+
+class DirectedTcp(Directed, TcpScene):
+    """Stream sockets."""
+
+    def toward(self, to: str) -> Address:
+        address: Address = self._dead.getsockname() if to == "dead" else Scene.target(self)
+        return address
+
+
+class DirectedUdp(Directed, UdpScene):
+    """Datagram sockets."""
+
+
+class DirectedUnix(Directed, UnixScene):
+    """Stream sockets with paths."""
+
+
+class DirectedDatagram(Directed, UnixDatagramScene):
+    """Datagram sockets with paths."""
+
+
+DIRECTED: dict[str, type[Directed]] = {
+    scene.kind: scene for scene in (DirectedTcp, DirectedUdp, DirectedUnix, DirectedDatagram)
+}
+"""Kind -> the scene."""
+
+
+class Beside(Bench):
+    """The descriptor is closed beside the object that is watched, or given away by it."""
+
+    def begin(self) -> socket.socket:
+        self.sock = super().begin()
+        return self.sock
+
+    def act_out(self, act: str) -> None:
+        """`!close`: by its number. `!twin`: another object holds the number and closes it."""
+        if act == "close":
+            os.close(self.sock.fileno())
+        else:
+            socket.socket(fileno=self.sock.fileno()).close()
+
+    def dispose(self, sock: socket.socket) -> None:
+        sock.detach()
+
+
+def beside(base: type[Bench]) -> type[Bench]:
+    """A stage of this kind."""
+    return type("Beside" + base.__name__, (Beside, base), {})
