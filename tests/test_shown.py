@@ -8,7 +8,8 @@ import pytest
 
 from sockfsm.conform import shown
 from sockfsm.conform.bench import TcpBench
-from sockfsm.conform.showings import SHOWINGS, Showing
+from sockfsm.conform.showing import Showing
+from sockfsm.conform.showings import SHOWINGS
 from sockfsm.conform.shown import rules_of, show, show_all
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS

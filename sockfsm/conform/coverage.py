@@ -39,8 +39,11 @@ def depth_of(suite: Suite) -> int:
 
 def shown(kind: str) -> set[int]:
     """The identities of the rules that the showings of a kind bring about."""
-    showings = (showing for showing in SHOWINGS.values() if showing.kind == kind)
-    return {id(rule) for showing in showings for rule in rules_of(showing)}
+    showings = [showing for showing in SHOWINGS.values() if showing.kind == kind]
+    table = table_of(kind)
+    births = {showing.birth for showing in showings if showing.birth}
+    born = {id(table.predict(call, table.initial, table.reference)) for call in births}
+    return born | {id(rule) for showing in showings for rule in rules_of(showing)}
 
 
 def unproved(kind: str) -> list[Rule]:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import socket
 from collections.abc import Callable
+from pathlib import Path
 
 from sockfsm.conform.bench import Address, Bench, outcome_of
 from sockfsm.conform.scenes import Scene, TcpScene, UdpScene, UnixDatagramScene, UnixScene
+from sockfsm.conform.stages import StageError
 
 
 class Directed(Scene):
@@ -90,6 +91,21 @@ class DirectedDatagram(Directed, UnixDatagramScene):
     """Datagram sockets with paths."""
 
 
+class Cookies(DirectedTcp):
+    """The peer takes Fast Open, and has given a cookie. In a network namespace of our own."""
+
+    def set_up(self) -> socket.socket:
+        try:
+            Path("/proc/sys/net/ipv4/tcp_fastopen").write_text("3")
+        except OSError as error:
+            raise StageError(f"tcp_fastopen: {error.strerror}") from None
+        peer = super().set_up()
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+        with socket.socket() as first:
+            first.sendto(b"x", socket.MSG_FASTOPEN, peer.getsockname())
+        return peer
+
+
 DIRECTED: dict[str, type[Directed]] = {
     scene.kind: scene for scene in (DirectedTcp, DirectedUdp, DirectedUnix, DirectedDatagram)
 }
@@ -97,18 +113,21 @@ DIRECTED: dict[str, type[Directed]] = {
 
 
 class Beside(Bench):
-    """The descriptor is closed beside the object that is watched, or given away by it."""
+    """Another object holds the same descriptor's number, and closes it first."""
 
     def begin(self) -> socket.socket:
-        self.sock = super().begin()
-        return self.sock
+        sock = super().begin()
+        self.twin = socket.socket(fileno=sock.fileno())
+        return sock
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        if call == "close" and self.twin.fileno() >= 0:
+            return self.twin.close
+        return super().deed(sock, call)
 
     def act_out(self, act: str) -> None:
-        """`!close`: by its number. `!twin`: another object holds the number and closes it."""
-        if act == "close":
-            os.close(self.sock.fileno())
-        else:
-            socket.socket(fileno=self.sock.fileno()).close()
+        """`!close`: that happens unseen."""
+        self.twin.close()
 
     def dispose(self, sock: socket.socket) -> None:
         sock.detach()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import socket
+import struct
 import subprocess
 import time
 from collections.abc import Callable
@@ -245,6 +246,28 @@ class UnresolvedCaught(Caught, Unresolved):
         return Unresolved._fill(self, sock)
 
 
+class TooBigForPath(UdpBench):
+    """A router says that a datagram was too big for its way: we write its ICMP message ourselves."""
+
+    def begin(self) -> socket.socket:
+        self.sock = super().begin()
+        return self.sock
+
+    def act_out(self, act: str) -> None:
+        """`!too_big`: fragmentation needed, and the next hop takes 576 bytes (RFC 1191)."""
+        assert self.peer is not None
+        (own, own_port), (peer, peer_port) = self.sock.getsockname(), self.peer.getsockname()
+        ends = socket.inet_aton(own) + socket.inet_aton(peer)
+        header = struct.pack("!BBHHHBBH", 0x45, 0, 60, 1, 0x4000, 64, socket.IPPROTO_UDP, 0) + ends
+        datagram = struct.pack("!HHHH", own_port, peer_port, 40, 0)
+        rest = struct.pack("!HH", 0, 576) + header + datagram
+        total = sum(struct.unpack(f"!{len(rest) // 2}H", rest)) + 0x0304
+        while total > 0xFFFF:
+            total = (total & 0xFFFF) + (total >> 16)
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as router:
+            router.sendto(struct.pack("!BBH", 3, 4, ~total & 0xFFFF) + rest, (own, 0))
+
+
 class Nameless(Bench):
     """A network in which nobody knows names."""
 
@@ -254,6 +277,7 @@ class Nameless(Bench):
             "bind": lambda: sock.bind(address),
             "connect": lambda: sock.connect(address),
             "send": lambda: sock.sendto(b"x", address),
+            "resolve": lambda: socket.getaddrinfo(*address),
         }
         return deeds[call]
 

@@ -62,10 +62,10 @@ class Descriptors(Bench):
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         deed = super().deed(sock, call)
-        return _without_descriptors(deed) if call == "accept" else deed
+        return without_descriptors(deed) if call == "accept" else deed
 
 
-def _without_descriptors(deed: Callable[[], object]) -> Callable[[], object]:
+def without_descriptors(deed: Callable[[], object]) -> Callable[[], object]:
     def poor() -> object:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))

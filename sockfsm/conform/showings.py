@@ -3,45 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from sockfsm.conform import bench, networks, stages
+from sockfsm.conform import bench, networks, scripted, stages
 from sockfsm.conform.bench import Bench
-
-
-@dataclass(frozen=True)
-class Showing:
-    """What a stage shows: "connect EINPROGRESS peer=silent; so_error ETIMEDOUT peer=lost".
-
-    Between the calls a directed stage may be told to act: "!peer_ends". birth: the call that has made
-    the socket; '' where the script begins before that.
-    alone: in a network namespace of its own, which takes root.
-    """
-
-    kind: str
-    name: str
-    stage: type[Bench]
-    script: str
-    birth: str = "create"
-    alone: bool = False
-
-    @property
-    def title(self) -> str:
-        """`tcp: the peer is lost`."""
-        return f"{self.kind}: {self.name}"
-
-    @property
-    def lines(self) -> Iterator[tuple[str, str, dict[str, str]]]:
-        """(call, outcome, facts) of each call, (`!act`, '', {}) of each act."""
-        for text in self.script.split(";"):
-            call, outcome, *facts = [*text.split(), ""]
-            yield call, outcome, dict(fact.split("=") for fact in facts if fact)
-
-    @property
-    def steps(self) -> Iterator[tuple[str, str, dict[str, str]]]:
-        """(call, outcome, facts) of each call."""
-        return (line for line in self.lines if not line[0].startswith("!"))
-
+from sockfsm.conform.showing import Showing
 
 _TRYING = "connect EINPROGRESS peer=silent"
 _BLOCKING = "EINTR mode=blocking signal=caught"
@@ -344,6 +309,12 @@ def _paths() -> Iterator[Showing]:
             kind,
             "bind(), another family",
             stages.addressed(base, "family"),
+            "bind EINVAL address=family; connect EINVAL target=family",
+        )
+        yield Showing(
+            kind,
+            "bind(), too long",
+            stages.addressed(base, "long"),
             "bind EINVAL address=invalid",
         )
     base = bench.UnixDatagramBench
@@ -359,6 +330,12 @@ def _paths() -> Iterator[Showing]:
         "sendto(), too short",
         stages.addressed(base, "short"),
         "send EINVAL target=invalid to=address",
+    )
+    yield Showing(
+        "unix-dgram",
+        "sendto(), another family",
+        stages.addressed(base, "family"),
+        "send EINVAL target=family to=address",
     )
     for call in ("send", "recv"):
         yield Showing(
@@ -408,6 +385,14 @@ def _addresses() -> Iterator[Showing]:
         )
 
 
-_ALL = (*_streams(), *_doubts(), *_networks(), *_datagrams(), *_paths(), *_addresses())
+_ALL = (
+    *_streams(),
+    *_doubts(),
+    *scripted.SCRIPTED,
+    *_networks(),
+    *_datagrams(),
+    *_paths(),
+    *_addresses(),
+)
 SHOWINGS = {showing.title: showing for showing in _ALL}
 """Title -> what is shown."""

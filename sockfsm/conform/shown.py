@@ -14,7 +14,8 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 
 from sockfsm.conform.bench import Bench
-from sockfsm.conform.showings import SHOWINGS, Showing
+from sockfsm.conform.showing import Showing
+from sockfsm.conform.showings import SHOWINGS
 from sockfsm.conform.stages import StageError
 from sockfsm.conform.watch import Watch
 from sockfsm.errors import UsageError

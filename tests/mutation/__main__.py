@@ -204,8 +204,8 @@ class Copy:
         return failed[0].partition(" - ")[0] if failed else (lines or ["ended"])[-1]
 
 
-def drawn(part: str, rng: random.Random, only: str = "") -> Iterator[Mutation]:
-    """The mutations of a part, in random order."""
+def drawn(part: str, rng: random.Random, only: str = "") -> list[Mutation]:
+    """The mutations of a part, in random order; some are no Python."""
     paths = [p for p in sorted(ROOT.glob("sockfsm/**/*.py")) if only in str(p)]
     names = [str(p.relative_to(ROOT)) for p in paths]
     found = [
@@ -215,9 +215,7 @@ def drawn(part: str, rng: random.Random, only: str = "") -> Iterator[Mutation]:
         for mutation in mutations(name, (ROOT / name).read_bytes())
     ]
     rng.shuffle(found)
-    for mutation in found:
-        if parses(mutation.applied((ROOT / mutation.path).read_bytes())):
-            yield mutation
+    return found
 
 
 def main() -> int:
@@ -245,6 +243,8 @@ def main() -> int:
         def one(part: str, source: Iterator[Mutation], number: int) -> None:
             verdict = "same"
             while verdict == "same" and (mutation := next(source, None)):
+                if not parses(mutation.applied((ROOT / mutation.path).read_bytes())):
+                    continue
                 copy = copies.get()
                 try:
                     verdict = copy.verdict(mutation)
@@ -261,9 +261,8 @@ def main() -> int:
                 survivors.append(diff)
             print(f"{part} {number}: {diff}\n  {verdict}", flush=True)
 
-        # A generator is for one thread at a time: what may be drawn is drawn before.
         sources = {
-            part: iter(list(drawn(part, random.Random(f"{part} {options.seed}"), options.only)))
+            part: iter(drawn(part, random.Random(f"{part} {options.seed}"), options.only))
             for part in parts
         }
         with ThreadPoolExecutor(options.jobs) as pool:

@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
 _MODEL = """
 machines predict traps errnos oracles lint_command machine_command rows illegal enforce
-recorded_traces rules_proved conform watching
+recorded_traces rules_proved shown conform watching
 """
 _WATCHED = """
 rows process_notes same_socket waits_exact traced_sockets enforce illegal sinks notes errnos unix_wakes
