@@ -158,12 +158,12 @@ def _shown(args: argparse.Namespace) -> int:
     from sockfsm.conform.coverage import proof
     from sockfsm.conform.shown import attempt_all
 
-    if args.suite or args.all or args.keep or args.traced or args.random:
+    if args.suite or args.all or args.keep or args.random:
         raise UsageError("--shown has its own stages: not with --suite, --all, --random, ...")
     bar = _Bar() if sys.stderr.isatty() else None
     began = time.monotonic()
     try:
-        results = attempt_all(args.kind, bar.show if bar is not None else None)
+        results = attempt_all(args.kind, args.traced, bar.show if bar is not None else None)
     finally:
         if bar is not None:
             bar.clear()

@@ -20,7 +20,8 @@ def proved(suite: Suite, depth: int) -> set[int]:
     """The identities of the rules by which all sequences of `depth` calls are predicted."""
     predictor = Predictor(suite.kind, suite.given)
     found: set[int] = set()
-    now = {id(predictor.created): predictor.created}
+    node = predictor.born(suite.birth)
+    now = {id(node): node}
     for _ in range(depth):
         after = {}
         for node in now.values():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import _socket
+import os
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from sockfsm.conform.bench import Address, Bench, outcome_of
 from sockfsm.conform.scenes import Scene, TcpScene, UdpScene, UnixDatagramScene, UnixScene
@@ -45,8 +48,13 @@ class Directed(Scene):
         self.bytes = int(text)
 
     def unseen(self, call: str) -> None:
-        """A call of somebody who is not watched, whatever comes of it."""
-        outcome_of(self.deed(self.sock, call))
+        """A call of somebody who is not watched, whatever comes of it: by a descriptor of his own."""
+        plain: Any = _socket.socket(self.family, self.type, 0, os.dup(self.sock.fileno()))
+        outcome_of(self.deed(plain, call))
+        plain.close()
+
+    def tried(self, sock: socket.socket) -> socket.socket:
+        return self.sock
 
     def become(self) -> None:
         """Go on with a data socket that the socket accepts."""

@@ -52,6 +52,9 @@ class Born(Bench):
         for other in others:
             other.close()
 
+    def tried(self, sock: socket.socket) -> socket.socket:
+        return self.sock
+
     def dispose(self, sock: socket.socket) -> None:
         super().dispose(self.sock)
 

@@ -54,6 +54,9 @@ class Secure(Accepting):
             _until_its_end, deed if self.peer_tls is None or call == "recv" else tls.unwrap
         )
 
+    def tried(self, sock: socket.socket) -> socket.socket:
+        return self.tls or sock
+
     def act_out(self, act: str) -> None:
         """`!end`: of the peer's stream. `!greet`: both ends shake hands. `!part`: the peer's TLS says
         goodbye, and its stream goes on; `!goodbye`: in the middle of the handshake."""

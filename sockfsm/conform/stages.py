@@ -355,6 +355,7 @@ class _Addressed(Bench):
     """Addresses that Python cannot make: of another family, cut short, or too long."""
 
     how = ""
+    pythonic = False
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         stranger = socket.AF_UNIX if self.family != socket.AF_UNIX else socket.AF_INET

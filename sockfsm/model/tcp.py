@@ -139,10 +139,10 @@ _ACCEPT = (
 )
 
 _CONNECT = (
-    rule("connect", "role=listening|connecting peer=open", "EAGAIN",
-         given="mode=timeout flag=fastopen peer=waits|silent", aside=True,
-         why="With a timeout Python waits for the socket to be writable before it sends: the wait "
-         "runs out.", source="CPython Modules/socketmodule.c, measured"),
+    *(rule("connect", when, "EAGAIN", given=f"mode=timeout flag=fastopen {peer}", aside=True,
+           why="With a timeout Python waits for the socket to be writable before it sends: the wait "
+           "runs out.", source="CPython Modules/socketmodule.c, measured")
+      for when, peer in (("role=listening", ""), ("role=connecting peer=open", "peer=silent"))),
     rule("connect", "role=fresh wr=muted", "EPIPE", "role=connected name=yes",
          given="flag=fastopen mode=blocking cookie=no", aside=True,
          why="The connection is up, and this direction was shut.", source="send(2), measured"),
