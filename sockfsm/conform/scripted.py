@@ -93,8 +93,8 @@ def _streams() -> Iterator[Showing]:
     itself = rare.using(worlds.TcpItself, flags=socket.MSG_PEEK)
     script = "connect EINPROGRESS; send ok peer=itself; recv ok flag=peek"
     yield Showing("tcp", "a look at its own data", itself, script)
-    script = "recv eof peer=ends; send ECONNRESET peer=resets"
-    yield Showing("tcp", "an end that was none", stages.BornHalfShutReset, script, "accepted")
+    script = "recv eof peer=ends; !reset; send ECONNRESET peer=resets"
+    yield Showing("tcp", "an end that was none", stages.BornHalfShut, script, "accepted")
     script = _FAST + "connect ok flag=fastopen cookie=yes"
     yield Showing("tcp", "Fast Open", Cookies, script, alone=True)
     script = "connect ECONNRESET mode=blocking peer=resets"

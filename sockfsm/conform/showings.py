@@ -66,13 +66,13 @@ def _streams() -> Iterator[Showing]:
         "bind ok made=shut; so_error ok",
         "accepted",
     )
-    yield Showing(
-        "tcp",
-        "send() of what was born shut, and the peer resets",
-        stages.BornShutReset,
-        "recv eof peer=ends; shutdown_rdwr ok; send ECONNRESET made=shut",
-        "accepted",
-    )
+    ended = "recv eof peer=ends; send EPIPE peer=closes; "
+    for after in (
+        *(f"shutdown_{way} ok" for way in ("rd", "wr", "rdwr")),
+        *(f"!reset; {call} ECONNRESET" for call in ("send", "recv", "so_error")),
+    ):
+        script = f"{ended}{after} made=shut history=partial"
+        yield Showing("tcp", f"born shut, {after}", stages.BornShutAlive, script, "accepted")
     yield Showing(
         "tcp",
         "send() of a half that was born shut",

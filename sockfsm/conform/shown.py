@@ -90,9 +90,6 @@ def _shown(showing: Showing, stage: Bench, tracer: Tracer | None) -> list[str]:
                 return [f"{showing.title}: {call} gave {seen}, not {outcome}"]
             words = [word for word, needed in VARIANTS.items() if needed.items() <= facts.items()]
             fault = watch.step(call, outcome, " ".join(words))
-            # What nobody saw cannot be known when a refusal is told beforehand.
-            if "refused" in fault and facts.get("history") == "partial":
-                fault = ""
             if not fault and tracer is not None and watch.state not in _WITHOUT_OBJECT:
                 fault = _told(tracer, stage.tried(sock), watch, facts)
             if fault:

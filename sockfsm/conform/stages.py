@@ -138,19 +138,19 @@ class BornShut(TcpBench):
         self.client.close()
 
 
-class BornShutReset(BornShut):
-    """The peer ends nothing, and resets before send()."""
+class BornShutAlive(BornShut):
+    """The peer ends nothing."""
 
     def end(self) -> None:
         """Nothing yet."""
 
-    def before(self, sock: socket.socket, call: str) -> None:
-        if call == "send":
-            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-            self.client.close()
+    def act_out(self, act: str) -> None:
+        """`!reset`: by the peer."""
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        self.client.close()
 
 
-class BornHalfShutReset(BornShutReset):
+class BornHalfShut(BornShutAlive):
     """Only the reading side was shut: what reads as an end is none of the peer's."""
 
     how = socket.SHUT_RD

@@ -6,7 +6,7 @@ from functools import cache
 
 from sockfsm.model.compiled import Compiled
 from sockfsm.model.kinds import flat_of, machine_of
-from sockfsm.model.rules import ACCEPTED, OK, WOULD_BLOCK
+from sockfsm.model.rules import ACCEPTED, OK
 from sockfsm.model.variants import understood
 
 
@@ -47,12 +47,16 @@ def _step(kind: str, before: str, call: str, outcome: str, variant: str) -> tupl
     after = machine.step(before, word, outcome, variant)
     if after is None:
         return before, f"{outcome} in {before} is unexplained"
-    if refusal and outcome in ACCEPTED and not _in_vain(kind, before, word, outcome, variant):
+    if refusal and outcome in ACCEPTED and not _uncounted(kind, before, word, outcome, variant):
         return after, f"{outcome} in {before} would be refused with {refusal}"
     return after, ""
 
 
-def _in_vain(kind: str, states: str, call: str, outcome: str, variant: str) -> bool:
-    """Whether would-block hides a refusal: Python waits first, or the kernel looks elsewhere."""
+def _uncounted(kind: str, states: str, call: str, outcome: str, variant: str) -> bool:
+    """Whether only what nobody can count on explains the outcome: enforce asks the kernel first.
+
+    Python's own wait may come before a refusal, a flag make the kernel look elsewhere, and what seemed
+    to have ended still be there.
+    """
     ways = (flat_of(kind).possible(state, call, outcome, variant) for state in states.split("|"))
-    return outcome == WOULD_BLOCK and all(way.rule.aside for cells in ways for way in cells)
+    return all(way.rule.aside for cells in ways for way in cells)

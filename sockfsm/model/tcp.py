@@ -23,7 +23,7 @@ from sockfsm.model.lifecycle import (
     resolving,
 )
 from sockfsm.model.rules import Table, rule
-from sockfsm.model.tcp_doubts import ALIVE
+from sockfsm.model.tcp_doubts import ALIVE, SHUT_FROM_BIRTH
 from sockfsm.model.tcp_ending import CLEAN, DISCONNECT, SHUTDOWN, SO_ERROR
 from sockfsm.model.tcp_transfer import GONE, MEASURED, RECV, SEND
 
@@ -332,7 +332,8 @@ TABLE = Table(
         "wire": ("fast", "slow"),
     },
     rules=(
-        *_BIRTH, *nothing_asked(), *end(_RESET), *ALIVE, *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT,
+        *_BIRTH, *nothing_asked(), *end(_RESET), *ALIVE,
+        *SHUT_FROM_BIRTH, *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT,
         *goodbyes("role=established|connected peer=open rd=open wr=open"), *SEND, *RECV, *SHUTDOWN,
         *DISCONNECT, *SO_ERROR,
     ),

@@ -1,13 +1,15 @@
-"""TCP over IPv4 and IPv6: attempts that ICMP seemed to have ended. A part of the table in tcp.py.
+"""TCP over IPv4 and IPv6: what seemed to have ended, and had not. A part of the table in tcp.py.
 
 An ICMP error may be no more than a doubt to TCP (a soft error, RFC 5461), when it comes while a call
 such as connect() holds the socket. SO_ERROR tells of it, Python takes the attempt for failed, and the
-kernel goes on trying. Who watches cannot tell that from a failure until a later call shows it.
+kernel goes on trying. A data socket of a listening one that was shut before listen() is shut from its
+birth: what it reads is no FIN of the peer's. Who watches cannot tell until a later call shows it.
 """
 
 from __future__ import annotations
 
 from sockfsm.model.rules import rule
+from sockfsm.model.tcp_transfer import GONE, MEASURED
 
 # A rule is a paragraph: situation and outcome first, then why and source.
 # fmt: off
@@ -44,4 +46,18 @@ ALIVE = (
            why="The error that was read was ICMP's, and TCP went on trying: here is the next one.",
            source=_SOURCE)
       for outcome in (*DOUBTS, "ETIMEDOUT")),
+)
+
+_BORN = "made=shut history=partial"
+_ENDED = "role=connected peer=reset|done err=none"
+
+SHUT_FROM_BIRTH = (
+    *(rule(call, _ENDED, "ok", "peer=open rd=shut wr=shut name=yes", given=_BORN,
+           why="The listening socket was shut before listen(), and its data socket with it: the end "
+           "that was read, and the EPIPE, came of that: the connection lives on.", source=MEASURED)
+      for call in ("shutdown_rd", "shutdown_wr", "shutdown_rdwr")),
+    *(rule(call, _ENDED, "ECONNRESET", GONE, given=_BORN,
+           why="The listening socket was shut before listen(), and its data socket with it: only now "
+           "the connection was reset.", source=MEASURED)
+      for call in ("send", "recv", "so_error")),
 )
