@@ -1,5 +1,7 @@
 # make demo    real servers and clients, traced, captured and drawn
 # make test    everything that CI checks: ruff, mypy, pytest
+# make quick   the tests for daily work, in 15 seconds: all but SLOW, see below
+# make steady  the tests RUNS times under load 8, each time in another order
 # make mutants changes the code in one place, again and again, and tells which changes no test notices
 # make bench   speed, as ratios against baselines of the same run
 # make traces, make diagrams, make machines    regenerate the committed traces, pictures and pages, and the compiled machines
@@ -16,14 +18,31 @@ export PATH := $(PATH):/usr/sbin:/sbin
 # The tests capture packets. Who is not root may do that in a user and network namespace of his own.
 ALONE := $(shell [ "$$(id -u)" = 0 ] || echo "unshare --user --map-current-user --keep-caps --net sh -c 'ip link set lo up && exec \"\$$@\"' alone")
 
-.PHONY: demo test lint mutants bench diagrams machines traces conform clean packages
+# One worker for each core; the tests of one go to the other when it has none left.
+PYTEST = $(BIN)/python -m pytest -n $(or $(JOBS),$(shell nproc)) --dist worksteal
+# What takes more than a second or two, most of it because it starts many interpreters.
+SLOW := $(patsubst %,tests/test_%.py,capture capture_bounds conform damaged_trace demo fuzz handshake \
+  hostile_arguments illegal learn lint_command machines pager pcapng pytest_plugin readme recorded_handshakes \
+  records replaced run run_hostile run_network shown sinks traps tshark_verdicts watching)
+
+.PHONY: demo test quick steady compiled lint mutants bench diagrams machines traces conform clean packages
 
 demo: $(READY)
 	rm -rf demo-output
 	$(BIN)/sockfsm demo -o demo-output
 
-test: $(READY) packages lint
-	$(ALONE) $(BIN)/python -m pytest
+test: $(READY) packages lint compiled
+	$(ALONE) $(PYTEST)
+
+quick: $(READY) packages compiled
+	$(ALONE) $(PYTEST) $(filter-out $(SLOW),$(wildcard tests/test_*.py))
+
+steady: $(READY) packages compiled
+	$(ALONE) $(BIN)/python tests/steady.py $(or $(RUNS),20) --load $(or $(LOAD),8)
+
+# The tests start hundreds of interpreters, which may not be allowed to keep what they compile.
+compiled: $(READY)
+	@$(BIN)/python -m compileall -q sockfsm tests
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,6 +1,8 @@
 """Waiting until a call really blocks. Programs of tests begin with this file's text."""
 
 import os
+import signal
+import threading
 
 _FUTEX = "98" if os.uname().machine == "aarch64" else "202"
 
@@ -13,3 +15,14 @@ def asleep(thread):
             state, call = stat.read().rsplit(") ", 1)[1][0], syscall.read().split()[0]
         if state == "S" and call.isdigit() and call != _FUTEX:
             return
+
+
+def alarm():
+    """SIGALRM for the thread that calls this, when it sleeps in its next call, and not before."""
+    caller = threading.current_thread()
+
+    def ring():
+        asleep(caller)
+        signal.pthread_kill(caller.ident, signal.SIGALRM)
+
+    threading.Thread(target=ring, daemon=True).start()

@@ -18,6 +18,8 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import NamedTuple
 
+from patience import PATIENCE
+
 GEVENT = (
     "socket", "socket_close", "socket_ex", "socket_timeout", "socketpair", "socket_errors",
     "socket_send_memoryview", "ssl", "server", "greenio", "makefile_ref", "refcount", "pywsgi",
@@ -73,7 +75,7 @@ def _both(module: str, words: list[str], home: Path) -> Compared:
 
 def _results(words: list[str], home: Path) -> dict[str, str]:
     done = subprocess.run(
-        [sys.executable, *words], capture_output=True, text=True, timeout=600, cwd=home
+        [sys.executable, *words], capture_output=True, text=True, timeout=PATIENCE, cwd=home
     )
     found = _RESULT.findall(done.stdout + done.stderr)
     return {one or two: how or result for one, how, two, result in found}

@@ -20,6 +20,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).parent.parent / "traces" / "wires"))
 
 from alone import alone
+from patience import PATIENCE
 from tun import HERE, THERE, Answers, Tun, mirrored
 
 
@@ -67,7 +68,7 @@ def simultaneous_open_and_close() -> None:
             sock.setblocking(False)
             sock.connect_ex((THERE, port))
         for sock in (first, second):
-            assert select.select([], [sock], [], 5)[1]
+            assert select.select([], [sock], [], PATIENCE)[1]
             assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) == 0
         first.shutdown(socket.SHUT_WR)
         second.shutdown(socket.SHUT_WR)
@@ -110,7 +111,7 @@ def lost_segments(mirror: Mirror) -> None:
 
 def settle() -> None:
     """Wait until the last segments have arrived: then only TIME_WAIT is left in this namespace."""
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         with open("/proc/net/tcp") as file:
             states = {line.split()[3] for line in file.readlines()[1:]}

@@ -19,6 +19,8 @@ from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
+from patience import PATIENCE
+
 from sockfsm.record.logs import all_logs, loss
 from sockfsm.trace.trace import Trace
 
@@ -49,7 +51,7 @@ def handler(*_):
         busy = False
 signal.signal(signal.SIGALRM, handler)
 signal.setitimer(signal.ITIMER_REAL, 0.0003, 0.0003)
-end = time.monotonic() + 60
+end = time.monotonic() + 600
 while next(main.numbers) < CALLS and time.monotonic() < end:
     main.call()
 signal.setitimer(signal.ITIMER_REAL, 0)
@@ -325,7 +327,7 @@ def program(folder: Path, text: str, calls: int) -> list[str]:
 def run(folder: Path, text: str, calls: int, status: int = 0) -> tuple[Found, str]:
     """Run it to its end; what is to be compared, and what it wrote to standard error."""
     command = program(folder, text, calls)
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=600)
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == status, done.stdout + done.stderr
     return compare(folder), done.stderr
 

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from collections import defaultdict
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -48,14 +49,19 @@ AT_MODULE_LEVEL = {"sockfsm.pytest_plugin", "sockfsm.model.executed"} | BORDERS
 """The ones that are themselves imported late."""
 
 
-def modules() -> Iterator[tuple[str, ast.Module]]:
+@cache
+def modules() -> tuple[tuple[str, ast.Module], ...]:
     """Name and tree of every module of the package."""
+    found = []
     for path in sorted(PACKAGE.rglob("*.py")):
         parts = ("sockfsm", *path.relative_to(PACKAGE).with_suffix("").parts)
-        yield ".".join(parts).removesuffix(".__init__"), ast.parse(path.read_text(encoding="utf-8"))
+        name = ".".join(parts).removesuffix(".__init__")
+        found.append((name, ast.parse(path.read_text(encoding="utf-8"))))
+    return tuple(found)
 
 
-def imports(tree: ast.AST) -> Iterator[tuple[str, bool]]:
+@cache
+def imports(tree: ast.AST) -> tuple[tuple[str, bool], ...]:
     """(imported module, whether at module level), those for type checkers alone left out."""
 
     def walk(node: ast.AST, level: bool) -> Iterator[tuple[str, bool]]:
@@ -71,7 +77,7 @@ def imports(tree: ast.AST) -> Iterator[tuple[str, bool]]:
             function = isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef | ast.Lambda)
             yield from walk(child, level and not function)
 
-    return walk(tree, True)
+    return tuple(walk(tree, True))
 
 
 def part(module: str) -> str:

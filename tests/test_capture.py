@@ -17,6 +17,7 @@ from pathlib import Path
 import flood
 import pytest
 import wire_cases
+from patience import PATIENCE
 
 from sockfsm.wire import namespace, ring
 from sockfsm.wire.capture import Capture, CaptureError
@@ -49,7 +50,7 @@ def helper_of(path: Path) -> int:
 
 def ended(pid: int) -> bool:
     """Wait for the end of a process that is no child of ours."""
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while time.monotonic() < deadline:
         try:
             with open(f"/proc/{pid}/stat", "rb") as file:
@@ -85,7 +86,7 @@ def test_the_probe_is_found_behind_other_traffic() -> None:
         for _ in range(3 * ring.BLOCK_SIZE // 200):
             source.send(b"other traffic" * 5)
         source.send(b"the probe at last")
-        deadline = time.monotonic() + 5
+        deadline = time.monotonic() + PATIENCE
         while not lines.holds(b"the probe at last"):
             assert time.monotonic() < deadline
     for each in sockets:
@@ -172,7 +173,7 @@ def test_the_file_is_what_wireshark_expects(path: Path) -> None:
 def test_killed_capture_leaves_a_readable_file(path: Path, start: Start) -> None:
     capture = start(path)
     client, _ = wire_cases.normal()
-    deadline = time.monotonic() + 5
+    deadline = time.monotonic() + PATIENCE
     while not any(p.source == client for p in packets(path)):
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -314,6 +315,7 @@ def test_without_root_in_a_namespace() -> None:
     code = """
 import os, socket, time
 import nobody
+from patience import PATIENCE
 from sockfsm.wire import namespace, ring
 nobody.become("sockfsm.wire")
 user = os.getuid()
@@ -330,7 +332,7 @@ lines = ring.Ring(held[0], ring.furnish(held, 128))
 lines.start()
 target = socket.socket(socket.AF_INET, socket.SOCK_DGRAM); target.bind(("127.0.0.1", 0))
 target.sendto(b"my own loopback", target.getsockname())
-deadline = time.monotonic() + 5
+deadline = time.monotonic() + PATIENCE
 while not lines.holds(b"my own loopback"):
     assert time.monotonic() < deadline
 print("captured")
@@ -365,7 +367,7 @@ def test_complete_against_tcpdump(path: Path, tmp_path: Path) -> None:
             capture.stop()
         mine = {pair for client, server in ends for pair in ((client, server), (server, client))}
         last = ends[-1][0]
-        deadline = time.monotonic() + 10
+        deadline = time.monotonic() + PATIENCE
         while not any("R" in p.flags and last in (p.source, p.target) for p in packets(other)):
             assert time.monotonic() < deadline
             time.sleep(0.01)
@@ -389,6 +391,7 @@ FLOOD = """
 import signal, subprocess, sys, time
 from pathlib import Path
 import flood
+from patience import PATIENCE
 from sockfsm.wire.capture import Capture
 flood.own_network()
 ours, theirs = map(Path, sys.argv[1:])
@@ -399,7 +402,7 @@ with subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump:
         with Capture.start(ours) as capture:
             sent, _ = flood.flood(0.5, 60_000)
             assert capture.stop().dropped == 0
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + PATIENCE
         while len(flood.numbers(theirs)) < sent and time.monotonic() < deadline:
             time.sleep(0.1)
     finally:
@@ -418,7 +421,7 @@ def test_a_flood_against_tcpdump(path: Path, tmp_path: Path) -> None:
         capture_output=True,
         text=True,
         cwd=Path(__file__).parent,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert run.returncode == 0, run.stderr
     assert int(run.stdout) > 5_000

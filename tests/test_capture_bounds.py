@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 import wire_cases
+from patience import PATIENCE
 from test_kernel_states import lacking
 
 import sockfsm
@@ -122,7 +123,7 @@ with sockfsm.tracing({str(tmp_path / "trace")!r}, capture=True):
         process.stdin.write("\n")
         process.stdin.close()
         second = int(process.stdout.readline())
-        assert process.wait(60) == 0
+        assert process.wait(PATIENCE) == 0
     trace = sockfsm.Trace.open(tmp_path / "trace")
     clients = {p.source[1] for p in trace.packets() if p.length == 5}
     assert clients == {first, second}
@@ -200,7 +201,7 @@ def test_a_full_disk_is_counted_exactly(tmp_path: Path, way: str) -> None:
         [*filled(tmp_path, "1m"), sys.executable, "-c", FULL, tmp_path, way, Path(__file__).parent],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.returncode == 0, done.stderr
     told, summary = done.stdout.splitlines()
@@ -236,7 +237,7 @@ def test_a_full_disk_beside_a_run_is_told_to_the_person(tmp_path: Path) -> None:
     folder.mkdir(mode=0o700)
     command = [sys.executable, "-m", "sockfsm", "run", "-o", folder / "trace", program]
     done = subprocess.run(
-        [*filled(folder, "4m"), *command], capture_output=True, text=True, timeout=60
+        [*filled(folder, "4m"), *command], capture_output=True, text=True, timeout=PATIENCE
     )
     assert done.returncode == 3, done.stderr
     (line,) = (line for line in done.stderr.splitlines() if "packets: " in line)
@@ -253,7 +254,10 @@ def test_what_is_recorded_is_for_its_owner_alone(tmp_path: Path) -> None:
     folder = tmp_path / "trace"
     command = ["sh", "-c", 'umask 0; exec "$@"', "sh", sys.executable, "-m", "sockfsm", "run"]
     subprocess.run(
-        [*command, "--payload", "-o", folder, program], check=True, capture_output=True, timeout=60
+        [*command, "--payload", "-o", folder, program],
+        check=True,
+        capture_output=True,
+        timeout=PATIENCE,
     )
     assert stat.S_IMODE(folder.stat().st_mode) == 0o700
     ours = [each for each in folder.iterdir() if each.suffix != ".calls"]
@@ -276,7 +280,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     folder.mkdir()
     os.chown(folder, 65534, 65534)
     command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, "-m", "timeit"]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
     assert "belongs to another user" in line

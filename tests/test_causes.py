@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from test_kernel_states import lacking
 
 from sockfsm.trace.events import Call, Packet
@@ -71,7 +72,7 @@ def told(packet: Packet) -> str:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     folder = tmp_path_factory.mktemp("causes") / "trace"
     command = [sys.executable, "-m", "sockfsm", "run", "--kernel-states", "-o", folder, PROGRAM]
-    done = subprocess.run(command, check=True, timeout=60, capture_output=True, text=True)
+    done = subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True)
     found = Seen(folder, json.loads(done.stdout))
     assert found.problems == []
     return found

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 from sockfsm.cli import main as cli
 from sockfsm.errors import TraceError
@@ -122,7 +123,7 @@ def sockfsm(*arguments: str, **options: object) -> subprocess.Popen[str]:
 
 def test_python_m_sockfsm() -> None:
     process = sockfsm("--version")
-    out, err = process.communicate(timeout=60)
+    out, err = process.communicate(timeout=PATIENCE)
     assert (process.returncode, err) == (0, "")
     assert out.startswith("sockfsm ")
 
@@ -135,7 +136,7 @@ def test_a_reader_that_goes_away_is_no_error() -> None:
         stdout=writer,
         stderr=subprocess.PIPE,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     os.close(writer)
@@ -152,7 +153,7 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
         "print(sorted(heavy), ours, file=sys.stderr)\n"
     )
     process = subprocess.run(
-        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
     assert process.stderr == "[] ['sockfsm.cli.main']\n"
 

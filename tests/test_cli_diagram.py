@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 import synthetic
+from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.model.kinds import KINDS
@@ -128,7 +129,7 @@ os.unlink(path)
 def test_a_recorded_trace_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "echo.py").write_text(PROGRAM)
     command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace", "echo.py"]
-    subprocess.run(command, cwd=tmp_path, check=True, timeout=60)
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=PATIENCE)
     assert main(["diagram", str(tmp_path / "trace"), "--format", "mmd"]) == 0
     out = capsys.readouterr().out
     assert re.search(r"s_LISTENING -\.->\|\"accept makes it\"\| s_CONNECTED", out)
@@ -138,5 +139,5 @@ def test_a_recorded_trace_is_drawn(tmp_path: Path, capsys: pytest.CaptureFixture
 
 def test_drawing_needs_no_standard_error(tmp_path: Path) -> None:
     command = f"{sys.executable} -m sockfsm diagram udp -o {tmp_path}/udp.svg 2>&-"
-    subprocess.run(["sh", "-c", command], check=True, timeout=60, stdout=subprocess.DEVNULL)
+    subprocess.run(["sh", "-c", command], check=True, timeout=PATIENCE, stdout=subprocess.DEVNULL)
     assert ET.parse(tmp_path / "udp.svg")

@@ -75,7 +75,9 @@ def test_slots_that_were_never_written_are_passed_over(log, tmp_path):
 
 
 @settings(
-    max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=150,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
 def test_bytes_that_were_changed_never_crash_the_reader(log, tmp_path, seed, count):
@@ -89,7 +91,9 @@ def test_bytes_that_were_changed_never_crash_the_reader(log, tmp_path, seed, cou
 
 
 @settings(
-    max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=60,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(noise=st.binary(max_size=SLOT * 40))
 def test_noise_behind_the_first_bytes(log, tmp_path, noise):
@@ -137,7 +141,9 @@ def spoil(folder: Path, chance: random.Random) -> None:
 
 
 @settings(
-    max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+    max_examples=40,
+    deadline=None,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 2**32), name=st.sampled_from(SMALL))
 def test_every_command_reads_what_can_be_read(seed, name, tmp_path, capsys):

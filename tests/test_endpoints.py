@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from synthetic import MS, Story
 
 import sockfsm
@@ -129,7 +130,7 @@ client.close(); data.close(); server.close()
 def stranger(port: int = 0) -> tuple[int, int]:
     """Another process listens at a port and talks to itself: that port, and the client's."""
     command = [sys.executable, "-c", STRANGER, str(port)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=30)
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=PATIENCE)
     server, client = map(int, done.stdout.split())
     return server, client
 

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.export import pcapng, perfetto, sequence, table
@@ -51,7 +52,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     program = folder / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, "-m", "sockfsm", "run", "-o", folder / "trace"]
-    subprocess.run([*command, program, folder / "name"], check=True, timeout=20)
+    subprocess.run([*command, program, folder / "name"], check=True, timeout=PATIENCE)
     return Trace.open(folder / "trace")
 
 

@@ -20,12 +20,13 @@ from sockfsm.record.layout import CALL, METHODS
 from sockfsm.trace.trace import Trace
 from sockfsm.wire.kernel_record import read as read_states
 
-SIZE = 20_000
+SIZE, PARTS = 20_000, 8
 SEEDS = fuzz.seeds()
 
 
-def test_damaged_input() -> None:
-    failures = fuzz.run(SIZE, seed=8)
+@pytest.mark.parametrize("part", range(PARTS))
+def test_damaged_input(part: int) -> None:
+    failures = fuzz.run(SIZE // PARTS, seed=PARTS + part)
     assert not failures, "\n".join(f"{f.number}, {f.target}: {f.what}" for f in failures)
 
 

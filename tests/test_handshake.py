@@ -14,6 +14,7 @@ import pytest
 import wire_cases
 from hypothesis import given
 from hypothesis import strategies as st
+from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.trace.events import Packet
@@ -242,7 +243,7 @@ def mirror_file(tmp_path_factory: pytest.TempPathFactory) -> Path:
         pytest.skip("/dev/net/tun may not be used by this user: no wire that loses segments")
     path = tmp_path_factory.mktemp("mirror") / "mirror.pcapng"
     script = Path(__file__).with_name("mirror.py")
-    subprocess.run([sys.executable, script, path], check=True, timeout=60)
+    subprocess.run([sys.executable, script, path], check=True, timeout=PATIENCE)
     return path
 
 
@@ -465,7 +466,7 @@ data.close()
     )
     folder = tmp_path / "trace"
     command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, program]
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=PATIENCE)
     assert main(["handshake", str(folder)]) == 0
     told = capsys.readouterr().out
     for cause in (

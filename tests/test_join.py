@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from sockfsm.trace.causes import SEVERAL
 from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
@@ -65,7 +66,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> list[Packet]:
     program.write_text(PROGRAM)
     trace = folder / "trace"
     command = [sys.executable, "-m", "sockfsm", "run", "-o", trace, program]
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=PATIENCE)
     return list(Trace.open(trace).packets())
 
 
@@ -139,7 +140,7 @@ server.join()
     )
     folder = tmp_path / "trace"
     command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, program]
-    subprocess.run(command, check=True, timeout=20)
+    subprocess.run(command, check=True, timeout=PATIENCE)
     trace = Trace.open(folder)
     found = [(w.packet.flags, w.call.call) for w in wakes(trace.calls(), trace.packets())]
     assert found == [("S", "accept"), ("PA", "recv"), ("FA", "recv")]

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from sockfsm.trace.events import Packet
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
@@ -139,7 +140,7 @@ print(int(done.stdout), listening.getsockname()[1])
     )
     command = [sys.executable, "-m", "sockfsm", "run", "--all-packets", "-o", "trace", "program.py"]
     done = subprocess.run(
-        command, check=True, capture_output=True, text=True, timeout=30, cwd=tmp_path
+        command, check=True, capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path
     )
     theirs, ours = map(int, done.stdout.split())
     seen = list(Trace.open(tmp_path / "trace").packets())

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import wire_cases
+from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.trace.events import Packet
@@ -394,7 +395,7 @@ def test_the_instance_goes_with_its_group_killed(tmp_path: Path) -> None:
         assert left.startswith("sockfsm-")
         folder = first._instance.instances
         # Without the mend this waits until the limit, and fails.
-        for _ in range(1000):
+        for _ in range(50 * PATIENCE):
             if left not in os.listdir(folder):
                 break
             time.sleep(0.02)

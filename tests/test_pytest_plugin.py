@@ -4,6 +4,7 @@ import subprocess
 import sys
 
 import pytest
+from patience import PATIENCE
 
 pytest_plugins = ["pytester"]
 
@@ -123,7 +124,7 @@ def test_an_unused_plugin_imports_nothing_of_sockfsm(pytester: pytest.Pytester) 
         cwd=pytester.path,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
         check=False,
     )
     assert process.returncode == 0, process.stdout

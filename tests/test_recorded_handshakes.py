@@ -15,6 +15,7 @@ from pathlib import Path
 
 import pytest
 from handshake_verdicts import TRACES, VERDICTS, Verdict, connections
+from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.model.rfc9293 import STATES
@@ -200,7 +201,7 @@ def made_now(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         for name in LIVE
         if not lacking(name)
     }
-    said = {name: process.communicate(timeout=60)[0] for name, process in running.items()}
+    said = {name: process.communicate(timeout=PATIENCE)[0] for name, process in running.items()}
     assert {name: p.returncode for name, p in running.items() if p.returncode} == {}, said
     return {name: folder / name for name in running}
 

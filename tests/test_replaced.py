@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from patience import PATIENCE
 
 import sockfsm
 
@@ -34,7 +35,7 @@ def run(tmp_path: Path) -> Any:
                 cwd=tmp_path,
                 capture_output=True,
                 text=True,
-                timeout=60,
+                timeout=PATIENCE,
             )
             outputs.append(f"{done.stdout}{done.stderr}{done.returncode}")
         return outputs[0], outputs[1]
@@ -183,7 +184,7 @@ def test_what_cannot_be_sent_whole_is_sent_whole() -> None:
             reader = threading.Thread(target=read, args=(items * 8,))
             reader.start()
             a.sendall(array.array("d", bytes(items * 8)))
-            reader.join(20)
+            reader.join(PATIENCE)
             assert got == [0]
         a.close()
         b.close()
@@ -228,3 +229,57 @@ def test_text_and_bytes_are_never_compared(tmp_path: Path) -> None:
     )
     assert (done.stderr, done.returncode) == ("", 0)
     assert "in use" in done.stdout
+
+
+def test_a_metaclass_is_not_asked_by_us(run: Any) -> None:
+    plain, traced = run(
+        """
+import os, pathlib, socket
+
+asked = []
+
+class Watching(type):
+    def __getattribute__(cls, name):
+        asked.append((cls is not None and type.__getattribute__(cls, "__name__"), name))
+        return type.__getattribute__(cls, name)
+
+class Socket(socket.socket, metaclass=Watching):
+    pass
+
+class Place(metaclass=Watching):
+    def __fspath__(self):
+        return "absent"
+
+class Refused(OSError, metaclass=Watching):
+    pass
+
+class Number(int, metaclass=Watching):
+    def __index__(self):
+        raise Refused(5, "x")
+
+listening = Socket()
+listening.bind(("127.0.0.1", 0))
+listening.listen()
+client = Socket()
+client.connect(listening.getsockname())
+data, _ = listening.accept()
+asked.clear()
+client.connect_ex(listening.getsockname())
+client.send(b"x")
+data.recv(5)
+for function in (os.unlink, os.remove):
+    try:
+        function(Place())
+    except FileNotFoundError:
+        pass
+asked_in_accept = len(asked)
+client2 = Socket()
+client2.connect(listening.getsockname())
+asked.clear()
+listening.accept()[0].close()
+print(asked_in_accept, asked)
+for sock in (client, client2, listening, data):
+    sock.close()
+"""
+    )
+    assert traced == plain

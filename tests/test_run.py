@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from sockfsm.trace.trace import Trace
 
@@ -34,7 +35,11 @@ def traced(tmp_path):
         folder = tmp_path / "trace"
         command = [*SOCKFSM, "run", "--no-capture", "-o", str(folder), *options]
         completed = subprocess.run(
-            [*command, str(program), *args], capture_output=True, text=True, timeout=60, **kwargs
+            [*command, str(program), *args],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            **kwargs,
         )
         return completed, Trace(folder)
 
@@ -91,7 +96,7 @@ def test_signals_are_passed_on(tmp_path):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout.readline() == "ready\n"
         process.terminate()
-        assert process.wait(20) == 41
+        assert process.wait(PATIENCE) == 41
 
 
 def test_children_by_fork_multiprocessing_and_subprocess(traced):
@@ -216,7 +221,7 @@ def test_what_is_blocked_can_be_asked_while_it_runs(tmp_path):
     command = [*SOCKFSM, "run", "--no-capture", "-o", str(folder), str(program)]
     with subprocess.Popen(command) as process:
         try:
-            deadline = time.monotonic() + 20
+            deadline = time.monotonic() + PATIENCE
             while time.monotonic() < deadline and not Trace(folder).blocked():
                 time.sleep(0.02)
             shown = subprocess.run(
@@ -224,7 +229,7 @@ def test_what_is_blocked_can_be_asked_while_it_runs(tmp_path):
             )
         finally:
             process.terminate()
-        assert process.wait(20) == -signal.SIGTERM
+        assert process.wait(PATIENCE) == -signal.SIGTERM
     assert "recv" in shown.stdout
     assert "program.py:9" in shown.stdout
 

@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+from patience import PATIENCE
 from test_kernel_states import lacking
 
 from sockfsm.trace.trace import Trace
@@ -65,7 +66,7 @@ class Both:
             ready()
             done = subprocess.run(
                 [*under, *command, program, self.trace],
-                timeout=60,
+                timeout=PATIENCE,
                 text=True,
                 **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **kwargs},  # type: ignore[call-overload]
             )
@@ -249,7 +250,7 @@ def test_no_second_process(both: Both, options: tuple[str, ...]) -> None:
     program = both.folder / "program.py"
     program.write_text(TALK + "print('done'); sys.exit(8)")
     command = [sys.executable, "-c", failing, "run", *options, "-o", both.trace, program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (8, "done\n")
     (line,) = done.stderr.splitlines()[-1:]
     assert "takes ours" in line
@@ -297,7 +298,7 @@ def test_signals_sent_to_us_reach_the_program(
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.send_signal(number)
-        assert process.wait(30) == 41
+        assert process.wait(PATIENCE) == 41
 
 
 def state_of(pid: int) -> str:
@@ -322,7 +323,7 @@ def test_killing_us_kills_the_program(tmp_path: Path) -> None:
 
         poll = select.poll()
         poll.register(watched, select.POLLIN)
-        ended = poll.poll(20_000)
+        ended = poll.poll(PATIENCE * 1000)
         if not ended:
             os.kill(pid, signal.SIGKILL)
         os.close(watched)
@@ -402,6 +403,6 @@ def test_job_control(tmp_path: Path, options: tuple[str, ...]) -> None:
             [sys.executable, "-c", JOB, *command, program],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr

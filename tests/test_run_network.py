@@ -12,6 +12,7 @@ import tempfile
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from test_kernel_states import lacking
 
 from sockfsm.trace.trace import Trace
@@ -36,7 +37,7 @@ def run(
     program.write_text(PROGRAM)
     command = [*under, sys.executable, "-m", "sockfsm", "run", "-o", tmp_path / "trace"]
     command += [*options, program]
-    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=30)
+    done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     return Trace.open(tmp_path / "trace"), done
 
 
@@ -80,7 +81,7 @@ def test_a_program_that_fails_there_is_told_why_that_may_be(tmp_path: Path) -> N
     program = tmp_path / "program.py"
     program.write_text("import socket; socket.create_connection(('192.0.2.1', 80))")
     command = [*without_capturing(), sys.executable, "-m", "sockfsm", "run", "-o", "trace", program]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=30, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path)
     assert done.returncode == 1
     assert "Network is unreachable" in done.stderr
     assert "for the host's: --no-capture" in done.stderr.splitlines()[-1]

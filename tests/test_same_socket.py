@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from typing import Any
 
 import pytest
-from asleep import asleep
+from asleep import alarm, asleep
 
 import sockfsm
 from sockfsm.trace.trace import Trace
@@ -229,7 +229,7 @@ def test_a_blocking_send_that_a_signal_cuts_short_tells_of_its_part() -> None:
     try:
         with sockfsm.tracing() as trace:
             a, b = socket.socketpair()
-            signal.setitimer(signal.ITIMER_REAL, 0.05)
+            alarm()
             sent = a.send(bytes(10_000_000))
             assert 0 < sent < 10_000_000
             a.close()

@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 import wire_cases
+from patience import PATIENCE
 
 from sockfsm.trace.events import Packet
 from sockfsm.trace.trace import Trace
@@ -47,7 +48,7 @@ def recorded(tmp_path: Path, *more: str) -> Trace:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
     command = [sys.executable, "-m", "sockfsm", "run", "-o", tmp_path / "trace", *more, program]
-    subprocess.run(command, check=True, timeout=30, capture_output=True)
+    subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True)
     return Trace.open(tmp_path / "trace")
 
 

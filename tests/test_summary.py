@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 import sockfsm
 from sockfsm.cli.main import main
@@ -46,7 +47,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("summary")
     (folder / "program.py").write_text(ASLEEP + PROGRAM)
     command = [sys.executable, "-m", "sockfsm", "run", "-o", "trace", "program.py"]
-    subprocess.run(command, check=True, timeout=20, cwd=folder, capture_output=True)
+    subprocess.run(command, check=True, timeout=PATIENCE, cwd=folder, capture_output=True)
     return folder / "trace"
 
 

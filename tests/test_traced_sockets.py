@@ -444,7 +444,7 @@ def test_after_a_connect_with_a_timeout_a_second_one_is_taken_once():
         sockfsm.tracing(mode="enforce") as trace,
     ):
         client = socket.socket()
-        client.settimeout(5)
+        client.settimeout(500)
         client.connect(listening.getsockname())
         client.connect(listening.getsockname())
         with pytest.raises(sockfsm.IllegalCall):

@@ -7,6 +7,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 
 from sockfsm.trace.events import Call
 from sockfsm.trace.trace import Trace
@@ -76,7 +77,7 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> list[tuple[Call, Call]]:
     folder = tmp_path_factory.mktemp("unix")
     (folder / "program.py").write_text(ASLEEP + PROGRAM)
     command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace", "program.py"]
-    subprocess.run(command, check=True, timeout=30, cwd=folder)
+    subprocess.run(command, check=True, timeout=PATIENCE, cwd=folder)
     trace = Trace.open(folder / "trace")
     waker = trace.summary().waker()
     events = [e for e in ordered(trace.calls(), iter(())) if isinstance(e, Call)]

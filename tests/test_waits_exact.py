@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from asleep import asleep
+from asleep import alarm, asleep
 
 import sockfsm
 from sockfsm.trace.events import Call
@@ -78,7 +78,7 @@ def test_a_timeout_has_waited_though_poll_said_that_it_was_ready() -> None:
 def test_a_send_that_is_longer_than_the_buffer_has_waited() -> None:
     with sockfsm.tracing() as trace:
         a, b = socket.socketpair()
-        a.settimeout(20)
+        a.settimeout(500)
         sender = threading.current_thread()
 
         def read() -> None:
@@ -125,7 +125,7 @@ def test_a_handlers_timeout_error_is_not_pythons() -> None:
     try:
         with sockfsm.tracing() as trace:
             a, b = socket.socketpair()
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            alarm()
             with pytest.raises(TimeoutError, match="enough"):
                 a.recv(10)
             a.close()
@@ -151,7 +151,7 @@ def test_a_wait_goes_on_after_a_handlers_own_wait() -> None:
 
         before = signal.signal(signal.SIGALRM, handler)
         try:
-            signal.setitimer(signal.ITIMER_REAL, 0.02)
+            alarm()
             assert a.recvfrom(10)[0] == b"x"
         finally:
             signal.signal(signal.SIGALRM, before)

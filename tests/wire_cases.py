@@ -9,6 +9,8 @@ import socket
 import struct
 import time
 
+from patience import PATIENCE
+
 LOOPBACK = "127.0.0.1"
 ABORT = struct.pack("ii", 1, 0)
 
@@ -147,14 +149,14 @@ def zero_window() -> Ends:
     with client, data:
         ends = client.getsockname(), client.getpeername()
         client.setblocking(False)
-        sent, deadline = 0, time.monotonic() + 0.5
+        sent, deadline = 0, time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             try:
                 sent += client.send(bytes(65536))
             except BlockingIOError:
                 if sent and _window_closed(client):
                     break
-        data.settimeout(5)
+        data.settimeout(PATIENCE)
         while sent:
             sent -= len(data.recv(1 << 20))
     return ends

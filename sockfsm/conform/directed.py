@@ -56,6 +56,10 @@ class Directed(Scene):
     def tried(self, sock: socket.socket) -> socket.socket:
         return self.sock
 
+    def peer_urges(self) -> None:
+        """A byte of urgent data."""
+        self.answering(lambda end: end.send(b"u", socket.MSG_OOB))
+
     def become(self) -> None:
         """Go on with a data socket that the socket accepts."""
         listening, self.sock = self.sock, self.sock.accept()[0]

@@ -49,6 +49,10 @@ _SCRIPTS = {
             "shutdown_wr ENOTCONN; !unseen:disconnect; !aim:live; !wait:blocking; "
             "connect ok mode=blocking history=partial",
         )),
+        "connect EINPROGRESS; !peer_accepts; !peer_urges; " + _URGENT + "recv ok flag=oob urgent=sent",
+        _CONNECTED["tcp"] + "!peer_urges; " + _URGENT + "recv ok flag=oob urgent=sent",
+        _CONNECTED["tcp"] + "!peer_urges; !peer_resets; " + _URGENT
+        + "recv ENOTCONN flag=oob urgent=sent",
         "connect EINPROGRESS; !unseen:connect; connect EISCONN history=partial",
         "!aim:dead; connect EINPROGRESS; !unseen:so_error; connect ECONNABORTED history=partial",
         "listen ok; !wait:timeout; " + _FAST + "connect EAGAIN mode=timeout flag=fastopen",
@@ -60,6 +64,7 @@ _SCRIPTS = {
         for call in ("send", "recv", "so_error")
     ),
     "unix-stream": (
+        _CONNECTED["unix-stream"] + "!peer_urges; " + _URGENT + "recv ok flag=oob urgent=sent",
         _LISTENS + "shutdown_rd ok; !wait:blocking; accept EINVAL mode=blocking",
         _LISTENS + "!peer_comes; shutdown_rd ok; accept ok queue=waiting history=partial",
         _LISTENS + "!unseen:shutdown_rd; !wait:blocking; accept EINVAL history=partial",

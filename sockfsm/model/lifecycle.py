@@ -23,7 +23,11 @@ SURROUNDINGS = {
     "asked": ("kernel", "nobody"),
 }
 
-STREAM_FACTS = {"layer": ("none", "tls"), "notice": ("none", "sent")}
+STREAM_FACTS = {
+    "layer": ("none", "tls"),
+    "notice": ("none", "sent"),
+    "urgent": ("none", "sent"),
+}
 
 WORDS = {
     "fd": "the descriptor: not made yet, open, closed, given away by detach(), gone with the "
@@ -51,6 +55,7 @@ INET_WORDS = {
 
 STREAM_WORDS = {
     "layer": "what lies between program and socket",
+    "urgent": "whether the peer has sent urgent data that is not read yet",
     "notice": "sent: TLS said goodbye, whatever TCP does",
 }
 

@@ -186,6 +186,8 @@ _RECV = (
     rule("recv", "", "EAGAIN", given="flag=oob mode=timeout peer=waits", aside=True,
          why="With a timeout Python waits for the socket to be ready before it asks the kernel.",
          source="CPython Modules/socketmodule.c, measured"),
+    rule("recv", "role=connected", "ok", given="flag=oob urgent=sent", aside=True,
+         why="The urgent byte was waiting.", source=_MEASURED),
     rule("recv", "", "EINVAL", given="flag=oob",
          why="No urgent data was sent, or there is no connection.", source=_MEASURED),
     rule("recv", "role=fresh", "EINVAL", why="There is no connection to receive from.",

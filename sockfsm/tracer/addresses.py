@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 
 from sockfsm.record.layout import ADDRESS, INET, MOST, NOTED, inet
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.recorder import log
 
 Form = str | bytes | int | bool | None | tuple["Form", ...]

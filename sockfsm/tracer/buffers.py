@@ -5,12 +5,13 @@ from __future__ import annotations
 import sys
 from types import FunctionType
 
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 
 UNKNOWN = -1
 _index = int.__index__
-_mro = type.__dict__["__mro__"].__get__
-_members = type.__dict__["__dict__"].__get__
+class_name = type.__dict__["__name__"].__get__
+mro = type.__dict__["__mro__"].__get__
+members = type.__dict__["__dict__"].__get__
 
 
 def octets(data: object) -> int:
@@ -31,7 +32,7 @@ def octets(data: object) -> int:
 
 def _in_python(kind: type) -> bool:
     """Whether the class exports its buffer by a function of its own (PEP 688)."""
-    return any(isinstance(_members(base).get("__buffer__"), FunctionType) for base in _mro(kind))
+    return any(isinstance(members(base).get("__buffer__"), FunctionType) for base in mro(kind))
 
 
 def all_octets(buffers: object) -> int:

@@ -1,4 +1,4 @@
-"""The other methods of a socket, traced: naming, connecting, options, shutting down, closing.
+"""The other methods of a socket, traced: naming, options, shutting down, closing.
 
 Each gives the original the very arguments that the program gave, and looks at them only afterwards or
 by their exact types: what the program's classes do is the program's business, once.
@@ -10,9 +10,6 @@ import _socket
 import os
 import socket as _stdlib
 from collections.abc import Callable
-from errno import EAGAIN
-from resource import RUSAGE_THREAD, getrusage
-from select import POLLIN
 from types import FrameType
 from typing import Any
 
@@ -21,11 +18,12 @@ from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.adapters import adapt
 from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.buffers import UNKNOWN, integer
-from sockfsm.tracer.interruptions import from_handler
-from sockfsm.tracer.likeness import genuine, invoke, like
+from sockfsm.tracer.connecting import accept, connector, in_accept, name_of
+from sockfsm.tracer.elsewhere import now
+from sockfsm.tracer.likeness import invoke, like, own
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
-from sockfsm.tracer.ongoing import OURS, Ongoing, outcome_of
-from sockfsm.tracer.places import caller, site_of
+from sockfsm.tracer.ongoing import OURS, Ongoing
+from sockfsm.tracer.places import caller
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, Tracked, step
 from sockfsm.tracer.sockets import (
@@ -39,17 +37,14 @@ from sockfsm.tracer.sockets import (
     gives_away,
     holders,
     is_socket,
-    kind,
     note_names,
     note_path,
-    number,
     objects,
-    records,
     register,
     released,
+    stillborn,
     tracked_by,
     unclaimed,
-    will_wait,
 )
 from sockfsm.tracer.transfer import filler, receiver, sender
 
@@ -57,40 +52,31 @@ Method = Callable[..., Any]
 Socket = _stdlib.socket
 _Socket = _stdlib.socket
 _base = _socket.socket
-_getsockname = _base.getsockname
 _fileno = _base.fileno
-_id = id
 # As the standard library has them: a class of the program's may look at each look at an attribute.
 _io_refs = _Socket.__dict__["_io_refs"].__get__
 _closed = _Socket.__dict__["_closed"].__get__
 _fsencode = os.fsencode
 _ABSTRACT = "abstract"
 _AUTO = "auto"
-_NO_DESCRIPTOR = 0xFFFFFFFF
 _SOL_SOCKET, _SO_ERROR, _SO_RCVLOWAT = _stdlib.SOL_SOCKET, _stdlib.SO_ERROR, _stdlib.SO_RCVLOWAT
 SHUTDOWN = {
     int(_stdlib.SHUT_RD): NUMBER["shutdown(SHUT_RD)"],
     int(_stdlib.SHUT_WR): NUMBER["shutdown(SHUT_WR)"],
     int(_stdlib.SHUT_RDWR): NUMBER["shutdown(SHUT_RDWR)"],
 }
-ACCEPT, ACCEPTED, CLOSE = NUMBER["accept"], NUMBER["accepted"], NUMBER["close"]
-
-
-def _original(name: str) -> Any:
-    return genuine(_Socket.__dict__.get(name)) or getattr(_base, name)
+CLOSE = NUMBER["close"]
 
 
 _plain: dict[str, Any] = {
-    name: _original(name)
+    name: own(name)
     for name in (
-        *("__init__", "_real_close", "accept", "bind", "close", "connect", "connect_ex", "detach"),
+        *("__init__", "_real_close", "bind", "close", "detach"),
         *("dup", "getsockopt", "listen", "setblocking", "setsockopt", "settimeout", "shutdown"),
     )
 }
-_plain_init, _plain_accept = _plain["__init__"], _plain["accept"]
+_plain_init = _plain["__init__"]
 _plain_close, _plain_real_close = _plain["close"], _plain["_real_close"]
-ACCEPTING = [_plain_accept.__code__]
-"""The code that makes the data socket of an accept()."""
 
 
 def init(
@@ -101,7 +87,7 @@ def init(
         _plain_init(self, family, type, proto, fileno)
     except OSError as error:
         if fileno is None:
-            _stillborn(error, (family, type, proto), begin, frame)
+            stillborn(error, (family, type, proto), begin, frame)
         raise
     try:
         _made(self, fileno, begin, frame)
@@ -117,34 +103,12 @@ def _made(self: Socket, fileno: Any, begin: int, frame: FrameType | None) -> Non
         return
     # ssl and multiprocessing may have been imported since tracing began.
     adapt()
-    if _in_accept(frame):
+    if in_accept(frame, _fileno(self)):
         bury()
         # Its record follows that of the accept().
-        register(self, Model(UNBORN, described(self)[0].initial))
+        register(self, Model(UNBORN, described(self)[0].initial, now()))
     else:
         claim(self, begin, end, frame)
-
-
-def _in_accept(frame: FrameType | None) -> bool:
-    """Whether the standard library's accept() makes this object, of whatever class."""
-    while frame is not None and frame.f_code.co_name == "__init__":
-        frame = frame.f_back
-    return frame is not None and any(frame.f_code is code for code in ACCEPTING)
-
-
-def _stillborn(
-    error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType | None
-) -> None:
-    """The kernel gave no socket: log the refusal under a model that never gets an object."""
-    family, type_, proto = map(integer, numbers)
-    found, asked, _ = kind(
-        family if family > 0 else int(_stdlib.AF_INET),
-        type_ if type_ > 0 else int(_stdlib.SOCK_STREAM),
-        max(proto, 0),
-    )
-    bits, _ = step(found.initial, NUMBER["socket"], outcome_of(error, "create")[0], "")
-    end, site = Clocks.monotonic(), site_of(frame)
-    log.write(begin, end, bits, number(), site, me.number, asked, _NO_DESCRIPTOR)
 
 
 def bind(self: Socket, *args: Any, **named: Any) -> Any:
@@ -173,7 +137,7 @@ def _bound(self: Socket, call: Ongoing, address: Any) -> None:
     me.resolved = False
     if type(address) is tuple:
         # The kernel's answer: the port it chose for 0, the number of a host name.
-        name = packed(address, _name_of(self))
+        name = packed(address, name_of(self))
         call.ok(address=lambda: name)
         if not name[1]:
             note_names(self, model)
@@ -184,15 +148,6 @@ def _bound(self: Socket, call: Ongoing, address: Any) -> None:
         if path is not None:
             note_path(path, model)
         call.ok(address=lambda: packed(address))
-
-
-def _name_of(sock: Socket) -> Any:
-    try:
-        return _getsockname(sock)
-    except OSError as error:
-        if from_handler(error):
-            raise
-        return None  # closed by another thread meanwhile
 
 
 def _abstract(address: Any) -> bool:
@@ -235,107 +190,13 @@ def listen(self: Socket, *args: Any, **named: Any) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    call.ok()
     try:
+        call.ok()
         if unbound:
             note_names(self, call.tracked.model)
     except OURS:
         log.marked[0] = 1
     return None
-
-
-def accept(self: Socket) -> Any:
-    if not is_socket(self):
-        return _plain_accept(self)
-    call = Ongoing(tracked_by(self), ACCEPT, caller())
-    if will_wait(call, self, POLLIN):
-        call.waits()
-    try:
-        result = getattr(type(self), "accept_plainly", _plain_accept)(self)
-    except BaseException as error:
-        call.failed(error)
-        raise
-    try:
-        _accepted(call, *result)
-    except OURS:
-        log.marked[0] = 1
-    return result
-
-
-def _accepted(call: Ongoing, data: Socket, address: Any) -> None:
-    """The record of an accept(), and that of the data socket's birth."""
-    now = Clocks.monotonic()
-    call.ok(address=lambda: packed(address or None), end=now)
-    tracked = records.get(_id(data))
-    if tracked is None or tracked.model.number != UNBORN:
-        return
-    model, frame = tracked.model, call.frame
-    model.lowat = call.tracked.model.lowat
-    adjust(data, tracked)
-    model.number = number()
-    found, asked, done = described(data)
-    bits, model.row = step(found.initial, ACCEPTED, "ok", "", model)
-    log.write(now, now, bits, model.number, site_of(frame), me.number, asked, done)
-
-
-def connector(name: str) -> Method:
-    """The traced `connect` or `connect_ex`."""
-    method, plain = NUMBER[name], _plain[name]
-
-    def connect(self: Socket, *args: Any, **named: Any) -> Any:
-        if not is_socket(self):
-            return plain(self, *args, **named)
-        address = args[0] if args else None
-        call = Ongoing(tracked_by(self), method, caller())
-        may_wait = call.tracked.mode != "nonblocking" and not call.row.refusal(method)
-        # Nothing tells in advance whether connect will wait: the kernel counts a thread's sleeps.
-        sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if may_wait else 0
-        if may_wait:
-            call.waits()
-            call.begin = Clocks.monotonic()
-        try:
-            result = invoke(plain, args, named, call.frame, self)
-        except BaseException as error:
-            if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
-                call.went_on()
-            refused = error
-            call.failed(error, lambda: _ends(self, call, address, refused))
-            raise
-        try:
-            _connected(self, call, address, result, sleeps if may_wait else None)
-        except OURS:
-            log.marked[0] = 1
-        return result
-
-    return connect
-
-
-def _connected(self: Socket, call: Ongoing, address: Any, result: Any, sleeps: int | None) -> None:
-    """A connect() that did not raise. sleeps: of this thread before it, where it may have waited."""
-    if sleeps is not None and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
-        call.went_on()
-    refusal: OSError | None = OSError(result, "") if result else None
-    if result == EAGAIN and call.tracked.mode == "timeout":
-        refusal = TimeoutError()
-    ends = _ends(self, call, address, refusal)
-    if refusal is not None:
-        call.failed(refusal, lambda: ends)
-        return
-    me.resolved = False
-    call.ok(address=lambda: ends)
-    if type(address) is tuple and not ends[1]:
-        note_names(self, call.tracked.model)
-
-
-def _ends(
-    sock: Socket, call: Ongoing, address: Any, error: BaseException | None
-) -> tuple[int, int, int]:
-    """Both ends of a connection: the kernel has given a local name unless it refused."""
-    if type(address) is not tuple or (error and not isinstance(error, BlockingIOError)):
-        return packed(address)
-    if error is not None and len(address) != 2:
-        note_names(sock, call.tracked.model)
-    return packed(address, _name_of(sock) if len(address) == 2 else None)
 
 
 def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
@@ -349,7 +210,11 @@ def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    return call.ok()
+    try:
+        call.ok()
+    except OURS:
+        log.marked[0] = 1
+    return None
 
 
 def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
@@ -363,10 +228,13 @@ def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     except BaseException as error:
         call.failed(error)
         raise
-    if value:
-        call.failed(OSError(value, ""))
-    else:
-        call.ok()
+    try:
+        if value:
+            call.failed(OSError(value, ""))
+        else:
+            call.ok()
+    except OURS:
+        log.marked[0] = 1
     return value
 
 
@@ -456,7 +324,9 @@ def _detached(tracked: Tracked, call: Ongoing, descriptor: int) -> None:
 def dup(self: Socket) -> Any:
     if not is_socket(self):
         return _plain["dup"](self)
-    me.expected = tracked_by(self).model
+    tracked = tracked_by(self)
+    gives_away(self, tracked)
+    me.expected = tracked.model
     try:
         return _plain["dup"](self)
     finally:
@@ -509,4 +379,4 @@ METHODS_TRACED: dict[str, Method] = {
 """Attribute of `socket.socket` -> what stands in its place while it is traced."""
 
 for _name, _method in METHODS_TRACED.items():
-    like(_method, _original(_name))
+    like(_method, own(_name))

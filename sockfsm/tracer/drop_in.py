@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 
 from sockfsm.tracer import session as _session
 from sockfsm.tracer.block import folder_for
-from sockfsm.tracer.calls import ACCEPTING
-from sockfsm.tracer.sockets import numbers_of, tracked_by
+from sockfsm.tracer.connecting import ACCEPTING
+from sockfsm.tracer.sockets import tracked_by
+from sockfsm.tracer.witness import numbers_of
 
 if TYPE_CHECKING:
     from sockfsm.trace.events import Call

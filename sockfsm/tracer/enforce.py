@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import _socket
 import os
 import socket as _stdlib
 from collections.abc import Callable
@@ -13,13 +14,15 @@ from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
+from sockfsm.tracer.adapters import unseen
 from sockfsm.tracer.buffers import all_octets, integer, octets
 from sockfsm.tracer.calls import SHUTDOWN
+from sockfsm.tracer.elsewhere import shared
 from sockfsm.tracer.flags import flags_of
 from sockfsm.tracer.likeness import like
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
-from sockfsm.tracer.rows import Row, head
+from sockfsm.tracer.rows import Row, Tracked, head
 from sockfsm.tracer.sockets import is_socket, tracked_by
 from sockfsm.tracer.witness import shows
 
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from sockfsm.trace.events import Call
 
 Method = Callable[..., Any]
+_fileno = _socket.socket.fileno
 _PLAIN = _stdlib.MSG_DONTWAIT | _stdlib.MSG_NOSIGNAL | _stdlib.MSG_PEEK | _stdlib.MSG_WAITALL
 """Flags with which the kernel refuses as it does without them."""
 _SMALL = 2048
@@ -124,7 +128,7 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
         refusal = row.refusal(number) if row is not None and number else ""
         if tracked is None or row is None or not refusal:
             return method(self, *args, **named)
-        if _unsure(name, number, args, named) or not _certain(self, row, number, refusal):
+        if _unsure(name, number, args, named) or not _certain(self, tracked, number, refusal):
             try:
                 return method(self, *args, **named)
             except OSError as error:
@@ -162,12 +166,17 @@ def _of(name: str) -> int:
     return _GUARDED.get(name, 0)
 
 
-def _certain(sock: Any, row: Row, number: int, refusal: str) -> bool:
+def _certain(sock: Any, tracked: Tracked, number: int, refusal: str) -> bool:
     """Whether the call would be refused, so and not otherwise: by the user's own stricter machine, or
-    as the kernel shows."""
-    if refusal == "EPERM":
+    as the kernel shows.
+
+    Of a socket that others may have changed the kernel itself judges.
+    """
+    if refusal == "EPERM" or _fileno(sock) < 0:
         return True
-    return row.settled(number) and shows(sock, row.state, number, refusal)
+    row = tracked.row
+    settled = not shared(tracked.model) and row.settled(number)
+    return settled and shows(sock, row.state, number, refusal)
 
 
 def enforced(
@@ -176,6 +185,7 @@ def enforced(
     """The traced methods, those that can be refused behind a guard."""
     # What explains a refusal, loaded now: later it may be out of reach.
     import_module("sockfsm.model.teach")
+    unseen.guarding[0] = True
     for kind in KINDS:
         flat_of(kind)
     return {

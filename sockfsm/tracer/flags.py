@@ -32,7 +32,9 @@ _FLAGS = tuple(
     )
     if hasattr(_stdlib, f"MSG_{name}") and word in VARIANTS
 )
-_DONTWAIT = int(getattr(_stdlib, "MSG_DONTWAIT", 0))
+_DONTWAIT, _OOB, _ERRQUEUE, _WAITALL = (
+    int(getattr(_stdlib, f"MSG_{name}", 0)) for name in ("DONTWAIT", "OOB", "ERRQUEUE", "WAITALL")
+)
 
 
 def flags_of(method: int, args: tuple[Any, ...], named: Mapping[str, Any] = {}) -> int:
@@ -56,6 +58,17 @@ def words_of(flags: int, size: int = UNKNOWN, address: object = None) -> str:
     return " ".join(words)
 
 
-def waits_by(flags: int) -> bool:
+def waits_by(flags: int, method: int, kind: str, mode: str) -> bool:
     """Whether a call with these flags may wait."""
-    return not flags & _DONTWAIT
+    if mode == "timeout":
+        return True  # Python waits before it asks the kernel, which alone looks at flags
+    if flags & _DONTWAIT:
+        return False
+    # A receiving call with these is refused when nothing is there.
+    never = (flags & _OOB and kind != "udp") or (flags & _ERRQUEUE and kind in ("tcp", "udp"))
+    return not never or METHODS[method][1] != "recv"
+
+
+def may_go_on(flags: int) -> bool:
+    """Whether a call that finds data may wait for more."""
+    return bool(flags & _WAITALL)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import _socket
 import os
+import socket as _stdlib
 from collections.abc import Callable
 from types import FrameType, FunctionType
 from typing import Any, TypeVar
@@ -10,6 +12,7 @@ from typing import Any, TypeVar
 F = TypeVar("F", bound=Callable[..., Any])
 
 _HERE = os.path.dirname(__file__) + os.sep
+_Socket, _base = _stdlib.socket, _socket.socket
 _PLAIN = frozenset({int, bytes, str, tuple, bytearray, memoryview, type(None), bool, float, list})
 _call = (lambda function, args, named: function(*args, **named)).__code__
 
@@ -32,6 +35,11 @@ def genuine(function: Any) -> Any:
     while _is_ours(function):
         function = function.__wrapped__
     return function
+
+
+def own(name: str) -> Any:
+    """The standard library's own method of a socket, whoever stands in for it."""
+    return genuine(_Socket.__dict__.get(name)) or getattr(_base, name)
 
 
 def _is_ours(function: Any) -> bool:
@@ -60,8 +68,13 @@ def from_line_of(
     frame: FrameType, function: Any, args: tuple[Any, ...], named: dict[str, Any]
 ) -> Any:
     """`function(*args, **named)`, called by a frame that looks like this one."""
+    return line_of(frame)(function, args, named)
+
+
+def line_of(frame: FrameType) -> FunctionType:
+    """Calls a function, from what looks like this frame."""
     code = frame.f_code
     alike = _call.replace(
         co_filename=code.co_filename, co_name=code.co_name, co_firstlineno=frame.f_lineno
     )
-    return FunctionType(alike, frame.f_globals)(function, args, named)
+    return FunctionType(alike, frame.f_globals)

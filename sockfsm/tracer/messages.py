@@ -11,7 +11,8 @@ from typing import Any
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import noted
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
-from sockfsm.tracer.flags import flags_of, waits_by, words_of
+from sockfsm.tracer.elsewhere import has_descriptors, share
+from sockfsm.tracer.flags import flags_of, words_of
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import caller
@@ -35,7 +36,9 @@ def message_sender(name: str) -> Method:
         call = Ongoing(tracked_by(self), method, caller(), size)
         flags = flags_of(method, args)
         words = words_of(flags, size, address)
-        if waits_by(flags) and will_wait(call, self, POLLOUT):
+        if name == "sendmsg" and len(args) > 1 and has_descriptors(args[1]):
+            share()
+        if will_wait(call, self, POLLOUT, flags):
             call.waits()
         try:
             done = invoke(original, args, named, call.frame, self)
@@ -71,7 +74,7 @@ def message_receiver(name: str) -> Method:
         call = Ongoing(tracked_by(self), method, caller(), size)
         flags = flags_of(method, args, named)
         words = words_of(flags, size)
-        if waits_by(flags) and will_wait(call, self, POLLIN):
+        if will_wait(call, self, POLLIN, flags):
             call.waits()
         try:
             result = invoke(original, args, named, call.frame, self)

@@ -7,6 +7,7 @@ from collections.abc import Callable
 from errno import EAGAIN, EINPROGRESS
 from fcntl import F_GETFL, fcntl
 from os import O_NONBLOCK
+from resource import RUSAGE_THREAD, getrusage
 from types import FrameType
 
 from sockfsm.model.errnos import errno_name
@@ -18,14 +19,18 @@ from sockfsm.record.layout import (
     MOST,
     NUMBER,
     OUTCOME,
+    REFUSED,
     TIMEOUT,
     UNEXPLAINED,
     WAITED,
 )
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.buffers import class_name, members
+from sockfsm.tracer.elsewhere import changed, shared
+from sockfsm.tracer.handlers import from_handler
+from sockfsm.tracer.orders import kept, orders, overlapped
 from sockfsm.tracer.places import site_of
 from sockfsm.tracer.recorder import log, me
-from sockfsm.tracer.rows import Model, Row, Tracked, advance, head, step
+from sockfsm.tracer.rows import Model, Move, Row, Tracked, head, step
 
 OURS = (MemoryError, RecursionError)
 """What can go wrong once the kernel has done its part. The program must not hear of it: it would
@@ -38,6 +43,8 @@ _MOVING = frozenset(
     if word in ("bind", "listen", "connect", "close", "detach") or name.startswith("shutdown")
 )
 """Methods that may take the socket elsewhere, for other threads' calls on it too."""
+_AMID = 1 << 64
+"""Beside a head word: only a call under way explains this one, which so tells of that call."""
 _LARGEST = (1 << 64) - 1
 _fileno = _socket.socket.fileno
 Address = tuple[int, int, int]
@@ -61,7 +68,10 @@ class Ongoing:
     before. Nothing that goes wrong here reaches the program: what cannot be written counts as lost.
     """
 
-    __slots__ = ("asked", "begin", "frame", "held", "method", "row", "site", "tracked", "waited")
+    __slots__ = (
+        *("asked", "begin", "frame", "held", "method", "row", "site", "sleeps", "tracked"),
+        "waited",
+    )
 
     def __init__(
         self,
@@ -77,13 +87,15 @@ class Ongoing:
         self.frame = frame
         self.asked = asked
         self.waited = False
+        self.sleeps = -1
         self.row = row or tracked.row
         if method in _MOVING:
-            model = tracked.model
-            if model.flying is None:
-                model.flying = {}
-            model.flying[me.number] = method
+            tracked.model.flying[self] = None
         self.begin = begin or Clocks.monotonic()
+
+    def counts(self) -> None:
+        """Nothing tells in advance whether the call will wait: the kernel counts a thread's sleeps."""
+        self.sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw
 
     def waits(self) -> None:
         """The call starts to block, unless this thread has been told so before."""
@@ -113,10 +125,11 @@ class Ongoing:
         words: str = "",
         end: int = 0,
     ) -> None:
-        """The call gave a result. words: see `rows.advance`. end: when, if that is not now."""
-        end = end or Clocks.monotonic()
+        """The call gave a result. words: those of
+        `model.variants.VARIANTS` that hold beside the blocking mode. end: when, if that is not now."""
         try:
-            bits, name = self._judged(outcome, words), address()
+            end = end or Clocks.monotonic()
+            bits, name = self._judged(outcome, words, end), address()
             self._write(bits | name[0], end, name[1] or self.asked, done | name[2])
         except OURS:
             try:
@@ -126,15 +139,15 @@ class Ongoing:
 
     def failed(self, error: BaseException, address: Named = _nowhere, words: str = "") -> None:
         """The call raised."""
-        end = Clocks.monotonic()
         try:
+            end = Clocks.monotonic()
             outcome, timeout = outcome_of(error, METHODS[self.method][1], self.tracked.mode)
             if outcome == "EAGAIN" and self.waited and not timeout:
                 self._check_wait()
             elif outcome == "EBADF":
                 self._lost_descriptor()
             name = address()
-            bits = self._judged(outcome, words) | name[0]
+            bits = self._judged(outcome, words, end) | name[0]
             if timeout:
                 number = EINPROGRESS if outcome == "EINPROGRESS" else EAGAIN
                 bits = bits & ~_CODE_BITS | number << ERRNO | TIMEOUT << OUTCOME | WAITED
@@ -145,22 +158,67 @@ class Ongoing:
             except OURS:
                 log.marked[0] = 1
 
-    def _judged(self, outcome: str, words: str) -> int:
-        """Move the model. What it cannot explain may come of another thread's call under way: the
-        kernel has done that one already, and nobody has written it down yet."""
-        model = self.tracked.model
-        if self.method in _MOVING and model.flying is not None:
-            model.flying.pop(me.number, None)
-        bits = advance(self.tracked, self.row, self.method, outcome, words)
-        if not bits & UNEXPLAINED or not model.flying:
-            return bits
-        mode = self.tracked.mode
+    def _judged(self, outcome: str, words: str, end: int) -> int:
+        """Judge the outcome, move the model, and give the head word."""
+        model, mode = self.tracked.model, self.tracked.mode
         variant = f"{mode} {words}" if words else mode
-        for thread in list(model.flying):
-            _, after = step(self.row, model.flying.get(thread, 0), "ok", mode)
-            if not step(after, self.method, outcome, variant)[0] & UNEXPLAINED:
-                return bits & ~UNEXPLAINED
+        try:
+            if self.row.gone or model.row.gone:
+                return self._of_gone(outcome, variant, end)
+            while True:
+                moves, now = model.moves, model.row
+                bits, after = self._moved(now, moves, outcome, variant, end)
+                later = kept(moves, Move(self.begin, end, self.method, outcome, variant, now))
+                # Nothing is called from here on, so nobody comes between.
+                if model.moves is moves and model.row is now:
+                    if after is not now or bits & _AMID:
+                        model.row, model.moves = after, later
+                    return bits & ~_AMID
+                if model.moves is moves and model.row is after:
+                    return bits & ~_AMID  # a machine of the user's has moved it itself
+        finally:
+            model.flying.pop(self, None)
+
+    def _of_gone(self, outcome: str, variant: str, end: int) -> int:
+        """A call on an object that is closed, or that was closed meanwhile: it moves nothing more."""
+        model = self.tracked.model
+        if self.row.gone and model.row.gone:
+            bits, model.row = step(self.row, self.method, outcome, variant, model)
+            return bits
+        bits, _ = step(self.row, self.method, outcome, variant)
+        others = () if self.row.gone else overlapped(model.moves, self.begin)
+        if bits & UNEXPLAINED and others:
+            mine = Move(self.begin, end, self.method, outcome, variant, self.row)
+            if orders(others, mine) is not None:
+                bits &= ~UNEXPLAINED
         return bits
+
+    def _moved(
+        self, now: Row, moves: tuple[Move, ...], outcome: str, variant: str, end: int
+    ) -> tuple[int, Row]:
+        """The head word, and where the model is after this call, which found it at `now`."""
+        model, method = self.tracked.model, self.method
+        others = overlapped(moves, self.begin)
+        bits, after = step(now, method, outcome, variant, None if others else model)
+        if not others and not bits & UNEXPLAINED:
+            return bits, after
+        mine = Move(self.begin, end, method, outcome, variant, now)
+        possible, amid = orders(others, mine) if others else None, 0
+        if possible is None:
+            # What it cannot explain may come of another thread's call under way: the kernel has done
+            # that one already, and nobody has written it down yet.
+            flying = tuple(
+                Move(call.begin, 0, call.method, "", call.tracked.mode, now)
+                for call in list(model.flying)
+                if call is not self
+            )
+            possible = orders(others, mine, flying) if flying else None
+            amid = _AMID
+        if possible is None and bits & UNEXPLAINED and shared(model):
+            possible = changed(self.tracked.sock(), model, mine)
+        if possible is None:
+            return bits, after
+        return head(now, possible, method, outcome) | bits & REFUSED | amid, possible
 
     def went_on(self) -> None:
         """The call did not block after all."""
@@ -170,6 +228,8 @@ class Ongoing:
 
     def _write(self, bits: int, end: int, asked: int, done: int) -> None:
         tracked, model = self.tracked, self.tracked.model
+        if not self.waited and 0 <= self.sleeps < getrusage(RUSAGE_THREAD).ru_nvcsw:
+            self.waits()
         site = self.site if self.waited else site_of(self.frame)
         if self.waited:
             bits |= WAITED
@@ -211,6 +271,7 @@ class Ongoing:
         if tracked.open and model.descriptors > 1:
             tracked.open = False
             model.descriptors -= 1
+        if not tracked.open:
             self.row = tracked.row
 
 
@@ -231,7 +292,7 @@ def outcome_of(error: BaseException, word: str, mode: str = "timeout") -> tuple[
     """(the outcome's name in the machine, whether Python's own timeout ended the call)."""
     if not isinstance(error, OSError):
         return "raised", False
-    kind = type(error).__name__
+    kind = class_name(type(error))
     if kind in ("SSLWantReadError", "SSLWantWriteError"):
         return "EAGAIN", False
     if kind in ("SSLZeroReturnError", "SSLEOFError"):
@@ -240,6 +301,6 @@ def outcome_of(error: BaseException, word: str, mode: str = "timeout") -> tuple[
         return ("EINPROGRESS" if word == "connect" else "EAGAIN"), True
     if kind == "gaierror":
         return kind, False
-    if type(error).__module__ == "ssl" or error.errno is None:
+    if members(type(error)).get("__module__") == "ssl" or error.errno is None:
         return "raised", False
     return errno_name(error.errno), False

@@ -1,28 +1,32 @@
-"""Two steps of a socket's life that are no method of it: resolving a name, removing a path."""
+"""Steps of a socket's life that are no method of it: resolving a name, removing a path, and giving its
+number to another one."""
 
 from __future__ import annotations
 
 import os
 import socket as _stdlib
 import stat
+from collections.abc import Callable
 from types import FrameType
 from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer.addresses import packed
-from sockfsm.tracer.interruptions import from_handler
-from sockfsm.tracer.likeness import from_line_of, genuine, like
+from sockfsm.tracer.buffers import integer, members
+from sockfsm.tracer.handlers import from_handler
+from sockfsm.tracer.likeness import genuine, like, line_of
 from sockfsm.tracer.ongoing import OURS, outcome_of, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import head, step, unmodelled
-from sockfsm.tracer.sockets import paths
+from sockfsm.tracer.sockets import holders, paths, renumbered
 
 _RESOLVE = NUMBER["getaddrinfo"]
 _getaddrinfo = genuine(_stdlib.getaddrinfo)
 _unlink = genuine(os.unlink)
 _remove = genuine(os.remove)
+_dup2 = genuine(os.dup2)
 _lstat = os.lstat
 _fsencode, _fsdecode = os.fsencode, os.fsdecode
 _is_a_socket = stat.S_ISSOCK
@@ -32,13 +36,16 @@ def getaddrinfo(
     host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
 ) -> Any:
     looking = _Lookup(host, port, caller())
-    try:
-        results = _getaddrinfo(host, port, family, type, proto, flags)
-    except BaseException as error:
-        looking.ended(outcome_of(error, "resolve")[0], 0)
-        raise
-    looking.ended("ok", len(results))
-    return results
+    return looking.told(_getaddrinfo, host, port, family, type, proto, flags)
+
+
+def resolver(original: Any) -> Any:
+    """A traced getaddrinfo of another library."""
+
+    def look_up(host: Any, port: Any, *args: Any, **named: Any) -> Any:
+        return _Lookup(host, port, caller()).told(original, host, port, *args, **named)
+
+    return look_up
 
 
 class _Lookup:
@@ -51,6 +58,16 @@ class _Lookup:
         self.begin, self.site, self.thread = Clocks.monotonic(), site_of(frame), me.number
         self.held = waiting.get(self.thread)
         waiting[self.thread] = None, _RESOLVE, self.begin, self.site
+
+    def told(self, original: Any, *args: Any, **named: Any) -> Any:
+        """Make the call."""
+        try:
+            results = original(*args, **named)
+        except BaseException as error:
+            self.ended(outcome_of(error, "resolve")[0], 0)
+            raise
+        self.ended("ok", len(results))
+        return results
 
     def ended(self, outcome: str, count: int) -> None:
         """Write it down."""
@@ -76,18 +93,54 @@ def _text(value: Any) -> Any:
     return str(value) if type(value) is int or value is None else value
 
 
-class Removal:
-    """Stands in for a function of C that removes a path. Not a function of Python: as an attribute of a
-    class that would become a method."""
+class StandIn:
+    """Stands in for a function of C. Not a function of Python: as an attribute of a class that would
+    become a method.
 
-    def __init__(self, original: Any) -> None:
+    before: is given the arguments and the caller, and gives what is to be told of the result or the
+    error. Whatever of ours fails, the call is made, and what it gives is given.
+    """
+
+    def __init__(self, original: Any, before: Callable[..., Told]) -> None:
         self.__wrapped__ = original
+        self._before = before
         self.__name__: str = original.__name__
         self.__qualname__ = self.__name__
         self.__module__, self.__doc__ = "os", original.__doc__
 
-    def __call__(self, *args: Any, **named: Any) -> None:
-        return _removed(self.__wrapped__, args, named, caller())
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        frame = after = None
+        try:
+            frame = caller()
+            after = self._before(args, named, frame)
+        except OURS:
+            log.marked[0] = 1
+        if after is None:
+            return self._plainly(args, named, frame)
+        try:
+            result = self.__wrapped__(*args, **named)
+        except OSError as error:
+            try:
+                after(error)
+            except OURS:
+                log.marked[0] = 1
+            raise
+        try:
+            after(None)
+        except OURS:
+            log.marked[0] = 1
+        return result
+
+    def _plainly(self, args: Any, named: Any, frame: FrameType | None) -> Any:
+        """C warns of the line that runs, which should be the program's."""
+        if frame is not None:
+            try:
+                line = line_of(frame)
+            except OURS:
+                log.marked[0] = 1
+            else:
+                return line(self.__wrapped__, args, named)
+        return self.__wrapped__(*args, **named)
 
     def __repr__(self) -> str:
         return repr(self.__wrapped__)
@@ -96,36 +149,34 @@ class Removal:
         return self.__name__
 
 
-def _removed(
-    original: Any, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
-) -> None:
-    """Remove a path; logged when it is a socket's."""
+Told = Callable[[OSError | None], None] | None
+
+
+def _removal(args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None) -> Told:
+    """The removal of a path is logged when it is a socket's."""
     path, begin = _plain_path(args, named), Clocks.monotonic()
     if path is None:
-        if frame is None:
-            original(*args, **named)
-        else:
-            from_line_of(frame, original, args, named)
-        return
+        return None
     ours = _is_socket(path)
-    try:
-        original(*args, **named)
-    except OSError as error:
-        _note(path, error, ours, begin, frame)
-        raise
-    _note(path, None, ours, begin, frame)
+    return lambda error: _note(path, error, ours, begin, frame)
+
+
+def _renumbering(args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None) -> Told:
+    """A number that os.dup2 gives away: a socket object that has it is another socket from then on."""
+    second = args[1] if len(args) > 1 else named.get("fd2")
+    number, begin = integer(second), Clocks.monotonic()
+    if number not in holders or number == integer(args[0] if args else named.get("fd")):
+        return None
+    return lambda error: None if error else renumbered(number, begin, frame)
 
 
 def _note(
     path: str, error: OSError | None, ours: bool, begin: int, frame: FrameType | None
 ) -> None:
-    try:
-        if isinstance(error, FileNotFoundError):
-            me.missing = path, begin, Clocks.monotonic(), site_of(frame)
-        elif ours:
-            _log(path, outcome_of(error, "unlink")[0] if error else "ok", begin, frame)
-    except OURS:
-        log.marked[0] = 1
+    if isinstance(error, FileNotFoundError):
+        me.missing = path, begin, Clocks.monotonic(), site_of(frame)
+    elif ours:
+        _log(path, outcome_of(error, "unlink")[0] if error else "ok", begin, frame)
 
 
 def _plain_path(args: tuple[Any, ...], named: dict[str, Any]) -> str | None:
@@ -133,7 +184,9 @@ def _plain_path(args: tuple[Any, ...], named: dict[str, Any]) -> str | None:
     if named.get("dir_fd") is not None or len(args) > 1:
         return None
     path = args[0] if args else named.get("path")
-    if type(path).__module__.partition(".")[0] == "pathlib":
+    # A class of the program's, or its metaclass, is not asked what it is.
+    home = members(type(path)).get("__module__")
+    if type(home) is str and home.partition(".")[0] == "pathlib":
         path = str(path)
     return _fsdecode(path) if type(path) is str or type(path) is bytes else None
 
@@ -163,8 +216,9 @@ def _log(path: str, outcome: str, begin: int, frame: FrameType | None) -> None:
 
 FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (
     (_stdlib, "getaddrinfo", like(getaddrinfo, _getaddrinfo)),
-    (os, "unlink", Removal(_unlink)),
-    (os, "remove", Removal(_remove)),
+    (os, "unlink", StandIn(_unlink, _removal)),
+    (os, "remove", StandIn(_remove, _removal)),
+    (os, "dup2", StandIn(_dup2, _renumbering)),
 )
 """(module, attribute, what stands in its place while a process is traced)."""
 

@@ -9,7 +9,7 @@ import sys
 from sys import _getframe
 from types import CodeType, FrameType
 
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.recorder import log
 
 # From 3.11 on a code object holds its bytecode, so its address plus an offset names one instruction.

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import sys
 from functools import cache
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, OTHER, machine_of
@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
     from sockfsm.model.rules import Rule
     from sockfsm.tracer.graves import Grave
+    from sockfsm.tracer.ongoing import Ongoing
 
 Entry = tuple[int, "Row"]
 Key = int | tuple[int, str, str]
@@ -118,6 +119,7 @@ class Kind:
         self.rows = {state: Row(self, state, i) for i, state in enumerate(self.states)}
         self.initial = self.rows[compiled.initial if compiled else UNMODELLED]
         self.closed = self.rows.get("CLOSED", self.initial)
+        self._outcomes: dict[str, tuple[str, ...]] = {}
 
     def among(self, states: str) -> Row:
         """The row of these possible states, as `Compiled` writes them."""
@@ -127,9 +129,37 @@ class Kind:
             row = self.rows[states] = Row(self, states, index)
         return row
 
+    def outcomes(self, word: str) -> tuple[str, ...]:
+        """With which outcomes a call may move a socket."""
+        found = self._outcomes.get(word)
+        if found is None:
+            moves = self.compiled.moves if self.compiled is not None else {}
+            prefix = f"{word}_"
+            # A trigger's name may go on with a variant: `connect_ok_timeout`.
+            found = self._outcomes[word] = tuple(
+                dict.fromkeys(
+                    trigger[len(prefix) :].partition("_")[0]
+                    for state, targets in moves.items()
+                    for trigger, target in targets.items()
+                    if trigger.startswith(prefix) and target != state and target not in GONE
+                )
+            )
+        return found
+
     def row(self, *states: str) -> Row:
         """The row of the first of `states` that this kind has."""
         return next((self.rows[s] for s in states if s in self.rows), self.initial)
+
+
+class Move(NamedTuple):
+    """A call that took a socket elsewhere, or may. before: where the model was."""
+
+    begin: int
+    end: int
+    method: int
+    outcome: str
+    variant: str
+    before: Row
 
 
 class Model:
@@ -138,19 +168,26 @@ class Model:
     descriptors: how many `dup`s share the socket. cookie: the kernel's number for it, 0 until it was
     asked for, -1 where the kernel does not say. waiters: the threads that are blocked in a call on it.
     closing: its last descriptor was closed while a thread was, and so the kernel still holds it.
-    flying: thread -> method of the calls under way that may move the socket.
+    flying: the calls under way that may move the socket. moves: the last that did.
+    age: see `elsewhere.now`, -1 for a socket that came from elsewhere. told: that it was changed there.
     lowat: SO_RCVLOWAT was set, so that trying without waiting would take less than a blocking call.
     """
 
-    __slots__ = ("closing", "cookie", "descriptors", "flying", "lowat", "number", "row", "waiters")
+    __slots__ = (
+        *("age", "closing", "cookie", "descriptors", "flying", "lowat", "moves", "number", "row"),
+        *("told", "waiters"),
+    )
 
-    def __init__(self, number: int, row: Row) -> None:
+    def __init__(self, number: int, row: Row, age: int = -1) -> None:
         self.number = number
         self.row = row
         self.descriptors = 0
         self.cookie = 0
         self.waiters: set[int] | None = None
-        self.flying: dict[int, int] | None = None
+        self.flying: dict[Ongoing, None] = {}
+        self.moves: tuple[Move, ...] = ()
+        self.age = age
+        self.told = False
         self.closing = False
         self.lowat = False
 
@@ -232,24 +269,6 @@ def step(
     if outcome == "ok" and variant in QUICK:
         row[method ^ QUICK[variant]] = entry
     return entry
-
-
-def advance(tracked: Tracked, row: Row, method: int, outcome: str, words: str = "") -> int:
-    """Judge one outcome of a call that began in `row`, move the model, and give the head word.
-
-    words: what is known of the call beside the blocking mode, see `model.variants.VARIANTS`.
-    """
-    model = tracked.model
-    variant = f"{tracked.mode} {words}" if words else tracked.mode
-    now = model.row
-    # Another call may have moved the socket while this one ran, and this one have ended after that.
-    overlapped = now is not row and not now.gone and not row.gone
-    if overlapped and not step(now, method, outcome, variant)[0] & UNEXPLAINED:
-        row = now
-    bits, after = step(row, method, outcome, variant, model if model.row is row else None)
-    if after is not row and model.row is row:
-        model.row = after
-    return bits
 
 
 def judged(row: Row, method: int, variant: str = "") -> int:

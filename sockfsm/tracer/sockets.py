@@ -14,19 +14,23 @@ import socket as _stdlib
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from sockfsm.model.kinds import KINDS, OTHER, kind_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, MOST, NUMBER
+from sockfsm.tracer import elsewhere
 from sockfsm.tracer.addresses import shown
+from sockfsm.tracer.buffers import integer
+from sockfsm.tracer.flags import may_go_on, waits_by
 from sockfsm.tracer.graves import Grave, gone, grave_of, time_of_next
 from sockfsm.tracer.graves import forget as forget_graves
-from sockfsm.tracer.interruptions import from_handler
-from sockfsm.tracer.ongoing import Ongoing, waiting
+from sockfsm.tracer.handlers import from_handler
+from sockfsm.tracer.ongoing import Ongoing, outcome_of, waiting
 from sockfsm.tracer.places import caller, site_of
 from sockfsm.tracer.recorder import log, me
-from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step
+from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step, unmodelled
+from sockfsm.tracer.witness import Facts, facts, states
 
 _family = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
@@ -40,6 +44,7 @@ _poll = select.poll
 _is_subclass = type.__subclasscheck__
 _id = id
 _DONTWAIT = int(getattr(_stdlib, "MSG_DONTWAIT", 0))
+_NO_DESCRIPTOR = 0xFFFFFFFF
 _COOKIE = 57  # SO_COOKIE, socket(7) does not know it: a number that the kernel never uses twice
 _RCVLOWAT = _stdlib.SO_RCVLOWAT
 _STREAM = int(_stdlib.SOCK_STREAM)
@@ -64,6 +69,7 @@ _cookies: dict[int, Model] = {}
 """the kernel's number for a socket -> its model, of those whose number was asked for"""
 _unasked: dict[int, Tracked] = {}
 """id(socket object) -> the same, of those whose number was not asked for yet"""
+_situations: dict[tuple[str, str, Facts], Row] = {}
 _numbers = itertools.count(1)
 _machines: dict[str, SocketMachine] = {}
 
@@ -79,6 +85,7 @@ def reset(machines: Mapping[str, SocketMachine] | None = None) -> None:
     _numbers, _machines = itertools.count(1), dict(machines or {})
     for table in (records, holders, unclaimed, paths, kinds, _kind_of, _cookies, _unasked, waiting):
         table.clear()
+    _situations.clear()
     forget_graves()
 
 
@@ -133,11 +140,6 @@ def adjust(sock: _stdlib.socket, tracked: Tracked) -> None:
     else:
         tracked.mode = "timeout" if timeout else "nonblocking"
         tracked.first_try = -1 if timeout else 0
-
-
-def numbers_of(sock: _stdlib.socket) -> tuple[int, int, int]:
-    """(family, type, protocol) as plain integers, which `socket.family` is not."""
-    return _family(sock), _type(sock), _proto(sock)
 
 
 def is_stream(sock: _stdlib.socket) -> bool:
@@ -236,17 +238,33 @@ def born(
     row = found.initial
     if me.resolved and METHODS[method][1] == "create":
         row = found.row("RESOLVED")
-    model = Model(number(), row)
+    model = Model(number(), row, elsewhere.now())
     tracked = register(sock, model)
     bits, model.row = step(row, method, "ok", "", model)
     log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
     return tracked
 
 
+def stillborn(
+    error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType | None
+) -> None:
+    """The kernel gave no socket: log the refusal under a model that never gets an object."""
+    family, type_, proto = map(integer, numbers)
+    found, asked, _ = kind(
+        family if family > 0 else int(_stdlib.AF_INET),
+        type_ if type_ > 0 else int(_stdlib.SOCK_STREAM),
+        max(proto, 0),
+    )
+    bits, _ = step(found.initial, NUMBER["socket"], outcome_of(error, "create")[0], "")
+    end, site = Clocks.monotonic(), site_of(frame)
+    log.write(begin, end, bits, next(_numbers), site, me.number, asked, _NO_DESCRIPTOR)
+
+
 def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -> None:
     """A socket object was made for a descriptor that exists: find out whose it is."""
     bury()
-    if me.expected is not None:
+    # Its class may make others first: it is the one that the kernel says it is.
+    if me.expected is not None and _cookie(sock) == me.expected.cookie:
         _share(sock, me.expected, NUMBER["dup"], begin, end, frame)
         return
     descriptor = _fileno(sock)
@@ -255,7 +273,7 @@ def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -
         model, row = detached
         before = model.row
         if before.gone:
-            model.row = row
+            model.row, model.moves = row, ()
         register(sock, model)
         _cookies[model.cookie] = model
         bits = head(before, model.row, NUMBER["adopt"], "ok")
@@ -296,7 +314,7 @@ def adopt(
     if twin is not None:
         return _share(sock, twin, method, begin, end, frame)
     found, asked, done = described(sock)
-    model = Model(number(), found.row(*situation(sock)))
+    model = Model(number(), situation(sock, found))
     model.cookie = cookie
     model.lowat = (_ask(_getsockopt, sock, _stdlib.SOL_SOCKET, _RCVLOWAT) or 1) != 1
     tracked = register(sock, model)
@@ -305,6 +323,31 @@ def adopt(
     log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
     note_names(sock, model)
     return tracked
+
+
+def renumbered(descriptor: int, begin: int, frame: FrameType | None) -> None:
+    """os.dup2 gave the number to another file: what a socket object had under it is closed, and the
+    object goes on with what is there now."""
+    tracked = holders.get(descriptor)
+    sock = tracked.sock() if tracked is not None else None
+    if tracked is None or sock is None or not tracked.open or _fileno(sock) != descriptor:
+        return
+    end = Clocks.monotonic()
+    released(tracked, Ongoing(tracked, NUMBER["close"], frame, begin=begin), end)
+    cookie = _cookie(sock)
+    model = _known(cookie, -1)
+    if model is None:
+        found = described(sock)[0] if cookie > 0 else unmodelled()
+        model = Model(number(), situation(sock, found))
+        model.cookie = cookie
+        if cookie > 0:
+            _cookies[cookie] = model
+    tracked.model, tracked.open = model, True
+    model.descriptors += 1
+    adjust(sock, tracked)
+    _, asked, done = described(sock)
+    bits = head(model.row, model.row, NUMBER["adopt"], "ok")
+    log.write(end, end, bits, model.number, site_of(frame), me.number, asked, done)
 
 
 def _ask(question: Callable[..., object], *arguments: object) -> object:
@@ -352,22 +395,31 @@ def _asked(tracked: Tracked) -> int:
 
 
 def gives_away(sock: _stdlib.socket, tracked: Tracked) -> None:
-    """Before `detach`: ask what tells the socket from another one that gets the same descriptor."""
-    if not tracked.model.cookie:
-        tracked.model.cookie = _cookie(sock)
+    """Before `detach` and `dup`: ask what tells the socket from others."""
+    model = tracked.model
+    if not model.cookie:
+        model.cookie = _cookie(sock)
+        if tracked.open:
+            _cookies[model.cookie] = model
 
 
-def situation(sock: _stdlib.socket) -> tuple[str, ...]:
-    """The likely states of an unknown socket, best first."""
-    if _fileno(sock) < 0:
-        return ("CLOSED",)
-    if _ask(_getsockopt, sock, _stdlib.SOL_SOCKET, getattr(_stdlib, "SO_ACCEPTCONN", 30)):
-        return ("LISTENING",)
-    if _ask(_getpeername, sock) is not None:
-        return ("CONNECTED", "BOUND", "CREATED")
-    name = _ask(_getsockname, sock)
-    bound = bool(name[1]) if isinstance(name, tuple) and len(name) > 1 else bool(name)
-    return ("BOUND", "CREATED") if bound else ("CREATED",)
+def situation(sock: _stdlib.socket, found: Kind) -> Row:
+    """All that an unknown socket may be in, by what the kernel shows of it, the likeliest first."""
+    seen = facts(sock)
+    if seen is None:
+        return found.closed
+    if seen.listening:
+        likely = found.row("LISTENING")
+    elif seen.connected:
+        likely = found.row("CONNECTED", "BOUND", "CREATED")
+    else:
+        likely = found.row("BOUND" if seen.named else "CREATED")
+    key = found.name, likely.state, seen
+    row = _situations.get(key) if found.compiled is not None else likely
+    if row is None:
+        others = (state for state in states(found, seen) if state != likely.state)
+        row = _situations[key] = found.among("|".join((likely.state, *others)))
+    return row
 
 
 def objects(model: Model) -> Iterator[_stdlib.socket]:
@@ -412,9 +464,14 @@ def tracked_by(sock: _stdlib.socket) -> Tracked:
     return adopt(sock) if tracked is None else tracked
 
 
-def will_wait(call: Ongoing, sock: _stdlib.socket, event: int) -> bool:
+def will_wait(call: Ongoing, sock: _stdlib.socket, event: int, flags: int = 0) -> bool:
     """Whether a call is about to block: it needs `event`, and the kernel does not refuse it at once."""
     tracked = call.tracked
+    if flags:
+        if not waits_by(flags, call.method, tracked.row.kind.name, tracked.mode):
+            return False
+        if may_go_on(flags) and tracked.mode != "nonblocking":
+            call.counts()
     if tracked.mode == "nonblocking" or (
         # With a timeout Python waits before it asks.
         tracked.mode == "blocking" and call.row.refusal(call.method)

@@ -12,7 +12,6 @@ from __future__ import annotations
 import _socket
 import socket as _stdlib
 from collections.abc import Callable
-from resource import RUSAGE_THREAD, getrusage
 from select import POLLIN, POLLOUT
 from struct import error as StructError  # noqa: N812
 from sys import _getframe
@@ -22,15 +21,15 @@ from typing import Any
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import CALL, NUMBER
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
-from sockfsm.tracer.flags import flags_of, waits_by, words_of
+from sockfsm.tracer.flags import flags_of, words_of
 from sockfsm.tracer.graves import gone
-from sockfsm.tracer.interrupted import send_rest
-from sockfsm.tracer.interruptions import from_handler
+from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import STRIDE, caller, sites
 from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import QUICK
+from sockfsm.tracer.sending import send_rest
 from sockfsm.tracer.sockets import bury, is_socket, is_stream, records, tracked_by, will_wait
 
 Socket = _stdlib.socket
@@ -127,18 +126,16 @@ def sender(name: str) -> Method:
                 call.ok(done)
                 return None if whole else done
             return go_on(self, call, args[0], done)
-        if waits_by(flags) and will_wait(call, self, POLLOUT):
+        if will_wait(call, self, POLLOUT, flags):
             call.waits()
-        # What does not fit at once is waited for inside the call: the kernel counts a thread's sleeps.
-        counts = whole and tracked.mode != "nonblocking" and not call.waited
-        sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if counts else 0
+        # What does not fit at once is waited for inside the call.
+        if whole and tracked.mode != "nonblocking" and not call.waited:
+            call.counts()
         try:
             result = invoke(original, args, named, frame, self)
         except BaseException as error:
             call.failed(error, words=words)
             raise
-        if counts and getrusage(RUSAGE_THREAD).ru_nvcsw > sleeps:
-            call.waits()
         try:
             call.ok(size if whole else result, words=words)
         except OURS:
@@ -317,7 +314,7 @@ def receive(
     call = Ongoing(tracked_by(self), method, frame, size)
     flags = flags_of(method, args, named)
     words = words_of(flags, size)
-    if size and waits_by(flags) and will_wait(call, self, POLLIN):
+    if size and will_wait(call, self, POLLIN, flags):
         call.waits()
     try:
         result = invoke(original, args, named, frame, self)

@@ -21,7 +21,7 @@ SAID = (
 """Lines that `sockfsm run` itself writes, when the program has ended."""
 
 PROGRAMS = Path(__file__).parent / "programs"
-PATIENCE = 280
+PATIENCE = 600
 SPLIT = " -> "
 """Between a case and what came of it, in the lines that the programs print."""
 

@@ -1,15 +1,11 @@
 """The helpers' assertions explain themselves like a test's own."""
 
-import signal
 import subprocess
 
 import pytest
+from patience import PATIENCE
 
 pytest.register_assert_rewrite("traced")
-
-# A background job of a shell is born with SIGINT ignored, and would hand that on to the programs.
-if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
-    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")
@@ -19,5 +15,5 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[str, str]:
     words = "openssl req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost"
     names = "-addext subjectAltName=DNS:localhost"
     command = [*words.split(), *names.split(), "-keyout", key, "-out", cert]
-    subprocess.run(command, check=True, capture_output=True, timeout=60)
+    subprocess.run(command, check=True, capture_output=True, timeout=PATIENCE)
     return cert, key

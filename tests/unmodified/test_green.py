@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from traced import calls_of, made_by, program, run, sockets_of, states_of
 
 from sockfsm.trace.trace import Trace
@@ -110,7 +111,7 @@ def test_nothing_shows(tmp_path: Path, library: str) -> None:
             [sys.executable, *words, *([sys.executable] if words else []), str(file), library],
             capture_output=True,
             text=True,
-            timeout=60,
+            timeout=PATIENCE,
         )
         assert done.returncode == 0, done.stderr
         outputs.append(done.stdout)
@@ -139,7 +140,7 @@ def test_greenlets_that_are_gone_leave_nothing(tmp_path: Path, library: str) -> 
     file.write_text(MANY)
     command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "t")]
     done = subprocess.run(
-        [*command, sys.executable, str(file)], capture_output=True, text=True, timeout=60
+        [*command, sys.executable, str(file)], capture_output=True, text=True, timeout=PATIENCE
     )
     threads, lanes, running = map(int, done.stdout.split())
     assert threads < 20
@@ -158,7 +159,7 @@ def test_what_is_not_seen_is_said_at_once(tmp_path: Path) -> None:
         [*command, sys.executable, str(tmp_path / "program.py")],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.stdout == "runs\n"
     told = [line for line in done.stderr.splitlines() if "uvloop" in line]
@@ -166,3 +167,41 @@ def test_what_is_not_seen_is_said_at_once(tmp_path: Path) -> None:
     trace = Trace.open(tmp_path / "t")
     assert list(trace.calls()) == []
     assert sum("uvloop" in problem for problem in trace.problems) == 1
+
+
+NAMES = """
+import os, resource, sys
+from gevent import monkey
+if len(sys.argv) > 1:
+    monkey.patch_all()
+import gevent.socket as green
+green.getaddrinfo("127.0.0.1", 80)
+limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+os.close(free := os.dup(0))
+resource.setrlimit(resource.RLIMIT_NOFILE, (free, limits[1]))
+try:
+    green.socket()
+except OSError as error:
+    print(error.errno)
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES[:1])
+@pytest.mark.parametrize("patched", [(), ("patched",)])
+def test_names_and_refused_births_are_logged_and_what_is_not_guarded_is_said(
+    tmp_path: Path, library: str, patched: tuple[str, ...]
+) -> None:
+    file = tmp_path / "names.py"
+    file.write_text(NAMES)
+    command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "--enforce", "-o"]
+    done = subprocess.run(
+        [*command, str(tmp_path / "t"), sys.executable, str(file), *patched],
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    assert done.stdout == "24\n"
+    assert done.stderr.count("gevent: enforce stops no call of its sockets") == 1
+    trace = Trace.open(tmp_path / "t")
+    told = [(call.method, call.outcome) for call in trace.calls()]
+    assert told == [("getaddrinfo", "ok"), ("socket", "EMFILE")]

@@ -8,8 +8,8 @@ import time
 from pathlib import Path
 
 import pytest
+from patience import PATIENCE
 from traced import (
-    PATIENCE,
     assert_handshakes,
     calls_of,
     made_by,

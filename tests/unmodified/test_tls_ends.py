@@ -4,6 +4,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import PATIENCE
 from traced import calls_of, program, run
 
 
@@ -30,7 +31,7 @@ def test_the_program_sees_the_same(tmp_path: Path, certificate: tuple[str, str])
     command = [sys.executable, program("tls_ends"), *certificate]
     traced = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "t")]
     plain, seen = (
-        subprocess.run(words, capture_output=True, text=True, timeout=60, check=True).stdout
+        subprocess.run(words, capture_output=True, text=True, timeout=PATIENCE, check=True).stdout
         for words in (command, [*traced, *command])
     )
     assert plain == seen

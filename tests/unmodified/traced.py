@@ -6,13 +6,14 @@ import subprocess
 import sys
 from pathlib import Path
 
+from patience import PATIENCE
+
 from sockfsm.trace.events import Call, Socket
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.wire.findings import Report
 from sockfsm.wire.handshake import inspect
 
 PROGRAMS = Path(__file__).parent / "programs"
-PATIENCE = 30
 
 
 def start(folder: Path, *command: str) -> subprocess.Popen[str]:

@@ -13,6 +13,7 @@ from typing import Any
 
 from sockfsm.record.writer import programs
 from sockfsm.tracer.adapters import (
+    children,
     connection,
     copies,
     eventlet,
@@ -28,11 +29,14 @@ Place = tuple[Any, str, Any]
 
 _ADAPTERS: dict[str, tuple[str, Callable[[ModuleType], list[Place]]]] = {
     "socket": ("socket", copies.places),
+    "subprocess": ("Popen", children.places),
+    "multiprocessing.util": ("spawnv_passfds", children.places),
     "ssl": ("SSLSocket", tls.places),
     "multiprocessing.connection": ("Connection", connection.places),
     "greenlet": ("getcurrent", greenlets.places),
     "gevent._socketcommon": ("SocketMixin", gevent.common),
     "gevent._socket3": ("socket", gevent.sockets),
+    "gevent.socket": ("create_connection", gevent.names),
     "gevent.ssl": ("SSLSocket", gevent.secured),
     "eventlet.greenio.base": ("GreenSocket", eventlet.sockets),
     "eventlet.green._socket_nodns": ("socketpair", eventlet.makers),
@@ -87,6 +91,7 @@ def _adapt(module: ModuleType) -> None:
 def restore() -> None:
     """Give the libraries their own methods back."""
     imports.unwatch()
+    unseen.guarding[0] = False
     for entries in reversed(list(_patched.values())):
         for owner, attribute, original in reversed(entries[1:]):
             if original is _patched:

@@ -39,6 +39,7 @@ from sockfsm.tracer.sockets import (
     note_path,
     records,
     released,
+    stillborn,
     unclaimed,
     will_wait,
 )
@@ -293,7 +294,13 @@ def maker(library: Library, original: Method) -> Method:
 
     def init(self: Any, *args: Any, **named: Any) -> None:
         begin, frame = Clocks.monotonic(), _getframe().f_back
-        original(self, *args, **named)
+        try:
+            original(self, *args, **named)
+        except OSError as error:
+            numbers = (*args, -1, -1, -1)[:3]
+            if not named and len(args) < 4:
+                stillborn(error, numbers, begin, frame)
+            raise
         running, inner = _running.get(me.number), library.inner(self)
         if inner is None or (running is not None and running[1].method == _ACCEPT):
             return  # what `accept` makes is born when it has ended
@@ -400,6 +407,9 @@ def twin(library: Library, original: Method) -> Method:
 
     def dup(self: Any, *args: Any, **named: Any) -> Any:
         tracked = _tracked(library, self, _getframe().f_back)
+        inner = library.inner(self)
+        if tracked is not None and inner is not None:
+            gives_away(inner, tracked)
         me.expected = None if tracked is None else tracked.model
         try:
             return original(self, *args, **named)

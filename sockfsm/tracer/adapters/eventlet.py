@@ -16,6 +16,7 @@ from sockfsm.tracer.adapters.cooperative import (
     traced,
     waiter,
 )
+from sockfsm.tracer.adapters.unseen import unguarded
 from sockfsm.tracer.places import inside
 
 _WRAPPERS = "green/socket.py", "green/_socket_nodns.py", "support/greendns.py"
@@ -26,6 +27,7 @@ def sockets(module: ModuleType) -> list[tuple[Any, str, Any]]:
     file = module.__file__ or ""
     home = os.path.dirname(os.path.dirname(file))
     inside(file, *(os.path.join(home, name) for name in _WRAPPERS))
+    unguarded("eventlet")
     cls, copy = module.GreenSocket, module._original_socket
     finalizers.add(cls.__del__.__code__)
 

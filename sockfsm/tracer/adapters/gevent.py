@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import _socket
 import os
+import sys
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,9 @@ from sockfsm.tracer.adapters.cooperative import (
     traced,
     waiter,
 )
+from sockfsm.tracer.adapters.standing_in import named
+from sockfsm.tracer.adapters.unseen import unguarded
+from sockfsm.tracer.outside import resolver
 from sockfsm.tracer.places import inside
 
 _libraries: dict[str, Library] = {}
@@ -44,6 +48,7 @@ def common(module: ModuleType) -> list[tuple[Any, str, Any]]:
     inside(file, os.path.join(os.path.dirname(file), "socket.py"))
     library = _libraries["gevent"] = _library(module)
     mixin = module.SocketMixin
+    unguarded("gevent")
     return [*methods_of(library, mixin), (mixin, "_wait", waiter(mixin._wait))]
 
 
@@ -61,6 +66,13 @@ def sockets(module: ModuleType) -> list[tuple[Any, str, Any]]:
         (held, "_accept", traced(raw, held._accept, "accept")),
         (held, "close", held_closer(held.close)),
     ]
+
+
+def names(module: ModuleType) -> list[tuple[Any, str, Any]]:
+    """Its own getaddrinfo, under the names that programs and its monkey patching find it by."""
+    common = sys.modules["gevent._socketcommon"]
+    stand_in = named(resolver(common.getaddrinfo), common.getaddrinfo)
+    return [(module, "getaddrinfo", stand_in), (common, "getaddrinfo", stand_in)]
 
 
 def secured(module: ModuleType) -> list[tuple[Any, str, Any]]:

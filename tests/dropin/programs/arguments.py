@@ -25,7 +25,7 @@ from typing import Any
 import scenes
 import values
 
-faulthandler.dump_traceback_later(240, exit=True)
+faulthandler.dump_traceback_later(540, exit=True)
 
 # Method -> its parameters: (name, class of values that fit best). All classes are tried.
 PARAMETERS: dict[str, str] = {
@@ -158,7 +158,7 @@ class Cases:
         many = state == "connected" and amount == "every"
         for method in PARAMETERS:
             for what, make, keywords in self.calls(method, many):
-                print(state, method, what, "->", self.one(state, method, make, keywords))
+                print(f"{state} {method} {what} -> {self.one(state, method, make, keywords)}")
             gc.collect()
             self.tidy()
 
@@ -246,9 +246,12 @@ def plain(text: str, folder: str) -> str:
 def main(kind: str, mode: str, cls: str = "socket", amount: str = "every", *states: str) -> None:
     """All cases of a kind and a mode."""
     gc.disable()
+    gc.freeze()  # the modules are no garbage, and are not looked through after every method
     # What asks for gigabytes gets a MemoryError, at once.
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     cases = Cases(kind, mode, cls)
+    # Names without a folder are bound here, and not where the other run binds them.
+    os.chdir(cases.folder)
     try:
         for state in states or scenes.states(kind):
             cases.run(state, amount)

@@ -58,6 +58,9 @@ def signals() -> None:
 
 
 def interrupted() -> None:
+    sys.path.append(os.path.join(os.path.dirname(__file__), "..", ".."))
+    from asleep import alarm
+
     class StopError(Exception):
         pass
 
@@ -82,11 +85,11 @@ def interrupted() -> None:
         "sendall": lambda: full[0].sendall(b"x"),
         "sendmsg": lambda: full[0].sendmsg([b"x"]),
     }.items():
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        alarm()
         tried(name, call)
         for each in (two, server, full[0]):
-            each.settimeout(5)
-        signal.setitimer(signal.ITIMER_REAL, 0.02)
+            each.settimeout(500)
+        alarm()
         tried(f"{name} with a timeout", call)
         for each in (two, server, full[0]):
             each.settimeout(None)
@@ -269,7 +272,8 @@ threading.Thread(target=lambda: print(socket.socket().fileno())).start()""",
         "global": "class G:\n  def __del__(self): print(socket and socket.socket().fileno())\ng = G()",
     }
     for name, way in ways.items():
-        first = "import os, socket, sys, warnings\na, b = socket.socketpair()\n"
+        # When the collector comes is not promised, and the order of the last finalizers is its.
+        first = "import gc, os, socket, sys, warnings\ngc.disable()\na, b = socket.socketpair()\n"
         text = f"{first}a.send(b'x'); b.recv(1)\n{way}\n"
         more = [["-W", "always"], ["-W", "error"], ["-X", "dev"], ["-X", "tracemalloc"], ["-O"]]
         for switches in [[], *(more if name in ("unclosed", "warning", "global") else [])]:

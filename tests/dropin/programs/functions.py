@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import faulthandler
 import gc
 import os
 import resource
 import shutil
 import socket
+import subprocess
 import sys
 import tempfile
 import warnings
@@ -17,7 +19,7 @@ from typing import Any
 import values
 from arguments import attempt, plain, shown, warned
 
-faulthandler.dump_traceback_later(240, exit=True)
+faulthandler.dump_traceback_later(540, exit=True)
 
 Maker = Callable[[], Any]
 
@@ -192,10 +194,15 @@ DANGEROUS = ("fileno", "fd", "fds")
 
 def main() -> None:
     """All functions."""
+    # Fixed ports are bound: where we may, in a network that the other run does not share.
+    if ctypes.CDLL(None).unshare(0x40000000) == 0:
+        subprocess.run(["ip", "link", "set", "lo", "up"], check=True)
     gc.disable()
+    gc.freeze()
     resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
     around = Surroundings()
     around.fresh()
+    os.chdir(around.folder)  # see arguments.py
     every = {
         **values.NUMBERS,
         **values.OTHERS,
@@ -224,7 +231,7 @@ def main() -> None:
                     and looked_up(value)
                 ):
                     continue
-                print(name, what, "->", one(around, function, make, keys))
+                print(f"{name} {what} -> {one(around, function, make, keys)}")
             gc.collect()
     finally:
         shutil.rmtree(around.folder)

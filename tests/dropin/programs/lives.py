@@ -45,7 +45,7 @@ def tcp(case: str) -> None:
     client.sendall(b"hello")
     say(case, (data.recv(3), data.recv(3), address == client.getsockname(), kind(data).__name__))
     client.shutdown(socket.SHUT_WR)
-    data.settimeout(5)
+    data.settimeout(500)
     say(f"{case} end", data.recv(9))
     with contextlib.ExitStack() as stack:
         for each in (server, client, data):
@@ -130,8 +130,8 @@ def opened(case: str) -> None:
 def secure(case: str) -> None:
     """TLS as far as it goes without a certificate: both ends see the handshake fail."""
     one, two = socket.socketpair()
-    one.settimeout(5)
-    two.settimeout(5)
+    one.settimeout(500)
+    two.settimeout(500)
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     thread = threading.Thread(
         target=lambda: tried(f"{case} server", lambda: context.wrap_socket(one, True))

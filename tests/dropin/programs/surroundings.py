@@ -43,7 +43,7 @@ NAMES = list(MODULES)
 
 def main(name: str) -> None:
     """One surrounding."""
-    faulthandler.dump_traceback_later(100, exit=True)
+    faulthandler.dump_traceback_later(540, exit=True)
     try:
         getattr(MODULES[name], name)()
     finally:
