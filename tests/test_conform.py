@@ -110,11 +110,21 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
     assert report["suites"]["unix-dgram: reference"]["sequences"] == 11
     assert main(["conform", "udp", "--depth", "1", "--jobs", "1"]) == 0
     assert "udp          reference" in capsys.readouterr().out
+    assert main(["conform", "udp", "--random", "5", "--enforce", "--jobs", "1"]) == 0
+    assert "5 random sequences, seed 1" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
     "arguments",
-    [["sctp"], ["tcp", "--depth", "0"], ["tcp", "--suite", "none"], ["tcp", "--jobs", "-1"]],
+    [
+        ["sctp"],
+        ["tcp", "--depth", "0"],
+        ["tcp", "--suite", "none"],
+        ["tcp", "--jobs", "-1"],
+        ["tcp", "--enforce"],
+        ["tcp", "--shown", "--all"],
+        ["tcp", "--random", "5", "--all"],
+    ],
 )
 def test_the_command_refuses_bad_input(
     arguments: list[str], capsys: pytest.CaptureFixture[str]

@@ -94,6 +94,51 @@ def test_what_asks_for_no_byte_passes_on_a_closed_socket_as_in_plain_python():
             traced.recv(1)
 
 
+def test_what_the_kernel_would_refuse_otherwise_it_refuses_itself(tmp_path):
+    """The arguments of a call may give it another answer than its state does."""
+
+    def answers(sock, call):
+        try:
+            call(sock)
+        except OSError as error:
+            return error.errno
+        return 0
+
+    def tcp():
+        sock = socket.socket()
+        sock.bind(("127.0.0.1", 0))
+        return sock
+
+    def udp():
+        return socket.socket(type=socket.SOCK_DGRAM)
+
+    def unix():
+        path = str(tmp_path / "listening")
+        listening = socket.socket(socket.AF_UNIX)
+        listening.bind(path)
+        listening.listen()
+        sock = socket.socket(socket.AF_UNIX)
+        sock.connect(path)
+        listening.close()
+        os.unlink(path)
+        return sock
+
+    cases = [
+        (tcp, lambda sock: sock.recv(1, socket.MSG_ERRQUEUE | socket.MSG_DONTWAIT), errno.EAGAIN),
+        (tcp, lambda sock: sock.recv(1, socket.MSG_OOB), errno.EINVAL),
+        (tcp, lambda sock: sock.bind(("192.0.2.1", 0)), errno.EADDRNOTAVAIL),
+        (udp, lambda sock: sock.send(b"x", socket.MSG_OOB), errno.EOPNOTSUPP),
+        (udp, lambda sock: sock.send(bytes(70_000)), errno.EMSGSIZE),
+        (udp, lambda sock: sock.sendmsg([bytes(70_000)]), errno.EMSGSIZE),
+        (unix, lambda sock: sock.connect(str(tmp_path / "absent")), errno.ENOENT),
+    ]
+    for make, call, expected in cases:
+        with make() as plain:
+            assert answers(plain, call) == expected
+        with sockfsm.tracing(mode="enforce"), make() as sock:
+            assert answers(sock, call) == expected
+
+
 def test_a_stricter_machine():
     strict = sockfsm.machine("tcp", fresh=True)
     strict.remove_transition("listen_ok", source="CREATED")

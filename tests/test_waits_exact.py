@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import fcntl
 import multiprocessing
 import os
+import select
 import signal
 import socket
 import struct
 import threading
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -209,3 +212,32 @@ def test_a_connection_has_waited_where_nothing_was_there_yet() -> None:
     received = [call.waited for call in calls if call.method == "Connection.recv"]
     # A message is two reads, its length and itself: the second may find its bytes there.
     assert received[:3] == [False, False, True]
+
+
+@pytest.mark.parametrize("full", [False, True])
+def test_sendfile_waited_where_there_was_no_room(tmp_path: Path, full: bool) -> None:
+    source = tmp_path / "source"
+    source.write_bytes(b"x")
+    with sockfsm.tracing() as trace:
+        near, far = socket.socketpair()
+        sender = threading.current_thread()
+
+        def empty() -> None:
+            asleep(sender)
+            while far.recv(1 << 20, socket.MSG_DONTWAIT):
+                if not select.select([far], [], [], 0)[0]:
+                    return
+
+        reader = threading.Thread(target=empty)
+        with near, far, source.open("rb") as file:
+            if full:
+                near.setblocking(False)
+                with contextlib.suppress(BlockingIOError):
+                    while True:
+                        near.send(bytes(1 << 16))
+                near.setblocking(True)
+                reader.start()
+            assert near.sendfile(file) == 1
+            if full:
+                reader.join()
+    assert named(trace, "sendfile").waited == full

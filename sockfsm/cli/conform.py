@@ -26,6 +26,9 @@ _EXAMPLES = """examples:
   sockfsm conform --all --traced        ... and what a tracer of these sockets says
   sockfsm conform --random 100000 --seed 7
                                         random calls among peers that are alive
+  sockfsm conform --random 500 --enforce
+                                        ... and what enforce stops, the kernel refuses alike
+  sockfsm conform --shown               outcomes that take a stage: a lost wire, a signal, a firewall
 
 Every sequence of calls up to the depth is run on real sockets, on loopback. Each outcome is
 compared, and in the reference environment also what can be seen from outside afterwards: name,
@@ -61,6 +64,17 @@ def add(subparsers: Subparsers) -> None:
         metavar="N",
         help="run N random sequences of 10 to 25 calls among live peers instead",
     )
+    parser.add_argument(
+        "--enforce",
+        action="store_true",
+        help="with --random: as under enforce, and the kernel is asked about every call it stops",
+    )
+    parser.add_argument(
+        "--shown",
+        action="store_true",
+        help="bring about, one by one, the outcomes that no sequence comes to by itself, and tell "
+        "which rules are proved (as root: also those that take a network of their own)",
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="for --random (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
@@ -75,6 +89,10 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"no kind {args.kind!r}: choose one of {', '.join(KINDS)}")
     if args.jobs < 0:
         raise UsageError(f"--jobs {args.jobs} is no number of processes")
+    if args.enforce and not args.random:
+        raise UsageError("--enforce is for random sequences: add --random N")
+    if args.shown:
+        return _shown(args)
     if args.random:
         return _random(args)
     names = tuple(args.suite) if args.suite or args.all else (REFERENCE,)
@@ -114,6 +132,7 @@ def _random(args: argparse.Namespace) -> int:
             args.seed,
             jobs=args.jobs,
             traced=args.traced,
+            enforce=args.enforce,
             progress=bar.show if bar is not None else None,
         )
     finally:
@@ -133,6 +152,45 @@ def _random(args: argparse.Namespace) -> int:
         for fault in faults:
             print(f"\n{fault}")
     return 1 if faults else 0
+
+
+def _shown(args: argparse.Namespace) -> int:
+    from sockfsm.conform.coverage import proof
+    from sockfsm.conform.shown import attempt_all
+
+    if args.suite or args.all or args.keep or args.random:
+        raise UsageError("--shown has its own stages: not with --suite, --all, --random, ...")
+    bar = _Bar() if sys.stderr.isatty() else None
+    began = time.monotonic()
+    try:
+        results = attempt_all(args.kind, args.traced, bar.show if bar is not None else None)
+    finally:
+        if bar is not None:
+            bar.clear()
+    seconds = round(time.monotonic() - began, 1)
+    proofs = [proof(kind) for kind in KINDS if args.kind in ("", kind)]
+    wrong = [fault for result in results for fault in result.faults]
+    absent = [f"{result.title}: {result.absent}" for result in results if result.absent]
+    if args.json:
+        told = [{"kind": p.kind, "rules": p.rules, "suites": p.suites, "shown": p.shown,
+                 "unproved": p.unproved} for p in proofs]  # fmt: skip
+        report = {"kernel": platform.release(), "seconds": seconds, "showings": len(results),
+                  "faults": wrong, "absent": absent, "coverage": told}  # fmt: skip
+        print(json.dumps(report, indent=2))
+        return 1 if wrong else 0
+    print(
+        f"Linux {platform.release()}, {len(results)} showings, {seconds} s: {len(wrong)} differ, "
+        f"{len(absent)} cannot be had here\n"
+    )
+    print(f"{'kind':12} {'rules':>6} {'by sequences':>13} {'by showings':>12} {'by neither':>11}")
+    for p in proofs:
+        print(f"{p.kind:12} {p.rules:6} {p.suites:13} {p.shown:12} {len(p.unproved):11}")
+    for p in proofs:
+        if p.unproved:
+            print(f"\n{p.kind}, by neither:", *p.unproved, sep="\n  ")
+    for line in (*wrong, *absent):
+        print(f"\n{line}")
+    return 1 if wrong else 0
 
 
 class _Bar:

@@ -58,6 +58,8 @@ class Bench:
 
     family: int = socket.AF_INET
     type: int = socket.SOCK_STREAM
+    pythonic = True
+    """Whether all calls go by Python's sockets, where a tracer of them sees them."""
     lasts = 400
     """After how many sequences the peers are renewed."""
 
@@ -140,6 +142,14 @@ class Bench:
         self.after(sock, call)
         # A datagram may be empty: only on a stream b'' is an end.
         return "ok" if outcome == "eof" and self.type == socket.SOCK_DGRAM else outcome
+
+    def tried(self, sock: socket.socket) -> socket.socket:
+        """The object whose calls are made now, where that is another one than at the beginning."""
+        return sock
+
+    def act_out(self, act: str) -> None:
+        """What a script tells a stage to do between two calls."""
+        raise NotImplementedError(act)
 
     def clean(self) -> None:
         """Before each sequence: make room at the peer."""

@@ -109,7 +109,8 @@ class _One:
     def run(self, calls: tuple[str, ...]) -> None:
         """Make the calls, and compare after each; what is wrong after the first fault follows."""
         bench, suite, predictor = self._bench, self._suite, self._predictor
-        node, watch, sock = predictor.created, Watch(suite.kind), bench.begin()
+        node, watch = predictor.born(suite.birth), Watch(suite.kind, suite.birth)
+        sock = bench.begin()
         self.share.sequences += 1
         try:
             for done, call in enumerate(calls, 1):

@@ -1,19 +1,27 @@
-"""Which rules the suites prove: those that the model applies in their environments."""
+"""Which rules are proved: the model applies them in a suite's environment, or a showing needs them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass
 
-from sockfsm.conform.suites import Suite
+from sockfsm.conform.showings import SHOWINGS
+from sockfsm.conform.shown import rules_of
+from sockfsm.conform.suites import Suite, suites
+from sockfsm.model.kinds import table_of
 from sockfsm.model.predict import Predictor
 from sockfsm.model.rules import Rule
+
+_DEPTH, _WITH_DEADLINE = 3, 2
+"""How many calls the tests let the kernel run of each suite."""
 
 
 def proved(suite: Suite, depth: int) -> set[int]:
     """The identities of the rules by which all sequences of `depth` calls are predicted."""
     predictor = Predictor(suite.kind, suite.given)
     found: set[int] = set()
-    now = {id(predictor.created): predictor.created}
+    node = predictor.born(suite.birth)
+    now = {id(node): node}
     for _ in range(depth):
         after = {}
         for node in now.values():
@@ -25,7 +33,50 @@ def proved(suite: Suite, depth: int) -> set[int]:
     return found
 
 
-def unproved(rules: Iterable[Rule], chosen: Iterable[tuple[Suite, int]]) -> list[Rule]:
-    """The rules that no suite comes to in so many calls."""
-    known = {number for suite, depth in chosen for number in proved(suite, depth)}
-    return [entry for entry in rules if id(entry) not in known]
+def depth_of(suite: Suite) -> int:
+    """How deep a suite is run: those in which each call waits for a tick less than the others."""
+    return _WITH_DEADLINE if "deadline" in suite.name else _DEPTH
+
+
+def shown(kind: str) -> set[int]:
+    """The identities of the rules that the showings of a kind bring about."""
+    showings = [showing for showing in SHOWINGS.values() if showing.kind == kind]
+    table = table_of(kind)
+    births = {showing.birth for showing in showings if showing.birth}
+    born = {id(table.predict(call, table.initial, table.reference)) for call in births}
+    return born | {id(rule) for showing in showings for rule in rules_of(showing)}
+
+
+def unproved(kind: str) -> list[Rule]:
+    """The rules that neither a suite comes to nor a showing brings about."""
+    known = _by_suites(suites(kind)) | shown(kind)
+    return [entry for entry in table_of(kind).rules if id(entry) not in known]
+
+
+def _by_suites(chosen: Iterable[Suite]) -> set[int]:
+    return {number for suite in chosen for number in proved(suite, depth_of(suite))}
+
+
+def told(entry: Rule) -> str:
+    """A rule in a line: call, situation, outcome, environment."""
+    return " ".join(map(str, (entry.call, *entry.when, entry.outcome, *entry.given)))
+
+
+@dataclass(frozen=True)
+class Proof:
+    """How many rules a kind has, how many are proved by what, and which are not."""
+
+    kind: str
+    rules: int
+    suites: int
+    shown: int
+    unproved: tuple[str, ...]
+
+
+def proof(kind: str) -> Proof:
+    """Of a kind. What both prove counts as the suites'."""
+    rules = [id(entry) for entry in table_of(kind).rules]
+    by_suites = _by_suites(suites(kind)).intersection(rules)
+    left = unproved(kind)
+    by_showings = len(rules) - len(by_suites) - len(left)
+    return Proof(kind, len(rules), len(by_suites), by_showings, tuple(map(told, left)))

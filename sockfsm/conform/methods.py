@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import errno
+import os
+import tempfile
 from collections.abc import Callable, Mapping
 from socket import socket
 from types import MappingProxyType
+from typing import TypeVar
 
 from sockfsm.conform.bench import Address
+
+T = TypeVar("T")
 
 
 def _recv_into(sock: socket, size: int, flags: int) -> bytes:
@@ -22,6 +28,33 @@ def _recvfrom_into(sock: socket, size: int, flags: int) -> bytes:
 def _recvmsg_into(sock: socket, size: int, flags: int) -> bytes:
     buffer = bytearray(size)
     return bytes(buffer[: sock.recvmsg_into([buffer], 0, flags)[0]])
+
+
+def read(sock: socket, size: int, _: int) -> bytes:
+    """By a file."""
+    with sock.makefile("rb", buffering=0) as file:
+        return bytes(_certain(file.read(size)))
+
+
+def write(sock: socket, data: bytes, *_: object) -> object:
+    """By a file."""
+    with sock.makefile("wb", buffering=0) as file:
+        return _certain(file.write(data))
+
+
+def _certain(result: T | None) -> T:
+    """A file has None where a socket would have to wait."""
+    if result is None:
+        raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+    return result
+
+
+def sendfile(sock: socket, data: bytes, *_: object) -> object:
+    """The bytes of a file. For streams that wait."""
+    with tempfile.TemporaryFile() as file:
+        file.write(data)
+        file.seek(0)
+        return sock.sendfile(file)
 
 
 RECEIVE: Mapping[str, Callable[[socket, int, int], bytes]] = MappingProxyType(

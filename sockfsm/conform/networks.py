@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import _socket
 import socket
+import struct
 import subprocess
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sockfsm.conform.bench import Address, Bench, TcpBench, UdpBench, outcome_of
+from sockfsm.conform.bench import TCP_STATES, Address, Bench, TcpBench, UdpBench, outcome_of
 from sockfsm.conform.circumstances import Accepting
-from sockfsm.conform.stages import Caught, StageError, until_broken
+from sockfsm.conform.stages import Caught, StageError, impatient, until_broken
 
 _IP_RECVERR = 11
 
@@ -119,6 +121,49 @@ class RejectedPatient(RejectedTcp):
         """Python waited already."""
 
 
+class Doubted(RejectedTcp):
+    """SYNs; the first one is answered, while connect() holds the socket: TCP goes on trying."""
+
+    late = False
+
+    def make(self) -> socket.socket:
+        return TcpBench.make(self)
+
+    def begin(self) -> socket.socket:
+        self.sock = super().begin()
+        return self.sock
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        """The answer came at once."""
+
+    def act_out(self, act: str) -> None:
+        """`!answered`, `!unanswered`, `!rejected`: how the attempt goes on, and ends."""
+        if act != "rejected":
+            _do("nft", "flush ruleset")
+        if act == "unanswered":
+            _filter("input", "tcp dport 1-65535 drop")
+            impatient(self.sock)
+        state = "ESTABLISHED" if act == "answered" else "CLOSE"
+        deadline = time.monotonic() + 30
+        while _tcp_state(self.sock) != state:
+            if time.monotonic() > deadline:
+                raise StageError(f"the attempt did not come to {state}")
+            time.sleep(0.01)
+
+
+def _tcp_state(sock: socket.socket) -> str:
+    return TCP_STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
+
+
+class DoubtedPatient(Doubted):
+    """Python waits for the answer."""
+
+    def make(self) -> socket.socket:
+        sock = super().make()
+        sock.settimeout(30)
+        return sock
+
+
 class CutTcp(Rejected, Accepting, TcpBench):
     """A connection that was there, and then the network is gone."""
 
@@ -137,6 +182,16 @@ class CutTcp(Rejected, Accepting, TcpBench):
         super().after(sock, call)
         if call == "send":
             until_broken(sock)
+
+
+class DoubtedLater(CutTcp):
+    """A connection that goes on, and of which ICMP says that it cannot."""
+
+    def make(self) -> socket.socket:
+        return TcpBench.make(self)
+
+    def after(self, sock: socket.socket, call: str) -> None:
+        Accepting.after(self, sock, call)
 
 
 class OnePort(Bench):
@@ -191,6 +246,28 @@ class UnresolvedCaught(Caught, Unresolved):
         return Unresolved._fill(self, sock)
 
 
+class TooBigForPath(UdpBench):
+    """A router says that a datagram was too big for its way: we write its ICMP message ourselves."""
+
+    def begin(self) -> socket.socket:
+        self.sock = super().begin()
+        return self.sock
+
+    def act_out(self, act: str) -> None:
+        """`!too_big`: fragmentation needed, and the next hop takes 576 bytes (RFC 1191)."""
+        assert self.peer is not None
+        (own, own_port), (peer, peer_port) = self.sock.getsockname(), self.peer.getsockname()
+        ends = socket.inet_aton(own) + socket.inet_aton(peer)
+        header = struct.pack("!BBHHHBBH", 0x45, 0, 60, 1, 0x4000, 64, socket.IPPROTO_UDP, 0) + ends
+        datagram = struct.pack("!HHHH", own_port, peer_port, 40, 0)
+        rest = struct.pack("!HH", 0, 576) + header + datagram
+        total = sum(struct.unpack(f"!{len(rest) // 2}H", rest)) + 0x0304
+        while total > 0xFFFF:
+            total = (total & 0xFFFF) + (total >> 16)
+        with socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP) as router:
+            router.sendto(struct.pack("!BBH", 3, 4, ~total & 0xFFFF) + rest, (own, 0))
+
+
 class Nameless(Bench):
     """A network in which nobody knows names."""
 
@@ -200,6 +277,7 @@ class Nameless(Bench):
             "bind": lambda: sock.bind(address),
             "connect": lambda: sock.connect(address),
             "send": lambda: sock.sendto(b"x", address),
+            "resolve": lambda: socket.getaddrinfo(*address),
         }
         return deeds[call]
 

@@ -79,8 +79,10 @@ def run(
             heard = scene.act(step)
             if heard is None:
                 continue
-            found = ""
+            found = tracer.wrong() if tracer is not None else ""
             for call, outcome, variant in heard:
+                if tracer is not None:
+                    variant = tracer.asked(variant)
                 if call == "accepted":
                     watch = Watch(scene.kind, call)
                 else:

@@ -7,6 +7,7 @@ import os
 import resource
 import socket
 from collections.abc import Callable
+from functools import partial
 
 from sockfsm.conform.bench import (
     Address,
@@ -28,10 +29,12 @@ from sockfsm.conform.circumstances import (
     Stale,
 )
 from sockfsm.conform.methods import RECEIVE, SEND
-from sockfsm.conform.worlds import TcpSends, TcpSilent, UdpSends, UnixSends
+from sockfsm.conform.worlds import DatagramSends, TcpSends, TcpSilent, UdpSends, UnixSends
 
 NOBODY = 65534
 _send = _socket.socket.send
+_SENT_WITH = socket.MSG_OOB | socket.MSG_DONTWAIT
+"""Flags that mean something to who sends, too."""
 
 
 class Privileged(Bench):
@@ -62,10 +65,10 @@ class Descriptors(Bench):
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         deed = super().deed(sock, call)
-        return _without_descriptors(deed) if call == "accept" else deed
+        return without_descriptors(deed) if call == "accept" else deed
 
 
-def _without_descriptors(deed: Callable[[], object]) -> Callable[[], object]:
+def without_descriptors(deed: Callable[[], object]) -> Callable[[], object]:
     def poor() -> object:
         soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
         resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
@@ -97,14 +100,14 @@ class Full(Bench):
 class Using(Bench):
     """Sending and receiving by this method, with these flags and so many bytes."""
 
-    receives = "recv"
-    sends = "send"
+    receives = staticmethod(RECEIVE["recv"])
+    sends = staticmethod(SEND["send"])
     flags = 0
     size = 16
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         if call == "recv":
-            return lambda: RECEIVE[self.receives](sock, self.size, self.flags)
+            return lambda: self.receives(sock, self.size, self.flags)
         return super().deed(sock, call)
 
     def step(self, sock: socket.socket, call: str) -> str:
@@ -112,7 +115,7 @@ class Using(Bench):
         return "ok" if call == "recv" and outcome == "eof" and not self.size else outcome
 
     def send(self, sock: socket.socket) -> object:
-        return SEND[self.sends](sock, b"x", self.flags & socket.MSG_OOB, self.target())
+        return self.sends(sock, b"x", self.flags & _SENT_WITH, self.target())
 
 
 class Auto(UnixBench):
@@ -226,8 +229,92 @@ class DatagramAbstract(Abstract, UnixDatagramBench):
 
 def using(base: type[Bench], **how: object) -> type[Bench]:
     """A bench that sends and receives in this way, its peer always sending where it can."""
-    return type("Using" + base.__name__, (Using, base), dict(how))
+    ways = {name: staticmethod(way) if callable(way) else way for name, way in how.items()}
+    return type("Using" + base.__name__, (Using, base), ways)
 
 
-SENDING: dict[str, type[Bench]] = {"tcp": TcpSends, "udp": UdpSends, "unix-stream": UnixSends}
+class Twice(Bench):
+    """Two descriptors of one socket, used in turn."""
+
+    def begin(self) -> socket.socket:
+        self.turns, sock = 0, super().begin()
+        self.twin = sock.dup()
+        return sock
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        self.turns += 1
+        return super().deed(self.twin if self.turns % 2 else sock, call)
+
+    def dispose(self, sock: socket.socket) -> None:
+        self.twin.close()
+        super().dispose(sock)
+
+
+class Asking(Bench):
+    """connect() tells errors by its result."""
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        return partial(_connect_ex, sock, self) if call == "connect" else super().deed(sock, call)
+
+
+def _connect_ex(sock: socket.socket, bench: Bench) -> None:
+    number = sock.connect_ex(bench.target())
+    if number:
+        raise OSError(number, os.strerror(number))
+
+
+class FastOpen(Bench):
+    """connect() is a sendto() with MSG_FASTOPEN; nobody has given a cookie."""
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        if call == "connect":
+            return lambda: sock.sendto(b"x", socket.MSG_FASTOPEN, self.target())
+        return super().deed(sock, call)
+
+
+class Data(Bench):
+    """A data socket that accept() made."""
+
+    def begin(self) -> socket.socket:
+        super().begin().close()
+        assert self.peer is not None
+        self.client = self.make()
+        outcome_of(lambda: self.client.connect(self.target()))
+        while True:  # who connected in a sequence before, and has gone, still waits in the queue
+            sock, address = self.peer.accept()
+            if self.family == socket.AF_UNIX or address == self.client.getsockname():
+                sock.setblocking(False)
+                return sock
+            sock.close()
+
+    def dispose(self, sock: socket.socket) -> None:
+        super().dispose(sock)
+        self.client.close()
+
+
+class Pair(Bench):
+    """One end of a socketpair()."""
+
+    def begin(self) -> socket.socket:
+        super().begin().close()
+        sock, self.other = socket.socketpair(self.family, self.type)
+        sock.setblocking(False)
+        return sock
+
+    def dispose(self, sock: socket.socket) -> None:
+        super().dispose(sock)
+        self.other.close()
+
+
+def mixed(trait: type[Bench], base: type[Bench]) -> type[Bench]:
+    """A bench of this kind with this trait."""
+    return type(trait.__name__ + base.__name__, (trait, base), {})
+
+
+SENDING: dict[str, type[Bench]] = {
+    "tcp": TcpSends,
+    "udp": UdpSends,
+    "unix-stream": UnixSends,
+    "unix-dgram": DatagramSends,
+}
 """Kind -> the bench whose peer has always sent something."""

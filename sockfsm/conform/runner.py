@@ -112,10 +112,13 @@ def run_random(
     *,
     jobs: int = 0,
     traced: bool = False,
+    enforce: bool = False,
     progress: Progress | None = None,
 ) -> list[Fault]:
     """Run `number` random sequences of a kind ('' for all kinds, shared out); what was found wrong.
 
+    traced: trace the sockets, and compare what the tracer says. enforce: that, and what enforce stops
+    the kernel must refuse alike.
     UsageError when the number is none or the kernel refuses the scene.
     """
     if number < 1:
@@ -133,7 +136,8 @@ def run_random(
         processes = min(jobs or os.cpu_count() or 1, len(todo))
         pool = _pool(stack, processes) if processes > 1 else None
         lanes = itertools.cycle(range(base, base + 250))
-        jobs_ = [(name, seed, numbers, next(lanes), traced) for name, numbers in todo]
+        how = "enforce" if enforce else "observe" if traced else ""
+        jobs_ = [(name, seed, numbers, next(lanes), how) for name, numbers in todo]
         results = pool.map(_rambled, jobs_) if pool else map(_rambled, jobs_)
         for done, (job, faults) in enumerate(zip(jobs_, results, strict=True), 1):
             found += faults
@@ -142,11 +146,11 @@ def run_random(
     return found
 
 
-def _rambled(job: tuple[str, int, range, int, bool]) -> list[Fault]:
-    name, seed, numbers, lane, traced = job
-    if not traced:
+def _rambled(job: tuple[str, int, range, int, str]) -> list[Fault]:
+    name, seed, numbers, lane, mode = job
+    if not mode:
         return list(ramble(name, seed, numbers, lane))
-    with tracing() as tracer:
+    with tracing(mode == "enforce") as tracer:
         found = list(ramble(name, seed, numbers, lane, tracer))
     unexplained = (
         Fault(

@@ -3,38 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
 
-from sockfsm.conform import bench, networks, stages
+from sockfsm.conform import bench, networks, scripted, stages
 from sockfsm.conform.bench import Bench
-
-
-@dataclass(frozen=True)
-class Showing:
-    """What a stage shows: "connect EINPROGRESS peer=silent; so_error ETIMEDOUT peer=lost".
-
-    alone: in a network namespace of its own, which takes root.
-    """
-
-    kind: str
-    name: str
-    stage: type[Bench]
-    script: str
-    birth: str = "create"
-    alone: bool = False
-
-    @property
-    def title(self) -> str:
-        """`tcp: the peer is lost`."""
-        return f"{self.kind}: {self.name}"
-
-    @property
-    def steps(self) -> Iterator[tuple[str, str, dict[str, str]]]:
-        """(call, outcome, facts) of each."""
-        for text in self.script.split(";"):
-            call, outcome, *facts = text.split()
-            yield call, outcome, dict(fact.split("=") for fact in facts)
-
+from sockfsm.conform.showing import Showing
 
 _TRYING = "connect EINPROGRESS peer=silent"
 _BLOCKING = "EINTR mode=blocking signal=caught"
@@ -94,13 +66,13 @@ def _streams() -> Iterator[Showing]:
         "bind ok made=shut; so_error ok",
         "accepted",
     )
-    yield Showing(
-        "tcp",
-        "send() of what was born shut, and the peer resets",
-        stages.BornShutReset,
-        "recv eof peer=ends; shutdown_rdwr ok; send ECONNRESET made=shut",
-        "accepted",
-    )
+    ended = "recv eof peer=ends; send EPIPE peer=closes; "
+    for after in (
+        *(f"shutdown_{way} ok" for way in ("rd", "wr", "rdwr")),
+        *(f"!reset; {call} ECONNRESET" for call in ("send", "recv", "so_error")),
+    ):
+        script = f"{ended}{after} made=shut history=partial"
+        yield Showing("tcp", f"born shut, {after}", stages.BornShutAlive, script, "accepted")
     yield Showing(
         "tcp",
         "send() of a half that was born shut",
@@ -108,6 +80,51 @@ def _streams() -> Iterator[Showing]:
         "send EPIPE made=shut",
         "accepted",
     )
+
+
+_PARTIAL = "network=doubts history=partial"
+
+
+def _doubts() -> Iterator[Showing]:
+    """ICMP answers a SYN, and TCP goes on trying (a soft error, RFC 5461)."""
+    calls = ("send", "recv", "shutdown_rd", "shutdown_wr", "shutdown_rdwr")
+    for icmp, outcome, fact in (
+        ("host", "EHOSTUNREACH", "network=unreachable"),
+        ("net", "ENETUNREACH", "network=unreachable"),
+        ("port", "ECONNREFUSED", "peer=refuses"),
+    ):
+        told = f"connect EINPROGRESS; connect EALREADY peer=silent; so_error {outcome} {fact}; "
+        after = [f"connect EALREADY {_PARTIAL}; so_error ok peer=silent"]
+        after += [f"!rejected; {call} {outcome} {_PARTIAL}" for call in ("connect", "so_error")]
+        if icmp == "host":
+            after += [
+                f"{call} {'EAGAIN' if call in calls[:2] else 'ok'} {_PARTIAL}" for call in calls
+            ]
+            after += [f"!answered; {call} ok {_PARTIAL}" for call in ("connect", "send")]
+            after += [
+                f"!unanswered; {call} ETIMEDOUT {_PARTIAL}" for call in ("connect", "so_error")
+            ]
+        stage = networks.rejecting(networks.Doubted, icmp)
+        for script in after:
+            then = " ".join(script.replace(_PARTIAL, "").split())
+            title = f"ICMP {icmp} unreachable is a doubt, then {then}"
+            yield Showing("tcp", title, stage, told + script, alone=True)
+        yield Showing(
+            "tcp",
+            f"ICMP {icmp} unreachable is a doubt, and Python gives up",
+            networks.rejecting(networks.DoubtedPatient, icmp),
+            f"connect {outcome} mode=timeout "
+            f"{'peer=refuses' if icmp == 'port' else 'network=rejects'}; "
+            f"connect EALREADY mode=timeout {_PARTIAL}",
+            alone=True,
+        )
+        yield Showing(
+            "tcp",
+            f"ICMP {icmp} unreachable is a doubt of a connection",
+            networks.rejecting(networks.DoubtedLater, icmp),
+            f"connect EINPROGRESS; connect ok; send ok; so_error {outcome} network=doubts; send ok",
+            alone=True,
+        )
 
 
 def _networks() -> Iterator[Showing]:
@@ -292,6 +309,12 @@ def _paths() -> Iterator[Showing]:
             kind,
             "bind(), another family",
             stages.addressed(base, "family"),
+            "bind EINVAL address=family; connect EINVAL target=family",
+        )
+        yield Showing(
+            kind,
+            "bind(), too long",
+            stages.addressed(base, "long"),
             "bind EINVAL address=invalid",
         )
     base = bench.UnixDatagramBench
@@ -307,6 +330,12 @@ def _paths() -> Iterator[Showing]:
         "sendto(), too short",
         stages.addressed(base, "short"),
         "send EINVAL target=invalid to=address",
+    )
+    yield Showing(
+        "unix-dgram",
+        "sendto(), another family",
+        stages.addressed(base, "family"),
+        "send EINVAL target=family to=address",
     )
     for call in ("send", "recv"):
         yield Showing(
@@ -356,6 +385,14 @@ def _addresses() -> Iterator[Showing]:
         )
 
 
-_ALL = (*_streams(), *_networks(), *_datagrams(), *_paths(), *_addresses())
+_ALL = (
+    *_streams(),
+    *_doubts(),
+    *scripted.SCRIPTED,
+    *_networks(),
+    *_datagrams(),
+    *_paths(),
+    *_addresses(),
+)
 SHOWINGS = {showing.title: showing for showing in _ALL}
 """Title -> what is shown."""

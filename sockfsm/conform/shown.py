@@ -8,13 +8,19 @@ able to explain it, and must not have refused what the kernel took.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
+from socket import socket
 
 from sockfsm.conform.bench import Bench
-from sockfsm.conform.showings import SHOWINGS, Showing
+from sockfsm.conform.showing import Showing
+from sockfsm.conform.showings import SHOWINGS
 from sockfsm.conform.stages import StageError
+from sockfsm.conform.traced import Tracer, tracing
 from sockfsm.conform.watch import Watch
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import table_of
@@ -23,16 +29,21 @@ from sockfsm.model.rules import Parts, Rule, Table
 from sockfsm.model.variants import VARIANTS
 from sockfsm.wire.namespace import NamespaceError, enter
 
+_WITHOUT_OBJECT = frozenset({"START", "RESOLVED", "EXITED"})
+"""States in which the program has no object that a tracer could know."""
 _Step = tuple[str, str, dict[str, str]]
 
 
 def rules_of(showing: Showing) -> list[Rule]:
     """The rule behind each outcome. LookupError where there is none."""
     table = table_of(showing.kind)
-    born = table.predict(showing.birth, table.initial, table.reference)
-    assert born is not None
+    parts = table.initial
+    if showing.birth:
+        born = table.predict(showing.birth, parts, table.reference)
+        assert born is not None
+        parts = table.after(born, parts)
     steps = tuple((call, out, environment(table, facts)) for call, out, facts in showing.steps)
-    for way in _ways(table, table.after(born, table.initial), steps):
+    for way in _ways(table, parts, steps):
         return way
     raise LookupError(f"{showing.title}: no rules for {showing.script}")
 
@@ -49,37 +60,89 @@ def _ways(table: Table, parts: Parts, steps: tuple[_Step, ...]) -> Iterator[list
                 yield [entry, *way]
 
 
-def show(title: str) -> list[str]:
-    """Run it in this process; how the kernel or who watches differs. UsageError: no such stage."""
+def show(title: str, traced: bool = False) -> list[str]:
+    """Run it in this process; how the kernel or who watches differs. UsageError: no such stage.
+
+    traced: trace the sockets, too, and compare what the tracer says.
+    """
     showing = SHOWINGS[title]
     if showing.alone and os.geteuid():
         raise UsageError(f"{title} needs root, for a network of its own")
     try:
         if showing.alone:
             enter()
-        with showing.stage() as stage:
-            return _shown(showing, stage)
+        with ExitStack() as stack:
+            tracer = stack.enter_context(tracing()) if traced and showing.stage.pythonic else None
+            return _shown(showing, stack.enter_context(showing.stage()), tracer)
     except (NamespaceError, StageError) as error:
         raise UsageError(f"{title}: {error}") from error
 
 
-def _shown(showing: Showing, stage: Bench) -> list[str]:
+def _shown(showing: Showing, stage: Bench, tracer: Tracer | None) -> list[str]:
     watch, sock, faults = Watch(showing.kind, showing.birth), stage.begin(), []
     try:
-        for call, outcome, facts in showing.steps:
+        for call, outcome, facts in showing.lines:
+            if call.startswith("!"):
+                stage.act_out(call[1:])
+                continue
             seen = stage.step(sock, call)
             if seen != outcome:
                 return [f"{showing.title}: {call} gave {seen}, not {outcome}"]
             words = [word for word, needed in VARIANTS.items() if needed.items() <= facts.items()]
             fault = watch.step(call, outcome, " ".join(words))
+            if not fault and tracer is not None and watch.state not in _WITHOUT_OBJECT:
+                fault = _told(tracer, stage.tried(sock), watch, facts)
             if fault:
                 faults.append(f"{showing.title}: {call}: {fault}")
     finally:
         stage.dispose(sock)
+    if tracer is not None:
+        faults += (f"{showing.title}: the trace cannot explain {call.method} = {call.outcome}"
+                   for call in tracer.unexplained())  # fmt: skip
     return faults
 
 
-def show_all(titles: Iterable[str]) -> list[str]:
+def _told(tracer: Tracer, sock: socket, watch: Watch, facts: dict[str, str]) -> str:
+    """How the tracer differs. Of an end of TLS it knows more: whether the stream has ended, too."""
+    if facts.get("layer") == "tls":
+        told = tracer.states(sock)
+        watch.state = told if set(told.split("|")) <= set(watch.states) else watch.state
+    return tracer.differs(sock, watch.state)
+
+
+def show_all(titles: Iterable[str], traced: bool = False) -> list[str]:
     """Run them in a process of their own, whose main thread hears signals; what differs."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
-        return [fault for faults in pool.map(show, titles) for fault in faults]
+        return [
+            fault for faults in pool.map(partial(show, traced=traced), titles) for fault in faults
+        ]
+
+
+@dataclass(frozen=True)
+class Shown:
+    """What came of a showing. absent: why it cannot be had here, '' where it was shown."""
+
+    title: str
+    faults: tuple[str, ...]
+    absent: str
+
+
+def _attempt(title: str, traced: bool) -> Shown:
+    try:
+        return Shown(title, tuple(show(title, traced)), "")
+    except UsageError as error:
+        return Shown(title, (), str(error).removeprefix(title).lstrip(": "))
+
+
+def attempt_all(
+    kind: str, traced: bool = False, progress: Callable[[int, int, str], None] | None = None
+) -> list[Shown]:
+    """Show all of a kind ('' for all kinds), as `show_all` does; what cannot be had is told."""
+    titles = [title for title, showing in SHOWINGS.items() if kind in ("", showing.kind)]
+    found = []
+    with ProcessPoolExecutor(1, get_context("spawn")) as pool:
+        for done, result in enumerate(pool.map(partial(_attempt, traced=traced), titles), 1):
+            found.append(result)
+            if progress is not None:
+                progress(done, len(titles), result.title)
+    return found

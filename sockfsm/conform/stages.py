@@ -15,6 +15,7 @@ from functools import partial
 from pathlib import Path
 
 from sockfsm.conform.bench import (
+    Address,
     Bench,
     TcpBench,
     UdpBench,
@@ -115,11 +116,13 @@ class Listens(TcpBench):
 class BornShut(TcpBench):
     """A data socket of a listening one that was shut before listen()."""
 
+    how = socket.SHUT_RDWR
+
     def begin(self) -> socket.socket:
         super().begin().close()
         with socket.socket() as listening:
             listening.bind(self.fresh())
-            outcome_of(partial(listening.shutdown, socket.SHUT_RDWR))
+            outcome_of(partial(listening.shutdown, self.how))
             listening.listen()
             self.client = socket.create_connection(listening.getsockname())
             sock = listening.accept()[0]
@@ -135,16 +138,22 @@ class BornShut(TcpBench):
         self.client.close()
 
 
-class BornShutReset(BornShut):
-    """The peer ends nothing, and resets before send()."""
+class BornShutAlive(BornShut):
+    """The peer ends nothing."""
 
     def end(self) -> None:
         """Nothing yet."""
 
-    def before(self, sock: socket.socket, call: str) -> None:
-        if call == "send":
-            self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-            self.client.close()
+    def act_out(self, act: str) -> None:
+        """`!reset`: by the peer."""
+        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+        self.client.close()
+
+
+class BornHalfShut(BornShutAlive):
+    """Only the reading side was shut: what reads as an end is none of the peer's."""
+
+    how = socket.SHUT_RD
 
 
 class UnixAccepted(UnixBench):
@@ -156,6 +165,13 @@ class UnixAccepted(UnixBench):
         with socket.socket(self.family) as client:
             client.connect(self.target())
             return self.peer.accept()[0]
+
+
+class UnixAcceptedAuto(UnixAccepted):
+    """bind() leaves the name to the kernel."""
+
+    def fresh(self) -> Address:
+        return "" if self.peer is not None else super().fresh()
 
 
 class Caught(Bench):
@@ -178,7 +194,7 @@ class Caught(Bench):
 
     def _fill(self, sock: socket.socket) -> object:
         while True:
-            _send(sock, bytes(1 << 16), socket.MSG_DONTWAIT)
+            send_past_python(sock, 1 << 16)
 
 
 def _raise(*_: object) -> None:
@@ -199,14 +215,24 @@ def _caught(deed: Callable[[], object]) -> object:
 
 
 def _shake(thread: threading.Thread, over: threading.Event) -> None:
-    """Send the signal once the thread sleeps in the kernel, not for Python's own lock."""
-    task = Path(f"/proc/self/task/{thread.native_id}")
+    """Send the signal once the thread sleeps in a call of the kernel's."""
     while not over.wait(0.001):
-        state = (task / "stat").read_text().rsplit(") ", 1)[1][0]
-        call = (task / "syscall").read_text().split()[0]
-        if state == "S" and call.isdigit() and call != _FUTEX:
+        if asleep(thread.native_id or 0):
             signal.pthread_kill(thread.ident or 0, signal.SIGUSR1)
             return
+
+
+def asleep(thread: int, process: int = 0) -> bool:
+    """Whether the thread (of this process) sleeps in the kernel, not for Python's own lock."""
+    task = Path(f"/proc/{process or 'self'}/task/{thread}")
+    state = (task / "stat").read_text().rsplit(") ", 1)[1][0]
+    call = (task / "syscall").read_text().split()[0]
+    return state == "S" and call.isdigit() and call != _FUTEX
+
+
+def send_past_python(sock: socket.socket, size: int) -> object:
+    """Fill a buffer, without a wait. A tracer must not hear of it."""
+    return _send(sock, bytes(size), socket.MSG_DONTWAIT)
 
 
 class TcpCaught(Caught, TcpBench):
@@ -326,14 +352,15 @@ def placed(base: type[Bench], place: str, rights: type[Bench] = Bench) -> type[B
 
 
 class _Addressed(Bench):
-    """Addresses that Python cannot make: of another family, or cut short."""
+    """Addresses that Python cannot make: of another family, cut short, or too long."""
 
     how = ""
+    pythonic = False
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         stranger = socket.AF_UNIX if self.family != socket.AF_UNIX else socket.AF_INET
         family = struct.pack("H", stranger if self.how == "family" else self.family)
-        address = family + b"/x" + bytes(26) if self.how == "family" else family
+        address = family + {"family": b"/x" + bytes(26), "long": b"/x" * 99}.get(self.how, b"")
         number, size = sock.fileno(), len(address)
         deeds = {
             "bind": lambda: _checked(_libc.bind(number, address, size)),
@@ -350,7 +377,7 @@ def _checked(result: int) -> None:
 
 
 def addressed(base: type[Bench], how: str) -> type[Bench]:
-    """A stage of this kind on which addresses are `family` or `short`."""
+    """A stage of this kind on which addresses are `family`, `short` or `long`."""
     return type("Addressed" + base.__name__, (_Addressed, base), {"how": how})
 
 

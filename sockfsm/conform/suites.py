@@ -8,7 +8,8 @@ from dataclasses import dataclass, field
 
 from sockfsm.conform import bench, rare, worlds
 from sockfsm.conform.bench import BENCHES, Bench
-from sockfsm.conform.methods import RECEIVE
+from sockfsm.conform.circumstances import Timeout
+from sockfsm.conform.methods import RECEIVE, SEND, read, sendfile, write
 from sockfsm.errors import UsageError
 from sockfsm.model.variants import VARIANTS
 
@@ -21,7 +22,10 @@ _ASKING = (*WORDS, "so_error")
 
 @dataclass(frozen=True)
 class Suite:
-    """A kind in one environment. looks: whether the state is compared from outside, too."""
+    """A kind in one environment.
+
+    looks: whether the state is compared from outside, too. birth: the call that made the socket.
+    """
 
     kind: str
     name: str
@@ -29,6 +33,7 @@ class Suite:
     given: Mapping[str, str] = field(default_factory=dict)
     words: tuple[str, ...] = _ASKING
     looks: bool = False
+    birth: str = "create"
 
     def variant(self, call: str) -> str:
         """What somebody who watches knows of a call."""
@@ -187,28 +192,61 @@ _RARE = (
 )
 
 
+_BLOCKING = {"tcp": worlds.TcpBlocking, "unix-stream": worlds.UnixBlocking}
+
+
 def _by_methods() -> Iterator[Suite]:
     """Every method by which something is sent or received, and the flags that change an outcome."""
     for kind, base in rare.SENDING.items():
-        for method in list(RECEIVE)[1:]:
-            bench = rare.using(base, receives=method)
-            yield Suite(kind, f"{method}()", bench, {"peer": "sends"}, _FEW)
-        for method in ("sendall", "sendmsg"):
-            yield Suite(
-                kind, f"{method}()", rare.using(base, sends=method), {"peer": "sends"}, _FEW
-            )
+        sends = {"peer": "sends"}
+        for name, receive in (*list(RECEIVE.items())[1:], ("file.read", read)):
+            yield Suite(kind, f"{name}()", rare.using(base, receives=receive), sends, _FEW)
+        for name, send in (*list(SEND.items())[1:], ("file.write", write)):
+            given = {**sends, "to": "address"} if name == "sendto" and kind != "tcp" else sends
+            yield Suite(kind, f"{name}()", rare.using(base, sends=send), given, _FEW)
+        for flag in ("PEEK", "DONTWAIT", "WAITALL"):
+            stage = rare.using(base, flags=getattr(socket, f"MSG_{flag}"))
+            given = {**sends, "flag": "peek"} if flag == "PEEK" else sends
+            yield Suite(kind, f"MSG_{flag}", stage, given, _FEW)
     for kind, base in BENCHES.items():
         nothing = {"length": "zero", "asked": "nobody"}
         yield Suite(kind, "recv(0)", rare.using(base, size=0), nothing, _FEW)
-        flag = rare.using(base, flags=socket.MSG_OOB)
+        urgent = rare.using(base, flags=socket.MSG_OOB)
         if kind != "unix-stream":  # where urgent data is a matter of how the kernel was built
-            yield Suite(kind, "MSG_OOB", flag, {"flag": "oob"}, _FEW)
+            yield Suite(kind, "MSG_OOB", urgent, {"flag": "oob"}, _FEW)
     for kind in ("tcp", "udp"):
-        flag = rare.using(BENCHES[kind], flags=socket.MSG_ERRQUEUE)
-        yield Suite(kind, "MSG_ERRQUEUE", flag, {"flag": "errqueue"}, _FEW)
+        errors = rare.using(BENCHES[kind], flags=socket.MSG_ERRQUEUE)
+        yield Suite(kind, "MSG_ERRQUEUE", errors, {"flag": "errqueue"}, _FEW)
 
 
-_ALL = (*_COMMON, *_RARE, *_by_methods())
+def _by_births() -> Iterator[Suite]:
+    """Descriptors that dup() made, data sockets, pairs; and other ways to connect."""
+    for kind, base in BENCHES.items():
+        words = tuple(word for word in WORDS if word != "close")
+        yield Suite(kind, "two descriptors", rare.mixed(rare.Twice, base), {}, words)
+        yield Suite(kind, "connect_ex()", rare.mixed(rare.Asking, base), {}, _FEW)
+        if base.type == socket.SOCK_STREAM:
+            made = {"made": "accept"} if kind == "unix-stream" else {}
+            stage = rare.mixed(rare.Data, base)
+            yield Suite(kind, "data socket", stage, made, _ASKING, birth="accepted")
+            stage = rare.using(_BLOCKING[kind], sends=sendfile)
+            few = tuple(word for word in _FEW if word != "close")
+            yield Suite(kind, "sendfile() with a deadline", stage, {"mode": "blocking"}, few)
+        if base.family == socket.AF_UNIX:
+            yield Suite(kind, "pair", rare.mixed(rare.Pair, base), {}, birth="socketpair")
+    words = ("bind", "listen", "connect", "shutdown_rd", "close")
+    for mode, peer, base in (
+        ("nonblocking", "waits", bench.TcpBench),
+        ("blocking", "waits", worlds.TcpBlocking),
+        ("timeout", "waits", worlds.TcpTimeout),
+        ("timeout", "silent", rare.mixed(Timeout, worlds.TcpSilent)),
+    ):
+        given = {"mode": mode, "flag": "fastopen", "peer": peer}
+        stage = rare.mixed(rare.FastOpen, base)
+        yield Suite("tcp", f"Fast Open, {mode}, peer {peer}", stage, given, words)
+
+
+_ALL = (*_COMMON, *_RARE, *_by_methods(), *_by_births())
 SUITES = {suite.title: suite for suite in _ALL}
 """Title -> suite, reference environments first."""
 

@@ -7,9 +7,10 @@ and the trace that is left behind must explain every call, those of the peers, t
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from socket import socket
 
+from sockfsm.conform.enforced import Judge, enforcing
 from sockfsm.trace.events import Call
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import block
@@ -20,10 +21,11 @@ UNTRACED = frozenset({"disconnect"})
 
 
 class Tracer:
-    """What the tracer knew of the sockets of one bench."""
+    """What the tracer knew of the sockets of one bench, and what enforce did to their calls."""
 
-    def __init__(self, trace: Trace) -> None:
+    def __init__(self, trace: Trace, judge: Judge | None) -> None:
         self._trace = trace
+        self._judge = judge
 
     def states(self, sock: socket) -> str:
         """All that the socket may be in, as `Compiled` writes it."""
@@ -34,13 +36,28 @@ class Tracer:
         told = self.states(sock)
         return "" if told == states else f"{states}, while the tracer says {told}"
 
+    def wrong(self) -> str:
+        """What enforce did wrong since the last time, '' where nothing was."""
+        if self._judge is None:
+            return ""
+        found = "; ".join(self._judge.wrongs)
+        self._judge.wrongs.clear()
+        return found
+
+    def asked(self, variant: str) -> str:
+        """What is known of the call just made: the kernel may have been asked without a wait."""
+        if self._judge is None or not self._judge.hurried:
+            return variant
+        self._judge.hurried = False
+        return variant.replace("timeout", "nonblocking")
+
     def unexplained(self) -> Iterator[Call]:
         """The calls that the trace cannot explain."""
         return (call for call in self._trace.calls() if not call.explained)
 
 
 @contextmanager
-def tracing() -> Iterator[Tracer]:
-    """Trace all sockets of the block."""
-    with block.tracing() as trace:
-        yield Tracer(trace)
+def tracing(enforce: bool = False) -> Iterator[Tracer]:
+    """Trace all sockets of the block. enforce: as in that mode, and the kernel hears of it all."""
+    with block.tracing() as trace, ExitStack() as stack:
+        yield Tracer(trace, stack.enter_context(enforcing()) if enforce else None)

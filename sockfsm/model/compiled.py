@@ -25,6 +25,8 @@ FACTS: dict[str, dict[str, str]] = {
     "sendmsg": {},
 }
 """What a word for sending tells of the environment; a `sendmsg` may have an address or not."""
+_UNSEEN = {"limit": "none", "signal": "none", "lookup": "succeeds", "size": "fits"}
+"""What is taken for granted when a refusal is told beforehand."""
 KNOWN = {"history": "complete", "length": "some", "flag": "none", "layer": "none"}
 """What is known of a call without a variant: the tracer sees all that happens to a socket."""
 _TELLING = ("auto", "zero", "peek", "oob", "errqueue", "fastopen", "tls")
@@ -162,6 +164,17 @@ class Compiled:
             and not self.refusal(state, call)
         )
 
+    def settled(self, state: str, word: str) -> bool:
+        """Whether a call that is refused has one errno, whatever address or peer it goes to.
+
+        What exceeds a limit (descriptors, memory, a datagram's size) is left aside, and so are names
+        that have to be looked up.
+        """
+        from sockfsm.model.kinds import flat_of
+
+        flat = flat_of(self.kind)
+        return all(_settled(flat, member, word) for member in state.split("|"))
+
     def rule(self, state: str, word: str) -> Rule | None:
         """The rule that refuses a call; None where it is legal, or only a stricter machine refuses."""
         from sockfsm.model.kinds import flat_of
@@ -175,13 +188,25 @@ def joined(states: Iterator[str]) -> str | None:
     return "|".join((distinct[0], *sorted(distinct[1:]))) if distinct else None
 
 
+@cache
+def _settled(flat: FlatMachine, state: str, word: str) -> bool:
+    """See Compiled: Python's own wait is no answer of the kernel's."""
+    rules = flat.table.fitting(
+        _call(word), flat.states[state], _facts(flat, {**KNOWN, **_UNSEEN, **FACTS.get(word, {})})
+    )
+    return len({rule.outcome for rule in rules if not rule.aside}) == 1
+
+
+def _facts(flat: FlatMachine, facts: Mapping[str, str]) -> dict[str, str]:
+    return {name: fact for name, fact in facts.items() if name in flat.table.environment}
+
+
 def _rule(flat: FlatMachine, state: str, word: str, excuse: str = "") -> Rule | None:
     """The rule that refuses a call in every environment; None when one takes it.
 
     What only nobody can count on may make the kernel take it, too: then it is none to be stopped.
     """
-    facts = {**KNOWN, **FACTS.get(word, {}), **VARIANTS.get(excuse, {})}
-    known = {name: fact for name, fact in facts.items() if name in flat.table.environment}
+    known = _facts(flat, {**KNOWN, **FACTS.get(word, {}), **VARIANTS.get(excuse, {})})
     rules = flat.table.fitting(_call(word), flat.states[state], known)
     if any(rule.outcome in ("ok", "eof") for rule in rules):
         return None

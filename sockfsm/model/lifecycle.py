@@ -98,7 +98,7 @@ def naming(lint: str = "") -> tuple[Rule, ...]:
             ("nowhere", "ENOTDIR", "A part of the path is no directory."),
             ("nowhere", "ELOOP", "Too many symbolic links."),
             ("nowhere", "ENAMETOOLONG", "The path is too long (108 bytes)."),
-            ("family", "EAFNOSUPPORT", "The address is of another family than the socket."),
+            ("family", "EINVAL", "The address is of another family than the socket."),
         )
     )
 

@@ -70,10 +70,13 @@ class Predictor:
         self.environment = environment(self.table, given or {})
         self._nodes: dict[Parts, Node] = {}
         self.start = self._node(self.table.initial)
-        # A socket that is there was made, whatever the environment would say of another one.
-        born = self.table.predict("create", self.table.initial, self.table.reference)
-        assert born is not None
-        self.created = self._node(self.table.after(born, self.table.initial))
+        self.created = self.born("create")
+
+    def born(self, call: str) -> Node:
+        """A socket that this call has made, whatever the environment would say of another one."""
+        entry = self.table.predict(call, self.table.initial, self.table.reference)
+        assert entry is not None
+        return self._node(self.table.after(entry, self.table.initial))
 
     def _node(self, parts: Parts) -> Node:
         node = self._nodes.get(parts)

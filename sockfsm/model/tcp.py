@@ -23,6 +23,7 @@ from sockfsm.model.lifecycle import (
     resolving,
 )
 from sockfsm.model.rules import Table, rule
+from sockfsm.model.tcp_doubts import ALIVE, SHUT_FROM_BIRTH
 from sockfsm.model.tcp_ending import CLEAN, DISCONNECT, SHUTDOWN, SO_ERROR
 from sockfsm.model.tcp_transfer import GONE, MEASURED, RECV, SEND
 
@@ -138,10 +139,10 @@ _ACCEPT = (
 )
 
 _CONNECT = (
-    rule("connect", "role=listening|connecting peer=open", "EAGAIN",
-         given="mode=timeout flag=fastopen peer=waits|silent", aside=True,
-         why="With a timeout Python waits for the socket to be writable before it sends: the wait "
-         "runs out.", source="CPython Modules/socketmodule.c, measured"),
+    *(rule("connect", when, "EAGAIN", given=f"mode=timeout flag=fastopen {peer}", aside=True,
+           why="With a timeout Python waits for the socket to be writable before it sends: the wait "
+           "runs out.", source="CPython Modules/socketmodule.c, measured")
+      for when, peer in (("role=listening", ""), ("role=connecting peer=open", "peer=silent"))),
     rule("connect", "role=fresh wr=muted", "EPIPE", "role=connected name=yes",
          given="flag=fastopen mode=blocking cookie=no", aside=True,
          why="The connection is up, and this direction was shut.", source="send(2), measured"),
@@ -323,7 +324,7 @@ TABLE = Table(
         "ports": ("free", "none"),
         "queue": ("empty", "waiting", "aborted"),
         "room": ("yes", "no"),
-        "network": ("up", "unreachable", "filtered", "rejects"),
+        "network": ("up", "unreachable", "filtered", "rejects", "doubts"),
         "flag": INET_FLAGS,
         "cookie": ("no", "yes"),
         "left": ("nothing", "data"),
@@ -331,7 +332,8 @@ TABLE = Table(
         "wire": ("fast", "slow"),
     },
     rules=(
-        *_BIRTH, *nothing_asked(), *end(_RESET), *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT,
+        *_BIRTH, *nothing_asked(), *end(_RESET), *ALIVE,
+        *SHUT_FROM_BIRTH, *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT,
         *goodbyes("role=established|connected peer=open rd=open wr=open"), *SEND, *RECV, *SHUTDOWN,
         *DISCONNECT, *SO_ERROR,
     ),

@@ -6,6 +6,7 @@ A part of the table in tcp.py.
 from __future__ import annotations
 
 from sockfsm.model.rules import Rule, rule
+from sockfsm.model.tcp_doubts import DOUBTS
 from sockfsm.model.tcp_transfer import GONE, MEASURED
 
 # A rule is a paragraph: situation and outcome first, then why and source.
@@ -119,6 +120,10 @@ SO_ERROR = (
          why="The pending error is read and cleared.", source="socket(7)"),
     rule("so_error", "err=pending", "ECONNRESET", "err=none",
          why="The pending error is read and cleared.", source="socket(7)"),
+    *(rule("so_error", "role=connected peer=open|closed", outcome, given="network=doubts", aside=True,
+           why="An ICMP error came, and is no more than a doubt to TCP, which goes on: SO_ERROR tells "
+           "of it once.", source="RFC 5461, measured")
+      for outcome in DOUBTS),
     rule("so_error", "role=connecting|established peer=open", "ECONNREFUSED",
          GONE, given="peer=refuses",
          why="The attempt failed: nobody listens there. Reading the error clears it, so the next "

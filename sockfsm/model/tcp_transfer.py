@@ -31,9 +31,6 @@ SEND = (
          why="A listening socket carries no data: send on the data socket that accept() returned.",
          source=MEASURED, note="POSIX names ENOTCONN."),
     rule("send", "role=stuck", "EPIPE", why="There is no connection to send on.", source=MEASURED),
-    rule("send", "role=connected peer=done", "ECONNRESET", "peer=reset", given="made=shut", aside=True,
-         why="The listening socket was shut before listen(): the end that was read was no FIN of the "
-         "peer's, and now the peer has reset the connection.", source=MEASURED),
     rule("send", "peer=reset|done", "EPIPE", why="The connection is over.", source="send(2)"),
     rule("send", "role=connecting peer=open", "ECONNREFUSED", GONE, given="peer=refuses",
          why="The attempt to connect failed.", source=MEASURED),

@@ -65,10 +65,9 @@ _LISTEN_ACCEPT = (
 )
 
 _CONNECT = (
-    rule("connect", "", "EAFNOSUPPORT", given="target=family",
-         why="The address is of another family than the socket.", source="connect(2)"),
-    rule("connect", "", "EINVAL", given="target=invalid", why="The address is wrong.",
-         source="connect(2)"),
+    rule("connect", "", "EINVAL", given="target=family|invalid",
+         why="The address is wrong, or of another family than the socket.", source=_MEASURED,
+         note="POSIX names EAFNOSUPPORT for another family."),
     *targets("connect"),
     rule("connect", "peer=yes", "ok", why="The socket is aimed at another peer.",
          source="connect(2), unix(7)"),
@@ -92,16 +91,12 @@ _SEND = (
     rule("send", "", "EAGAIN", given="room=no",
          why="The send buffer, or the peer's queue, is full (max_dgram_qlen): a blocking send() "
          "would wait.", source="send(2), unix(7)"),
-    rule("send", "", "EINVAL", given="target=invalid to=address", why="The address is wrong.",
-         source="send(2)"),
+    rule("send", "", "EINVAL", given="target=family|invalid to=address",
+         why="The address is wrong, or of another family than the socket.", source="send(2), measured"),
     *targets("send", "to=address"),
     rule("send", "peer=yes", "ECONNREFUSED", "peer=no", given="peer=dead",
          why="The peer was closed: the kernel says so once and forgets it; the next send() gives "
          "ENOTCONN.", source=_MEASURED),
-    rule("send", "", "ECONNREFUSED", given="target=dead",
-         why="The peer was closed.", source="send(2), unix(7)"),
-    rule("send", "", "ENOENT", given="target=absent", why="There is no such path.",
-         source="unix(7)"),
     rule("send", "", "EPIPE", given="peer=deaf", why="The peer shut its reading side.",
          source=_MEASURED),
     rule("send", "", "EPERM", given="target=denied",

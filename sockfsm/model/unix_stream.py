@@ -114,10 +114,9 @@ _LISTEN_ACCEPT = (
 )
 
 _CONNECT = (
-    rule("connect", "", "EAFNOSUPPORT", given="target=family",
-         why="The address is of another family than the socket.", source="connect(2)"),
-    rule("connect", "", "EINVAL", given="target=invalid", why="The address is wrong.",
-         source="connect(2)"),
+    rule("connect", "", "EINVAL", given="target=family|invalid",
+         why="The address is wrong, or of another family than the socket.", source=_MEASURED,
+         note="POSIX names EAFNOSUPPORT for another family."),
     *targets("connect"),
     rule("connect", "role=listening|connected", "EAGAIN", given="target=full", aside=True,
          why="The listener's queue is full, which the kernel notices before it looks at this "

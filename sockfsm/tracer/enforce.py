@@ -15,7 +15,7 @@ from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
 from sockfsm.tracer.adapters import unseen
-from sockfsm.tracer.buffers import integer, octets
+from sockfsm.tracer.buffers import all_octets, integer, octets
 from sockfsm.tracer.calls import SHUTDOWN
 from sockfsm.tracer.elsewhere import shared
 from sockfsm.tracer.flags import flags_of
@@ -31,7 +31,10 @@ if TYPE_CHECKING:
 
 Method = Callable[..., Any]
 _fileno = _socket.socket.fileno
-_FASTOPEN = int(getattr(_stdlib, "MSG_FASTOPEN", 0))
+_PLAIN = _stdlib.MSG_DONTWAIT | _stdlib.MSG_NOSIGNAL | _stdlib.MSG_PEEK | _stdlib.MSG_WAITALL
+"""Flags with which the kernel refuses as it does without them."""
+_SMALL = 2048
+"""So many bytes fit into any datagram, and any buffer."""
 
 _GUARDED = {
     name: NUMBER[name]
@@ -125,8 +128,7 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
         refusal = row.refusal(number) if row is not None and number else ""
         if tracked is None or row is None or not refusal:
             return method(self, *args, **named)
-        unsure = flags_of(number, args, named) & _FASTOPEN or _for_nothing(name, args)
-        if unsure or not _certain(self, tracked, number, refusal):
+        if _unsure(name, number, args, named) or not _certain(self, tracked, number, refusal):
             try:
                 return method(self, *args, **named)
             except OSError as error:
@@ -143,6 +145,16 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
     return like(call, method)
 
 
+def _unsure(name: str, number: int, args: tuple[Any, ...], named: dict[str, Any]) -> bool:
+    """Whether the call's own arguments may give it another answer."""
+    if flags_of(number, args, named) & ~_PLAIN or _for_nothing(name, args):
+        return True
+    if not name.startswith("send") or not args:
+        return False
+    size = all_octets(args[0]) if name == "sendmsg" else octets(args[0])
+    return not 0 <= size <= _SMALL
+
+
 def _for_nothing(name: str, args: tuple[Any, ...]) -> bool:
     """Whether no byte is asked for: Python answers recv(0) itself, even where the socket is closed."""
     if name == "recv":
@@ -155,13 +167,16 @@ def _of(name: str) -> int:
 
 
 def _certain(sock: Any, tracked: Tracked, number: int, refusal: str) -> bool:
-    """Whether the call would be refused: by the user's own stricter machine, or as the kernel shows.
+    """Whether the call would be refused, so and not otherwise: by the user's own stricter machine, or
+    as the kernel shows.
 
     Of a socket that others may have changed the kernel itself judges.
     """
     if refusal == "EPERM" or _fileno(sock) < 0:
         return True
-    return not shared(tracked.model) and shows(sock, tracked.row.state, number, refusal)
+    row = tracked.row
+    settled = not shared(tracked.model) and row.settled(number)
+    return settled and shows(sock, row.state, number, refusal)
 
 
 def enforced(

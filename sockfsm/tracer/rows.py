@@ -97,6 +97,11 @@ class Row(dict[Key, Entry]):
         word, variant = understood(compiled.kind, _word(method), variant)
         return compiled.refusal(self.states, word, variant)
 
+    def settled(self, method: int) -> bool:
+        """Whether the errno is the same whatever surrounds the socket."""
+        compiled = self.kind.compiled
+        return compiled is not None and compiled.settled(self.states, _word(method))
+
     def rule(self, method: int) -> Rule | None:
         """The rule by which it does; None where only a stricter machine of the user's refuses."""
         compiled = self.kind.compiled

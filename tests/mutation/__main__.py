@@ -6,6 +6,10 @@ another. One that the tests notice is killed, and so is one that makes them hang
 not notice either shows what no test looks at, or changes nothing that anybody could see: then
 `explained.txt` has it, with the reason.
 
+The tests that come to the changed function are run first, the quickest of them at the beginning, and
+then the others of its part. Which come to it is learnt once, and kept beside the virtual environment
+(`--learn` learns anew).
+
 The tests that compare generated files with what is generated are left out, and the shipped machines
 are made anew: they say that something has changed, which is known, and not that it is wrong.
 """
@@ -13,6 +17,7 @@ are made anew: they say that something has changed, which is known, and not that
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import random
 import shutil
@@ -28,9 +33,11 @@ from queue import Queue
 
 from explained import explained
 from mutations import Mutation, mutations, parses
-from parts import IN_STEP, MACHINES, PARTS, tests_for
+from parts import IN_STEP, MACHINES, PARTS, of_another_kind, tests_for
+from reached import Reached, function_at
 
 ROOT = Path(__file__).parents[2]
+LEARNT = Path(sys.prefix) / "mutants-reached.json"
 ALLOWED = 0.05
 SILENCE = 60
 """Seconds without a test that ends, after which a mutant hangs."""
@@ -44,8 +51,10 @@ ALONE = (
 class Copy:
     """A copy of the tree with a virtual environment of its own, in which all is run."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, reached: Reached | None = None) -> None:
+        self.folder = folder
         self.root = folder / "tree"
+        self.reached = reached
         listed = subprocess.run(
             ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
             cwd=ROOT, check=True, capture_output=True, text=True,
@@ -66,7 +75,9 @@ class Copy:
         packages = next(own.glob("lib/python*/site-packages"))
         shared = next(Path(sys.prefix).glob("lib/python*/site-packages"))
         # A path in a .pth is searched, but its .pth files, which name the checkout, are not run.
-        (packages / "tree.pth").write_text(f"{self.root}\n{shared}\n")
+        (packages / "tree.pth").write_text(
+            f"{self.root}\n{shared}\n{self.root / 'tests/mutation'}\n"
+        )
         for script in ("sockfsm", "pytest"):
             text = (Path(sys.prefix) / "bin" / script).read_text()
             (own / "bin" / script).write_text(text.replace(sys.prefix, str(own)))
@@ -104,16 +115,53 @@ class Copy:
             path.write_bytes(source)
             (self.root / MACHINES).write_bytes(machines)
 
+    def learn(self) -> Reached:
+        """Run all tests once, and see what each comes to."""
+        output, seconds = self.folder / "reached", self.folder / "seconds"
+        files = sorted({file for part in PARTS.values() for file in tests_for(part.example)[1]})
+        packages = next((self.root / ".venv").glob("lib/python*/site-packages"))
+        (packages / "zz-heard.pth").write_text("import heard; heard.begin()\n")
+        self.environment |= {
+            "MUTANTS_REACHED": str(output), "MUTANTS_ROOT": str(self.root),
+            "MUTANTS_SECONDS": str(seconds),
+        }  # fmt: skip
+        self.failing(files)
+        return Reached.learnt(self.root, output, json.loads(seconds.read_text()))
+
     def tested(self, mutation: Mutation) -> str:
         """The first test that fails, again when it runs alone, and not without the mutation."""
-        while failed := self.failing(["-x", *tests_for(mutation.path)[1]]):
-            if "::" not in failed or (
-                self.failing([failed]) and self._sound(failed, mutation.path)
-            ):
-                return failed
-            print(f"fails now and then, and is left out: {failed}", file=sys.stderr)
-            self.broken.add(failed)
+        part_files = tests_for(mutation.path)[1]
+        source = (ROOT / mutation.path).read_bytes()
+        function = function_at(source, source.count(b"\n", 0, mutation.start) + 1)
+        assert self.reached is not None
+        first = self.reached.first(f"{mutation.path}::{function}", part_files)
+        others = [test for test in self.reached.seconds if of_another_kind(mutation.path, test)]
+        for tests, rest in ((first, False), ([*first, *others], True)):
+            while failed := self._ordered(tests, rest, part_files):
+                if "::" not in failed or (
+                    self.failing([failed]) and self._sound(failed, mutation.path)
+                ):
+                    return failed
+                print(f"fails now and then, and is left out: {failed}", file=sys.stderr)
+                self.broken.add(failed)
         return "survived"
+
+    def _ordered(self, tests: list[str], rest: bool, files: list[str]) -> str:
+        """The first of these tests that fails; rest: of those in the files that are none of them."""
+        order = self.folder / "order"
+        order.write_text(json.dumps({"tests": tests, "rest": rest}))
+        chosen = set(files) if rest else {test.partition("::")[0] for test in tests}
+        if not chosen:
+            return ""
+        self.environment["MUTANTS_ORDER"] = str(order)
+        try:
+            return self.failing(["-x", *(file for file in files if self._has(file, chosen))])
+        finally:
+            del self.environment["MUTANTS_ORDER"]
+
+    @staticmethod
+    def _has(file: str, chosen: set[str]) -> bool:
+        return any(path == file or path.startswith(f"{file}/") for path in chosen)
 
     def _sound(self, test: str, changed: str) -> bool:
         if test not in self.sound:
@@ -131,7 +179,7 @@ class Copy:
         left_out = [word for test in (IN_STEP, *self.broken) for word in ("--deselect", test)]
         command = [
             *(*ALONE, self.root / ".venv/bin/python", "-m", "pytest", "-v", "--tb=no", "-rfE"),
-            *("-p", "no:cacheprovider", *left_out, *arguments),
+            *("-p", "no:cacheprovider", "-p", "ordered", *left_out, *arguments),
         ]
         with tempfile.TemporaryFile() as output:
             running = subprocess.Popen(
@@ -150,14 +198,14 @@ class Copy:
                     return "hangs"
             output.seek(0)
             lines = output.read().decode(errors="replace").splitlines()
-        if running.returncode == 0:
+        if running.returncode in (0, 5):  # 5: none of the tests is left
             return ""
         failed = [line.partition(" ")[2] for line in lines if line.startswith(("FAILED", "ERROR "))]
         return failed[0].partition(" - ")[0] if failed else (lines or ["ended"])[-1]
 
 
-def drawn(part: str, rng: random.Random, only: str = "") -> Iterator[Mutation]:
-    """The mutations of a part, in random order."""
+def drawn(part: str, rng: random.Random, only: str = "") -> list[Mutation]:
+    """The mutations of a part, in random order; some are no Python."""
     paths = [p for p in sorted(ROOT.glob("sockfsm/**/*.py")) if only in str(p)]
     names = [str(p.relative_to(ROOT)) for p in paths]
     found = [
@@ -167,9 +215,7 @@ def drawn(part: str, rng: random.Random, only: str = "") -> Iterator[Mutation]:
         for mutation in mutations(name, (ROOT / name).read_bytes())
     ]
     rng.shuffle(found)
-    for mutation in found:
-        if parses(mutation.applied((ROOT / mutation.path).read_bytes())):
-            yield mutation
+    return found
 
 
 def main() -> int:
@@ -178,6 +224,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn (1)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
     parser.add_argument("--part", choices=PARTS, action="append", help="of this part alone")
+    parser.add_argument("--learn", action="store_true", help="learn what the tests come to anew")
     parser.add_argument("--only", default="", help="of modules with this in their path alone")
     options = parser.parse_args()
     parts = options.part or list(PARTS)
@@ -186,12 +233,18 @@ def main() -> int:
     survivors: list[str] = []
     with tempfile.TemporaryDirectory(prefix="mutants-") as folder:
         copies: Queue[Copy] = Queue()
+        if options.learn or not LEARNT.is_file():
+            print("learning which functions each test comes to", file=sys.stderr, flush=True)
+            Copy(Path(folder) / "learning").learn().write(LEARNT)
+        reached = Reached.read(LEARNT)
         for number in range(options.jobs):
-            copies.put(Copy(Path(folder) / str(number)))
+            copies.put(Copy(Path(folder) / str(number), reached))
 
         def one(part: str, source: Iterator[Mutation], number: int) -> None:
             verdict = "same"
             while verdict == "same" and (mutation := next(source, None)):
+                if not parses(mutation.applied((ROOT / mutation.path).read_bytes())):
+                    continue
                 copy = copies.get()
                 try:
                     verdict = copy.verdict(mutation)
@@ -208,9 +261,8 @@ def main() -> int:
                 survivors.append(diff)
             print(f"{part} {number}: {diff}\n  {verdict}", flush=True)
 
-        # A generator is for one thread at a time: what may be drawn is drawn before.
         sources = {
-            part: iter(list(drawn(part, random.Random(f"{part} {options.seed}"), options.only)))
+            part: iter(drawn(part, random.Random(f"{part} {options.seed}"), options.only))
             for part in parts
         }
         with ThreadPoolExecutor(options.jobs) as pool:

@@ -8,7 +8,7 @@ MACHINES = "sockfsm/model/machines.tsv"
 RULES = frozenset(
     f"sockfsm/model/{name}.py"
     for name in (
-        *("tcp", "tcp_ending", "tcp_transfer", "udp", "unix_stream", "unix_dgram"),
+        *("tcp", "tcp_doubts", "tcp_ending", "tcp_transfer", "udp", "unix_stream", "unix_dgram"),
         *("lifecycle", "rfc9293"),
     )
 )
@@ -23,7 +23,7 @@ class Part(NamedTuple):
 
 _MODEL = """
 machines predict traps errnos oracles lint_command machine_command rows illegal enforce
-recorded_traces rules_proved conform watching
+recorded_traces rules_proved shown conform watching
 """
 _WATCHED = """
 rows process_notes same_socket waits_exact traced_sockets enforce illegal sinks notes errnos unix_wakes
@@ -43,6 +43,20 @@ PARTS = {
         tracing_capture capture capture_bounds join_problems damaged_trace run_network export
         """),
 }  # fmt: skip
+
+
+KINDS = ("tcp", "udp", "unix-stream", "unix-dgram")
+_OF_A_KIND = {
+    "tcp": "tcp", "tcp_doubts": "tcp", "tcp_ending": "tcp", "tcp_transfer": "tcp", "udp": "udp",
+    "unix_stream": "unix-stream", "unix_dgram": "unix-dgram",
+}  # fmt: skip
+
+
+def of_another_kind(path: str, test: str) -> bool:
+    """Whether the rules of this module are none of the test's, which names another kind."""
+    own = _OF_A_KIND.get(path.rpartition("/")[2].removesuffix(".py"), "")
+    named = test.partition("[")[2]
+    return bool(own) and own not in named and any(kind in named for kind in KINDS)
 
 
 def tests_for(path: str) -> tuple[str, list[str]]:

@@ -1,0 +1,150 @@
+"""Scenes that a script directs: its acts (`!peer_ends`) happen between the calls, and unseen."""
+
+from __future__ import annotations
+
+import _socket
+import os
+import socket
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from sockfsm.conform.bench import Address, Bench, outcome_of
+from sockfsm.conform.scenes import Scene, TcpScene, UdpScene, UnixDatagramScene, UnixScene
+from sockfsm.conform.stages import StageError
+
+
+class Directed(Scene):
+    """What peers do are acts of the scene itself; these are the script's own.
+
+    aim: live or dead, where connect() goes. flags, size: of every transfer from now on; with
+    MSG_FASTOPEN connect() is a sendto().
+    """
+
+    def begin(self) -> socket.socket:
+        self.to, self.asked, self.bytes = "live", 0, 16
+        return super().begin()
+
+    def act_out(self, act: str) -> None:
+        """Let an act happen: its name, and what follows a colon."""
+        name, _, argument = act.partition(":")
+        getattr(self, name)(*(argument,) if argument else ())
+        self.settle()
+
+    def aim(self, to: str) -> None:
+        """Where connect() goes from now on."""
+        self.to = to
+
+    def wait(self, mode: str) -> None:
+        """How the socket waits from now on."""
+        self.change(mode)
+
+    def flags(self, name: str) -> None:
+        """Of every transfer from now on."""
+        self.asked = getattr(socket, name)
+
+    def size(self, text: str) -> None:
+        """Of every transfer from now on."""
+        self.bytes = int(text)
+
+    def unseen(self, call: str) -> None:
+        """A call of somebody who is not watched, whatever comes of it: by a descriptor of his own."""
+        plain: Any = _socket.socket(self.family, self.type, 0, os.dup(self.sock.fileno()))
+        outcome_of(self.deed(plain, call))
+        plain.close()
+
+    def tried(self, sock: socket.socket) -> socket.socket:
+        return self.sock
+
+    def peer_urges(self) -> None:
+        """A byte of urgent data."""
+        self.answering(lambda end: end.send(b"u", socket.MSG_OOB))
+
+    def become(self) -> None:
+        """Go on with a data socket that the socket accepts."""
+        listening, self.sock = self.sock, self.sock.accept()[0]
+        self.ends.append(listening)
+        self.change("nonblocking")
+
+    def step(self, sock: socket.socket, call: str) -> str:
+        outcome = super().step(self.sock, call)
+        return "ok" if outcome == "eof" and self.bytes == 0 else outcome
+
+    def target(self) -> Address:
+        return self.toward(self.to) if self.to == "dead" else super().target()
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        if call == "connect" and self.asked:
+            return lambda: sock.sendto(b"x", self.asked, self.target())
+        if call == "send":
+            return lambda: sock.send(b"x" * self.bytes, self.asked)
+        if call == "recv":
+            return lambda: sock.recv(self.bytes, self.asked)
+        return super().deed(sock, call)
+
+
+class DirectedTcp(Directed, TcpScene):
+    """Stream sockets."""
+
+    def toward(self, to: str) -> Address:
+        address: Address = self._dead.getsockname() if to == "dead" else Scene.target(self)
+        return address
+
+
+class DirectedUdp(Directed, UdpScene):
+    """Datagram sockets."""
+
+
+class DirectedUnix(Directed, UnixScene):
+    """Stream sockets with paths."""
+
+
+class DirectedDatagram(Directed, UnixDatagramScene):
+    """Datagram sockets with paths."""
+
+
+class Cookies(DirectedTcp):
+    """The peer takes Fast Open, and has given a cookie. In a network namespace of our own."""
+
+    def set_up(self) -> socket.socket:
+        try:
+            Path("/proc/sys/net/ipv4/tcp_fastopen").write_text("3")
+        except OSError as error:
+            raise StageError(f"tcp_fastopen: {error.strerror}") from None
+        peer = super().set_up()
+        peer.setsockopt(socket.IPPROTO_TCP, socket.TCP_FASTOPEN, 5)
+        with socket.socket() as first:
+            first.sendto(b"x", socket.MSG_FASTOPEN, peer.getsockname())
+        return peer
+
+
+DIRECTED: dict[str, type[Directed]] = {
+    scene.kind: scene for scene in (DirectedTcp, DirectedUdp, DirectedUnix, DirectedDatagram)
+}
+"""Kind -> the scene."""
+
+
+class Beside(Bench):
+    """Another object holds the same descriptor's number, and closes it first."""
+
+    def begin(self) -> socket.socket:
+        sock = super().begin()
+        self.twin = socket.socket(fileno=sock.fileno())
+        return sock
+
+    def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
+        if call == "close" and self.twin.fileno() >= 0:
+            return self.twin.close
+        return super().deed(sock, call)
+
+    def act_out(self, act: str) -> None:
+        """`!close`: that happens unseen."""
+        self.twin.close()
+
+    def dispose(self, sock: socket.socket) -> None:
+        sock.detach()
+
+
+def beside(base: type[Bench]) -> type[Bench]:
+    """A stage of this kind."""
+    return type("Beside" + base.__name__, (Beside, base), {})
