@@ -157,7 +157,8 @@ NAMED_BY_THE_USER = {
     "diagrams/render.py", "model/__main__.py", "pages/__main__.py",
 }  # fmt: skip
 NO_TRACE = {
-    "conform/bench.py", "conform/networks.py", "conform/stages.py", "demo/play.py",
+    "conform/bench.py", "conform/directed.py", "conform/lives.py", "conform/methods.py",
+    "conform/networks.py", "conform/stages.py", "demo/play.py",
     "record/folder.py", "tracer/block.py", "wire/namespace.py", "wire/tracefs.py",
 }  # fmt: skip
 """Temporary folders, files below /proc and in the kernel; folders, made with their mode."""

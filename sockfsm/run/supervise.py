@@ -162,7 +162,9 @@ class _Run:
     def _say_what_is_missing(self) -> None:
         """The program's processes keep silent about their logs: their output is the program's."""
         _ = self.trace.heads  # looks at the beginning of each log
-        missing = list(self.trace.problems)
+        # What packets and kernel states lack was said when their recording ended, or did not begin.
+        told = {lost.text for lost in self.trace.facts.losses}
+        missing = [line for line in self.trace.problems if line not in told]
         if missing:
             others = f" ({len(missing) - 1} more: sockfsm show)" if len(missing) > 1 else ""
             report(f"the trace is incomplete: {missing[0]}{others}")

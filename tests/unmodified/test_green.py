@@ -198,7 +198,7 @@ def test_names_and_refused_births_are_logged_and_what_is_not_guarded_is_said(
         [*command, str(tmp_path / "t"), sys.executable, str(file), *patched],
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE,
     )
     assert done.stdout == "24\n"
     assert done.stderr.count("gevent: enforce stops no call of its sockets") == 1
