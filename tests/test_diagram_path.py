@@ -4,9 +4,9 @@ import pytest
 import toy_machine
 from toy_trace import MS, echo_server, toy_call, toy_socket
 
+from sockfsm.diagrams.counts import count_by_kind
 from sockfsm.diagrams.graph import Edge, Graph, Meaning
 from sockfsm.diagrams.path import path
-from sockfsm.diagrams.tally import tally
 from sockfsm.errors import DrawingError
 from sockfsm.trace.events import Call
 
@@ -27,7 +27,7 @@ def lines(rows: tuple) -> list[str]:
 
 
 def test_time_in_a_state_runs_from_arrival_to_departure() -> None:
-    (counts,) = tally(echo_server()).values()
+    (counts,) = count_by_kind(echo_server()).values()
     assert counts.sockets == 2
     assert counts.visits == {
         "CREATED": 1,

@@ -23,7 +23,7 @@ from sockfsm.wire import blocks
 from sockfsm.wire.capture import Capture
 from sockfsm.wire.dissect import details, dissect
 from sockfsm.wire.handshake import inspect, inspect_file
-from sockfsm.wire.headers import Decoder, options, packets
+from sockfsm.wire.headers import FrameDecoder, options, packets
 from sockfsm.wire.pcapng import CaptureFile
 from sockfsm.wire.thin import keep
 
@@ -179,7 +179,7 @@ def frames() -> list[tuple[int, bytes]]:
 
 
 def test_every_link_type() -> None:
-    decoder = Decoder()
+    decoder = FrameDecoder()
     for link, data in frames():
         packet = decoder.decode((1, link, data, len(data)))
         assert packet is not None, link
@@ -194,7 +194,7 @@ def test_a_link_type_that_only_scapy_knows() -> None:
     from scapy.layers.ppp import PPP
 
     data = bytes(PPP() / IP(src="1.2.3.4", dst="5.6.7.8") / TCP(sport=7, dport=9))
-    packet = Decoder().decode((1, 9, data, len(data)))
+    packet = FrameDecoder().decode((1, 9, data, len(data)))
     assert packet is not None
     assert packet.source == ("1.2.3.4", 7)
 
@@ -211,12 +211,12 @@ def test_what_an_icmp_error_quotes() -> None:
     ]
     for quote in quotes:
         data = bytes(Ether() / quote)
-        found = Decoder().quoted((1, 1, data, len(data)))
+        found = FrameDecoder().quoted((1, 1, data, len(data)))
         assert found is not None
         assert (found.source[1], found.target[1], found.length) == (7, 9, 5)
     for other in (IP() / ICMP() / (b"x" * 60), IPv6() / ICMPv6EchoRequest(data=b"x" * 60)):
         data = bytes(Ether() / other)
-        assert Decoder().quoted((1, 1, data, len(data))) is None
+        assert FrameDecoder().quoted((1, 1, data, len(data))) is None
 
 
 def write(path: Path, records: list[tuple[int, bytes]], *, order: str = "<") -> None:
@@ -298,7 +298,7 @@ def test_keep_only_some(capture: Path, tmp_path: Path) -> None:
     path.write_bytes(capture.read_bytes())
     whole = list(packets(path))
     port = whole[0].source[1]
-    decoder = Decoder()
+    decoder = FrameDecoder()
 
     def wanted(frame: tuple[int, int, bytes, int]) -> bool:
         packet = decoder.decode(frame)
@@ -379,7 +379,7 @@ def all_the_way(path: Path) -> None:
         return
     assert inspect_file(path) == report
     for frame in CaptureFile(path):
-        Decoder().quoted(frame)
+        FrameDecoder().quoted(frame)
     text = list(view.lines(report, Paint(False), problems))
     assert all(line.isprintable() for line in text)
     assert max(map(len, text)) <= 250
@@ -456,7 +456,7 @@ def test_many_at_once_are_as_each_alone(
     content = blocks.section("") + blocks.interface(1, 0)
     content += b"".join(blocks.packet(0, wall, data, size) for wall, _, data, size in frames)
     path.write_bytes(content)
-    decoder = Decoder()
+    decoder = FrameDecoder()
     each = [packet for frame in CaptureFile(path) if (packet := decoder.decode(frame))]
     assert list(packets(path, 0)) == each
     assert len(each) > 20

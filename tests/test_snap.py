@@ -18,7 +18,7 @@ from sockfsm.trace.events import Packet
 from sockfsm.trace.trace import Trace
 from sockfsm.wire import ring, snap
 from sockfsm.wire.capture import Capture
-from sockfsm.wire.headers import Decoder, options, packets
+from sockfsm.wire.headers import FrameDecoder, options, packets
 from sockfsm.wire.pcapng import CaptureFile
 
 SECRET = b"the secret of the house"
@@ -61,7 +61,7 @@ def test_no_payload_by_default(tmp_path: Path) -> None:
         lengths = [p.length for p in sent if (p.protocol, p.source[0]) == (protocol, host)]
         assert sum(lengths) == len(SECRET) * (2000 if protocol == "tcp" else 2)
     # What an ICMP error quotes is there as far as the ports: it belongs to the connection.
-    decoder = Decoder()
+    decoder = FrameDecoder()
     quoted = [q for frame in CaptureFile(path) if (q := decoder.quoted(frame))]
     assert {q.protocol for q in quoted} == {"udp"}
     assert {q.source[0] for q in quoted} == {"127.0.0.1", "::1"}

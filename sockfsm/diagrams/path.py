@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import log10
 
+from sockfsm.diagrams.counts import KindCounts, Move, count_by_kind
 from sockfsm.diagrams.graph import Cluster, Edge, Graph, Meaning, Node, Word, Words, words
 from sockfsm.diagrams.labels import times
 from sockfsm.diagrams.lifecycle import drawn_moves, move_edge, state_node, staying
 from sockfsm.diagrams.stages import main_states, stages
-from sockfsm.diagrams.tally import Move, Tally, tally
 from sockfsm.errors import DrawingError
 from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import flat_of
@@ -33,7 +33,7 @@ def path(
     these in place of the kinds' own. DrawingError when no call belongs to a socket with a machine.
     """
     own = {flat.kind: flat for flat in machines}
-    found = tally(calls)
+    found = count_by_kind(calls)
     if not found:
         raise DrawingError(f"nothing to draw in {title}: no call of a socket that has a machine")
     graph = Graph(title=title, subtitle=_subtitle(found))
@@ -49,7 +49,7 @@ def path(
     return graph
 
 
-def _subtitle(found: dict[str, Tally]) -> str:
+def _subtitle(found: dict[str, KindCounts]) -> str:
     return "; ".join(
         f"{kind}: {_plural(counts.sockets, 'socket')}, {_plural(counts.calls, 'call')}"
         for kind, counts in found.items()
@@ -61,7 +61,7 @@ def _plural(count: int, word: str) -> str:
 
 
 def _overlay(
-    graph: Graph, flat: FlatMachine, counts: Tally, prefix: str, *, full: bool
+    graph: Graph, flat: FlatMachine, counts: KindCounts, prefix: str, *, full: bool
 ) -> tuple[str, ...]:
     """Draw one kind; the keys of its nodes."""
     stage = stages(flat)
@@ -90,7 +90,7 @@ def _overlay(
     return tuple(prefix + state for state in shown)
 
 
-def _visited_node(node: Node, counts: Tally, prefix: str) -> Node:
+def _visited_node(node: Node, counts: KindCounts, prefix: str) -> Node:
     state = node.key
     visits = counts.visits[state]
     if not visits:
@@ -115,7 +115,7 @@ def _visited_node(node: Node, counts: Tally, prefix: str) -> Node:
     )
 
 
-def _visited_edge(source: str, target: str, moves: dict[Move, int], counts: Tally) -> Edge:
+def _visited_edge(source: str, target: str, moves: dict[Move, int], counts: KindCounts) -> Edge:
     rows = tuple(_move_row(move, count, counts) for move, count in moves.items())
     if any(not move.explained for move in moves):
         meaning = Meaning.UNEXPLAINED
@@ -127,7 +127,7 @@ def _visited_edge(source: str, target: str, moves: dict[Move, int], counts: Tall
     return Edge(source, target, rows, frozenset({meaning}), weight=6, strength=strength)
 
 
-def _move_row(move: Move, count: int, counts: Tally) -> Words:
+def _move_row(move: Move, count: int, counts: KindCounts) -> Words:
     text = move.call if move.outcome == OK else f"{move.call}: {move.outcome}"
     meaning = None
     if move.refused:

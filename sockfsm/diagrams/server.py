@@ -21,7 +21,7 @@ KINDS = ("tcp", "unix-stream")
 _TAGS = {"tcp": "TCP", "unix-stream": "UNIX"}
 
 
-class Step(NamedTuple):
+class ScriptCall(NamedTuple):
     """A call of a script: its number in the server's order (0: none), and what it is for."""
 
     call: str
@@ -35,45 +35,45 @@ class Actor(NamedTuple):
 
     key: str
     title: str
-    steps: tuple[Step, ...]
+    steps: tuple[ScriptCall, ...]
 
 
 LISTENER = Actor(
     "listening",
     "listening socket",
     (
-        Step("resolve", 1, "getaddrinfo()"),
-        Step("unlink", 2, "remove a stale name"),
-        Step("create", 3),
-        Step("bind", 4, "give it the name"),
-        Step("listen", 5),
-        Step("accept", 6, "for each client"),
-        Step("close", 10),
-        Step("unlink", 11, "unbind: remove the name"),
-        Step("exit", 12),
+        ScriptCall("resolve", 1, "getaddrinfo()"),
+        ScriptCall("unlink", 2, "remove a stale name"),
+        ScriptCall("create", 3),
+        ScriptCall("bind", 4, "give it the name"),
+        ScriptCall("listen", 5),
+        ScriptCall("accept", 6, "for each client"),
+        ScriptCall("close", 10),
+        ScriptCall("unlink", 11, "unbind: remove the name"),
+        ScriptCall("exit", 12),
     ),
 )
 DATA = Actor(
     "data",
     "data socket (one per client)",
     (
-        Step("recv", 7, "read the request"),
-        Step("send", 8, "write the answer"),
-        Step("recv", 0, "the client has closed", EOF),
-        Step("close", 9),
+        ScriptCall("recv", 7, "read the request"),
+        ScriptCall("send", 8, "write the answer"),
+        ScriptCall("recv", 0, "the client has closed", EOF),
+        ScriptCall("close", 9),
     ),
 )
 CLIENT = Actor(
     "client",
     "client process",
     (
-        Step("resolve"),
-        Step("create"),
-        Step("connect"),
-        Step("send"),
-        Step("recv"),
-        Step("close"),
-        Step("exit"),
+        ScriptCall("resolve"),
+        ScriptCall("create"),
+        ScriptCall("connect"),
+        ScriptCall("send"),
+        ScriptCall("recv"),
+        ScriptCall("close"),
+        ScriptCall("exit"),
     ),
 )
 
@@ -81,7 +81,7 @@ CLIENT = Actor(
 class _Taken(NamedTuple):
     """A step as one machine takes it."""
 
-    step: Step
+    step: ScriptCall
     flat: FlatMachine
     cell: Cell
 
@@ -132,7 +132,7 @@ def _message(source: str, target: str, text: str, *, mutual: bool = False) -> Ed
 
 def _actor(graph: Graph, actor: Actor, flats: Sequence[FlatMachine]) -> Cluster:
     """Add an actor's states and moves; what it does within a state stands in the state's box."""
-    by_ends: dict[tuple[str, str], dict[Step, list[_Taken]]] = {}
+    by_ends: dict[tuple[str, str], dict[ScriptCall, list[_Taken]]] = {}
     found: dict[str, FlatMachine] = {}
     for flat in flats:
         for one in _walk(actor, flat):
@@ -152,14 +152,14 @@ def _actor(graph: Graph, actor: Actor, flats: Sequence[FlatMachine]) -> Cluster:
     return Cluster(actor.key, actor.title, tuple(f"{actor.key}/{state}" for state in found))
 
 
-def _label(steps: Mapping[Step, list[_Taken]], kinds: int) -> tuple[Words, ...]:
+def _label(steps: Mapping[ScriptCall, list[_Taken]], kinds: int) -> tuple[Words, ...]:
     return tuple(row for step, ones in steps.items() for row in _rows(step, ones, kinds))
 
 
 def _walk(actor: Actor, flat: FlatMachine) -> Iterator[_Taken]:
     state = flat.initial
     if actor is DATA:
-        state = _follow(flat, state, Step(BORN_OF_ACCEPT)).target
+        state = _follow(flat, state, ScriptCall(BORN_OF_ACCEPT)).target
     for step in actor.steps:
         if step.call not in flat.calls:
             continue
@@ -168,7 +168,7 @@ def _walk(actor: Actor, flat: FlatMachine) -> Iterator[_Taken]:
         state = cell.target
 
 
-def _follow(flat: FlatMachine, state: str, step: Step) -> Cell:
+def _follow(flat: FlatMachine, state: str, step: ScriptCall) -> Cell:
     cell = flat.cell(state, step.call, step.outcome)
     if cell is None:
         raise DrawingError(
@@ -178,7 +178,7 @@ def _follow(flat: FlatMachine, state: str, step: Step) -> Cell:
     return cell
 
 
-def _rows(step: Step, ones: list[_Taken], kinds: int) -> list[Words]:
+def _rows(step: ScriptCall, ones: list[_Taken], kinds: int) -> list[Words]:
     may_wait = any(waits(one.flat, one.cell.state, step.call) for one in ones)
     text = step.call if step.outcome == OK else f"{step.call}: {step.outcome}"
     number = [Word(f"({step.number}) ", Meaning.NOTE)] if step.number else []

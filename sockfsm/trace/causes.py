@@ -1,8 +1,9 @@
-"""The calls of one socket that can send something: which of them a packet comes from.
+"""Which calls of one socket caused a packet.
 
-By its bytes: a stream's sequence numbers say which sends gave them, however late they go out (Nagle,
-MSG_MORE, a full window) and however they are cut or gathered. By time, where bytes cannot be counted
-(TLS, a sendall that failed half-way, datagrams): the kernel stamps a packet while its call runs.
+There are two ways to tell. By bytes: sequence numbers say which sends a segment's bytes came from,
+however late they go out (Nagle, MSG_MORE, a full window) and however the kernel splits or merges
+them. By time, where bytes cannot be counted (TLS, a sendall that failed half-way, datagrams): the
+kernel stamps a packet while the call that sends it is running.
 """
 
 from __future__ import annotations
@@ -13,17 +14,24 @@ from operator import attrgetter
 from sockfsm.trace.decode import alive
 from sockfsm.trace.events import Call, Cause, Process
 
-# How far the two clocks may be apart (ns): the mapping of wall to monotonic time is measured.
+# Packets carry wall time, calls monotonic time. The offset between the two clocks is measured, and
+# the measurement may be wrong by this many ns.
 SLACK = 20_000
-STEP = 1_000_000  # a larger one (ns) comes from setting the clock, not from measuring it
-_GATHERED = 64  # sends in one datagram
-LOOK_BACK = 8  # calls of one socket that may run at the same time
+# A larger error (ns) does not come from measuring: somebody set the clock, and no time can be trusted.
+STEP = 1_000_000
+# The most sends that are searched for one datagram. MSG_MORE rarely merges more than a few.
+_GATHERED = 64
+# The most calls of one socket that are assumed to run at the same time. It bounds the search that
+# every packet makes.
+LOOK_BACK = 8
 BEGIN = attrgetter("begin")
 
+# Methods that may put more, or fewer, bytes into the stream than the call reports.
 _UNCOUNTED = frozenset({"sendall", "sendfile", "ssl.do_handshake", "ssl.write", "ssl.unwrap"})
 _new = tuple.__new__
 
-RELEASED = "released"  # the method that tells when the kernel let go of a socket closed before
+# The method under which the log records that the kernel has let go of a socket closed earlier.
+RELEASED = "released"
 
 SEVERAL = Cause("unknown", "several calls ran then")
 NONE_FITS = Cause("unknown", "no call fits")
@@ -33,10 +41,10 @@ PROCESS_ENDED = Cause("kernel", "process ended")
 
 
 class Causes:
-    """Add the calls in any order; `finish` after the last one.
+    """The calls of one socket that can cause a packet. Add them in any order, then call `finish`.
 
-    processes: log -> each that used the socket. heard: log -> when its last call ended.
-    slack: how far, ns, a packet's time may be from that of its call.
+    processes: log -> process, for each process that used the socket. heard: log -> when its last
+    call ended. slack: how far, in ns, a packet's time may be from the time of its call.
     """
 
     __slots__ = (
@@ -59,19 +67,19 @@ class Causes:
         self.sends: list[Call] = []
         self.others: list[Call] = []  # connect, shutdown, close
         self.processes: dict[str, Process] = {}
-        self.read = 0  # bytes that its receives gave
-        self.outlasted = 0  # when the last call ended that the socket was closed under
-        self.countable: int | None = None  # stream bytes from which on they cannot be counted
+        self.read = 0  # bytes that the program received
+        self.outlasted = 0  # when the last call ended that was still running when the socket closed
+        self.countable: int | None = None  # stream offset from which bytes cannot be counted
         self._heard, self._slack = heard, slack
         self._begins: list[int] = []
-        self._upto: list[int] = [0]  # stream bytes before the first send, and after each
+        self._upto: list[int] = [0]  # stream offsets: before the first send, then after each one
         self._latest = 0
-        self._mixed = False  # sends did not come one after the other
-        # place of a send that ran beside others -> the first and the last of them
+        self._mixed = False  # some sends overlapped
+        # Index of a send that overlapped others -> indices of the first and the last of them.
         self._parallel: dict[int, tuple[int, int]] = {}
 
     def add(self, call: Call) -> None:
-        """Take in one that can send something."""
+        """Add one call that can cause a packet."""
         if call.call != "send":
             self.others.append(call)
             return
@@ -86,10 +94,12 @@ class Causes:
         upto.append(upto[-1] + call.done)
 
     def finish(self) -> None:
-        """Bring into order what was added."""
+        """Sort what was added."""
         self.others.sort(key=BEGIN)
         if not self._mixed:
             return
+        # The log has calls in the order of their ends. Which of two overlapping sends put its bytes
+        # into the stream first is not known: count anew, and remember which ones overlapped.
         sends = sorted(self.sends, key=BEGIN)
         self.sends, self._begins, self._upto, self.countable = [], [], [0], None
         latest = group = 0
@@ -102,12 +112,12 @@ class Causes:
         self._gather(group, len(sends))
 
     def _gather(self, first: int, after: int) -> None:
-        """The sends from `first` until before `after` ran at the same time, when several."""
+        """Note that the sends from index `first` up to, not including, `after` overlapped."""
         if after - first > 1:
             self._parallel.update(dict.fromkeys(range(first, after), (first, after - 1)))
 
     def of_bytes(self, start: int, end: int, time: int) -> Cause | None:
-        """The sends that gave the stream's bytes from `start` to `end`; None: not to be counted."""
+        """The sends behind the stream bytes from `start` up to `end`; None where bytes cannot tell."""
         if self.countable is not None and end > self.countable:
             return None
         upto, sends = self._upto, self.sends
@@ -130,7 +140,7 @@ class Causes:
         )
 
     def _divided(self, place: int, start: int, end: int) -> bool:
-        """Whether a send is among several at once, whose bytes are not all between these two."""
+        """Whether the send at `place` overlapped others whose bytes lie partly outside this span."""
         group = self._parallel.get(place)
         if group is None:
             return False
@@ -143,7 +153,7 @@ class Causes:
         return SEVERAL if near is None else self._one(near, time)
 
     def _near(self, time: int) -> list[Call] | None:
-        """The sends that may have run at `time`; None for too many, where the clocks are far apart."""
+        """The sends that may have run at `time`; None where there are too many to decide."""
         begins = self._begins
         last = bisect_right(begins, time + self._slack)
         first = max(last - LOOK_BACK, 0)
@@ -152,17 +162,17 @@ class Causes:
         return self.sends[first:last]
 
     def opening(self, time: int) -> Cause:
-        """The connect behind a SYN, or the send, with MSG_FASTOPEN."""
-        found = self.running(time, ("connect",))
-        return found if found is not NONE_FITS else self.sending(time)
+        """The connect behind a SYN; with MSG_FASTOPEN it is a send."""
+        cause = self.running(time, ("connect",))
+        return cause if cause is not NONE_FITS else self.sending(time)
 
     def running(self, time: int, words: tuple[str, ...]) -> Cause:
-        """The one call with such a word that ran at `time`, or a close() that waited for another."""
-        found = self._one([call for call in self.others if call.call in words], time)
-        return self._let_go(time) if found is NONE_FITS and "close" in words else found
+        """The one call among `words` that ran at `time`, or a close() that took effect then."""
+        cause = self._one([call for call in self.others if call.call in words], time)
+        return self._let_go(time) if cause is NONE_FITS and "close" in words else cause
 
     def datagram(self, length: int, time: int) -> Cause:
-        """The send of a datagram; those that MSG_MORE gathered in it."""
+        """The send of a datagram, or the sends that MSG_MORE merged into it."""
         near = self._near(time)
         if near is None:
             return SEVERAL
@@ -182,9 +192,9 @@ class Causes:
         return self._one(ran, time)
 
     def ending(self, time: int, sent: int) -> Cause:
-        """Who asked for a FIN: shutdown for the connection, or the close of its last descriptor.
+        """The call that asked for a FIN: a shutdown, or the close of the last descriptor.
 
-        sent: when the socket sent its last bytes; a FIN comes late only behind late bytes.
+        sent: when the socket sent its last bytes. A FIN comes late only behind late bytes.
         """
         begun = [call for call in self.others if call.begin <= time + self._slack]
         for call in begun:
@@ -205,7 +215,10 @@ class Causes:
         return HELD if closing else NONE_FITS
 
     def _let_go(self, time: int) -> Cause:
-        """The close() that took effect only when a call blocked on the socket had ended."""
+        """The close() that took effect only when another call on the socket had ended.
+
+        The kernel holds a socket while a thread is blocked in a call on it, closed or not.
+        """
         for released in self.others:
             if released.method != RELEASED or time > released.end + self._slack:
                 continue
@@ -221,11 +234,11 @@ class Causes:
         return NONE_FITS
 
     def gone(self, time: int) -> bool:
-        """Whether every process that used the socket had ended, as far as their logs tell."""
+        """Whether every process that used the socket had ended by then, according to their logs."""
         for log, process in self.processes.items():
             ended = process.ended
             if ended is None and not alive(process):
-                ended = self._heard.get(log)
+                ended = self._heard.get(log)  # killed: the log has no end, only a last call
             if ended is None or ended > time + self._slack:
                 return False
         return bool(self.processes)
@@ -236,6 +249,7 @@ class Causes:
     def _one(self, calls: list[Call], time: int) -> Cause:
         """The one of `calls` that ran at `time`, as exactly as the clocks allow."""
         slack = self._slack
+        # First with slack; where that leaves several, without.
         close = [
             c for c in calls if c.begin - slack <= time <= c.end + slack and c.outcome != "deferred"
         ]
@@ -247,6 +261,6 @@ class Causes:
 
 
 def _uncounted(call: Call) -> bool:
-    """Whether one of _UNCOUNTED may have put other bytes into the stream than `done` says."""
-    # A sendall that failed, or timed out, does not tell how far it came.
+    """Whether a call of _UNCOUNTED may have put other bytes into the stream than it reports."""
+    # A sendall that failed or timed out does not say how far it got.
     return call.method.startswith("ssl.") or (call.outcome != "ok" and call.asked > 0)

@@ -1,8 +1,8 @@
-"""What the calls of a trace add to what its packets tell of a connection.
+"""Corrects a report on packets by what the calls of the trace know.
 
-The kernel opens connections by itself while `listen` holds: that no `accept` took one is told by
-calls alone. And a reset that packets leave open is one for unread data where the program had read
-less than had come.
+The kernel completes handshakes on its own while a socket listens, so only the calls say that no
+`accept` took a connection. And where packets leave two reasons for a reset, the calls say whether
+data was left unread.
 """
 
 from __future__ import annotations
@@ -14,9 +14,9 @@ from sockfsm.wire.findings import SERVER, Closing, Connection, Report
 
 
 def with_calls(report: Report, directory: Directory) -> Report:
-    """The report, with what the calls tell of openings and resets."""
-    found = tuple(_judged(connection, directory) for connection in report.connections)
-    return replace(report, connections=found)
+    """The report with openings and resets explained by the calls."""
+    connections = tuple(_judged(connection, directory) for connection in report.connections)
+    return replace(report, connections=connections)
 
 
 def _judged(connection: Connection, directory: Directory) -> Connection:
@@ -33,15 +33,14 @@ def _judged(connection: Connection, directory: Directory) -> Connection:
 
 
 def _not_accepted(connection: Connection, directory: Directory) -> bool:
-    """Whether a traced socket listened for the connection, and no traced `accept` gave it."""
+    """Whether a traced socket listened for the connection, and no traced `accept` returned it."""
     client, server, begin = connection.client, connection.server, connection.begin
-    return directory.named("tcp", server, begin) is not None and not directory.gave(
-        server, client, begin
-    )
+    listening = directory.named("tcp", server, begin) is not None
+    return listening and not directory.was_accepted(server, client, begin)
 
 
 def _reset(connection: Connection, closing: Closing, directory: Directory) -> Closing:
-    """Why the end that sent RST did so, by what it had read."""
+    """Why an end sent RST, judged by how much of the data it had read."""
     near, far, came = connection.client, connection.server, connection.received
     if closing.reset_by == SERVER:
         near, far, came = far, near, connection.sent

@@ -1,4 +1,7 @@
-"""Which traced socket had which name, and spoke to whom, at which time."""
+"""Which traced socket had which address, and which peer, at which time.
+
+Ports are used again within milliseconds, so every answer depends on the time that is asked for.
+"""
 
 from __future__ import annotations
 
@@ -7,49 +10,50 @@ from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
 from sockfsm.trace.causes import BEGIN, LOOK_BACK, SEVERAL, SLACK, Causes
-from sockfsm.trace.events import Address, Call, Cause, Packet, Socket
+from sockfsm.trace.events import Address, Call, Cause, Endpoint, Packet, Socket
 
 ANY4, ANY6 = "0.0.0.0", "::"
-UNKNOWN = ""  # a host that is not told: any fits
-End = tuple[str, int]
+UNKNOWN = ""  # stands for a host that is not known: any fits
 Since = tuple[int, Socket]
 
 NOT_TRACED = Cause("unknown", "sender not traced")
 
 _INET = ("tcp", "udp")
 _TIME = itemgetter(0)
-_MOST_NAMELESS = 64  # sockets without a known name that are connected to the same end
+# The most sockets without a known name and with the same peer that are searched for one datagram.
+_MOST_NAMELESS = 64
 _CAUSING = frozenset({"connect", "send", "close", "shutdown_wr", "shutdown_rdwr"})
-_TELLING = frozenset({"connect", "accepted", "adopt", "socketpair", "bind", "listen"})
+_NAMING = frozenset({"connect", "accepted", "adopt", "socketpair", "bind", "listen"})
 
 
 class Directory:
-    """Which socket had which ends since when, and what it called.
+    """Finds the traced socket behind an address and a time. `causes` has the calls of each.
 
-    slack: how far, ns, a packet's time may be from that of its call.
+    slack: how far, in ns, a packet's time may be from the time of its call.
     """
 
     def __init__(self, calls: Iterable[Call] = (), slack: int = SLACK) -> None:
         self.slack = slack
         self.causes: dict[str, Causes] = {}
         self._heard: dict[str, int] = {}
-        # what told names, with those of the moment
-        self._named: list[tuple[Call, Socket, End | None, End | None]] = []
-        # (kind, local port, remote end) -> (when connect began, or accept ended, socket)
-        self._connected: dict[tuple[str, int, End], list[Since]] = {}
-        self._accepted: dict[tuple[str, int, End], list[Since]] = {}
-        # (kind, name) -> (since, socket): what only has a name
-        self._bound: dict[tuple[str, End], list[Since]] = {}
-        # where datagrams without a known sender went, and connects without a known name -> the calls
-        self._sendto: dict[End, list[Call]] = {}
-        self._connecting: dict[End, list[Call]] = {}
+        # Calls that name a socket, with (local, remote) as they were known then.
+        self._named: list[tuple[Call, Socket, Endpoint | None, Endpoint | None]] = []
+        # (kind, local port, remote endpoint) -> (when connect began or accept ended, socket).
+        # The local host is left out: an accepted socket may only know its listener's wildcard.
+        self._connected: dict[tuple[str, int, Endpoint], list[Since]] = {}
+        self._accepted: dict[tuple[str, int, Endpoint], list[Since]] = {}
+        # (kind, local endpoint) -> (since when, socket)
+        self._bound: dict[tuple[str, Endpoint], list[Since]] = {}
+        # Target -> the sends, and the connects, of sockets whose own address is not known.
+        self._sendto: dict[Endpoint, list[Call]] = {}
+        self._connecting: dict[Endpoint, list[Call]] = {}
         self._closed: dict[str, int] = {}  # identity -> when its last close ended
         for call in calls:
             self.add(call)
         self.finish()
 
     def add(self, call: Call) -> None:
-        """Take in one call, in the order of their ends; `finish` after the last one."""
+        """Add one call. Add them in the order of their ends, then call `finish`."""
         socket, word, log = call.socket, call.call, call.process.log
         self._heard[log] = call.end
         if socket is None or socket.kind not in _INET:
@@ -70,7 +74,7 @@ class Directory:
             elif word == "close" and call.outcome == "ok":
                 self._closed[identity] = call.end
                 return
-        if word in _TELLING:
+        if word in _NAMING:
             self._named.append((call, socket, end_of(socket.local), end_of(socket.remote)))
         if identity in self._closed:
             if call.begin < self._closed[identity]:
@@ -79,46 +83,47 @@ class Directory:
                 del self._closed[identity]
 
     def finish(self) -> None:
-        """Bring into order what was added."""
-        for told in self._named:
-            self._names(told)
+        """Sort what was added, and file each socket under its addresses."""
+        for call, socket, local, remote in self._named:
+            self._file(call, socket, local, remote)
         self._named.clear()
         for causes in self.causes.values():
             causes.finish()
-        for known in (self._connected, self._accepted, self._bound):
-            for entries in known.values():
+        for table in (self._connected, self._accepted, self._bound):
+            for entries in table.values():
                 entries.sort(key=_TIME)
-        for towards in (self._sendto, self._connecting):
-            for calls in towards.values():
+        for by_target in (self._sendto, self._connecting):
+            for calls in by_target.values():
                 calls.sort(key=BEGIN)
 
     def _towards(self, call: Call, socket: Socket) -> None:
         target = end_of(call.address)
         if target and not (target[0][:1].isdigit() or ":" in target[0]):
-            target = "", target[1]  # a name of the resolver, or ''
+            target = UNKNOWN, target[1]  # a host name, such as `localhost`, or ''
         if target and call.call == "send":
             self._sendto.setdefault(target, []).append(call)
         elif target and call.call == "connect" and not (socket.local and socket.remote):
             self._connecting.setdefault(target, []).append(call)
 
-    def _names(self, told: tuple[Call, Socket, End | None, End | None]) -> None:
-        call, socket, local, remote = told
+    def _file(
+        self, call: Call, socket: Socket, local: Endpoint | None, remote: Endpoint | None
+    ) -> None:
         word, kind = call.call, socket.kind
-        # The log may tell a name only after the call that gave it.
+        # The log may note an address only after the call that assigned it.
         local = local if local and local[0] and local[1] else end_of(socket.local)
         if local and remote and word not in ("bind", "listen"):
             accepted = word == "accepted"
-            known = self._accepted if accepted else self._connected
+            table = self._accepted if accepted else self._connected
             entry = (call.end if accepted else call.begin, socket)
             for far in (remote, (UNKNOWN, remote[1])):
-                known.setdefault((kind, local[1], far), []).append(entry)
-        took = word == "connect" or (word in ("bind", "listen") and call.outcome == "ok")
-        if local and (took or (word == "adopt" and not remote)):
+                table.setdefault((kind, local[1], far), []).append(entry)
+        assigned = word == "connect" or (word in ("bind", "listen") and call.outcome == "ok")
+        if local and (assigned or (word == "adopt" and not remote)):
             for name in (local, (UNKNOWN, local[1])):
                 self._bound.setdefault((kind, name), []).append((call.begin, socket))
 
     def sender(self, packet: Packet) -> Socket | None:
-        """The traced socket that a packet comes from, the first one between its ends."""
+        """The traced socket that sent a packet; None where it is not traced."""
         opens = "S" in packet.flags
         asks = opens and "A" not in packet.flags
         return self.owner(
@@ -126,9 +131,10 @@ class Directory:
         )
 
     def receiver(self, packet: Packet) -> Socket | None:
-        """The traced socket that a packet goes to: the one that would send the other way."""
+        """The traced socket that gets a packet; None where it is not traced."""
         opens = "S" in packet.flags
         if opens and "A" not in packet.flags:
+            # The listening socket answers a SYN; no data socket exists yet.
             listening = self.named(packet.protocol, packet.target, packet.time)
             if listening is not None:
                 return listening
@@ -137,18 +143,18 @@ class Directory:
     def owner(
         self,
         kind: str,
-        near: End,
-        far: End,
+        near: Endpoint,
+        far: Endpoint,
         time: int,
         *,
         opens: bool = False,
         asks: bool = False,
         connected: bool = False,
     ) -> Socket | None:
-        """The traced socket at `near` that spoke to `far` at `time`.
+        """The traced socket at `near` whose peer was `far` at `time`; None where there is none.
 
-        opens: a connection begins then, so a closed socket is not meant. asks: by a SYN of `near`.
-        connected: not the one that listens there, for others.
+        opens: a connection begins at that time, so a socket that was closed before cannot be meant.
+        asks: it begins with a SYN from `near`. connected: leave out the listening socket at `near`.
         """
         key = kind, near[1], far
         connecting = self._latest(self._connected.get(key, ()), time, opens)
@@ -160,7 +166,7 @@ class Directory:
         if accepted:
             place = bisect_left(accepted, time - self.slack, key=_TIME)
             if opens or not place:
-                # The kernel answers before accept gives the socket: it is the next one given.
+                # The kernel answers before accept returns the socket: it is the next one returned.
                 place = min(place, len(accepted) - 1)
             else:
                 place -= 1
@@ -168,39 +174,42 @@ class Directory:
         return None if connected else self.named(kind, near, time)
 
     def sendto(self, packet: Packet) -> Cause:
-        """The send of a datagram whose sender has no name known."""
-        found = [
+        """The send behind a datagram whose sender's address is not known."""
+        causes = [
             Cause("call", "", (call,))
-            for target in (packet.target, ("", packet.target[1]))
+            for target in (packet.target, (UNKNOWN, packet.target[1]))
             for call in self._running(self._sendto.get(target, []), packet.time)
             if call.done == packet.length
         ]
         for call in self._connecting.get(packet.target, [])[-_MOST_NAMELESS:]:
             if call.socket is not None and call.socket.kind == "udp":
-                sent = self.causes[call.socket.identity].datagram(packet.length, packet.time)
-                if sent.calls and sent not in found:
-                    found.append(sent)
-        return found[0] if len(found) == 1 else SEVERAL if found else NOT_TRACED
+                cause = self.causes[call.socket.identity].datagram(packet.length, packet.time)
+                if cause.calls and cause not in causes:
+                    causes.append(cause)
+        return causes[0] if len(causes) == 1 else SEVERAL if causes else NOT_TRACED
 
-    def _refused(self, target: End, time: int) -> Socket | None:
-        """The socket of the one connect to there that was running, when the names are not known."""
+    def _refused(self, target: Endpoint, time: int) -> Socket | None:
+        """The socket whose connect to `target` was running, where exactly one was.
+
+        A refused connect never gets a local address that the log could note.
+        """
         running = self._running(self._connecting.get(target, []), time)
         return running[0].socket if len(running) == 1 else None
 
-    def named(self, kind: str, name: End, time: int) -> Socket | None:
-        """The socket that has a name: the host has to agree, a wildcard's is any of its family."""
+    def named(self, kind: str, name: Endpoint, time: int) -> Socket | None:
+        """The socket bound to `name` at `time`; a wildcard address matches every host of its family."""
         host, port = name
         # `::` takes IPv4 too, unless IPV6_V6ONLY is set.
         hosts = (host, ANY6) if ":" in host else (host, ANY4, ANY6) if host else (UNKNOWN,)
-        found: Since | None = None
-        for held in hosts:
-            entry = self._latest(self._bound.get((kind, (held, port)), ()), time, True)
-            if entry is not None and (found is None or entry[0] > found[0]):
-                found = entry
-        return found[1] if found else None
+        latest: Since | None = None
+        for each in hosts:
+            entry = self._latest(self._bound.get((kind, (each, port)), ()), time, True)
+            if entry is not None and (latest is None or entry[0] > latest[0]):
+                latest = entry
+        return latest[1] if latest else None
 
-    def gave(self, server: End, client: End, since: int) -> bool:
-        """Whether an accept gave the connection between these ends, at `since` or later."""
+    def was_accepted(self, server: Endpoint, client: Endpoint, since: int) -> bool:
+        """Whether an accept returned the connection of these two, at `since` or later."""
         accepted = self._accepted.get(("tcp", server[1], client))
         return accepted is not None and accepted[-1][0] >= since
 
@@ -209,7 +218,7 @@ class Directory:
         return socket.identity in self._closed
 
     def _latest(self, entries: Sequence[Since], time: int, opens: bool) -> Since | None:
-        """The last entry before `time`; not a closed socket's, where a connection begins."""
+        """The last entry before `time`. opens: leave out a socket that was closed by then."""
         place = bisect_right(entries, time + self.slack, key=_TIME)
         if not place:
             return None
@@ -223,8 +232,11 @@ class Directory:
         return [call for call in near if time <= call.end + self.slack]
 
 
-def end_of(address: Address | None) -> End | None:
-    """(host, port) as packets have it: an IPv4 address mapped into IPv6 is IPv4 on the wire."""
+def end_of(address: Address | None) -> Endpoint | None:
+    """The endpoint of an address as packets have it; None for one that is not INET or INET6.
+
+    A scope id is dropped. An IPv4 address mapped into IPv6 is plain IPv4 on the wire.
+    """
     if not isinstance(address, tuple) or len(address) < 2:
         return None
     host, port = address[0], address[1]

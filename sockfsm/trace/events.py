@@ -1,4 +1,4 @@
-"""The events of a trace. Everything downstream (views, diagrams, assertions) reads these alone.
+"""The events of a trace. Views, diagrams and assertions read nothing else.
 
 Times are integers in nanoseconds: `begin`, `end` and `time` on the monotonic clock, `wall` since
 the epoch. A real run, a simulated run and an imported one give the same events.
@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 Address = tuple[str | int, ...] | str | bytes
+Endpoint = tuple[str, int]
+"""One end of a packet or of a connection: (host, port)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,8 +48,10 @@ class Site(NamedTuple):
 class Process:
     """One traced process; `clock` maps monotonic to wall time: wall = monotonic + clock.
 
-    name: what its sockets' identities begin with, `<pid>`, or `<pid>-<n>` where several logs have
-    the number: after `exec`, in a subinterpreter, when the kernel gave it again.
+    started, ended: monotonic ns; `ended` is None while it runs and after it was killed. log: the
+    name of its log in the trace's folder. name: the first part of its sockets' identities: `<pid>`,
+    or `<pid>-<n>` where several logs share the pid (after `exec`, in a subinterpreter, or when the
+    kernel used the pid again).
     """
 
     pid: int
@@ -63,7 +67,7 @@ class Process:
 
 @dataclass(slots=True, eq=False)
 class Thread:
-    """A thread of a traced process, `ident` as the kernel numbers it (gettid)."""
+    """A thread of a traced process. number: unique in its log. ident: the kernel's (gettid)."""
 
     number: int
     ident: int
@@ -72,11 +76,11 @@ class Thread:
 
 @dataclass(slots=True, eq=False)
 class Socket:
-    """One kernel socket as one process tree saw it; its identity survives descriptor reuse.
+    """One kernel socket. Its identity stays the same when a descriptor is duplicated or reused.
 
-    identity: '<name of the process>.<number>', unique in the trace. made_by: the call that made it
-    (`create`, `accept`, `socketpair`, `adopt` for one that came from outside). parent: identity of the
-    listening socket for one that accept made. local, remote: the latest addresses known.
+    identity: `<name of the process>.<number>`, unique in the trace. made_by: the call that made it:
+    `create`, `accepted`, `socketpair`, or `adopt` for one from outside the traced program. parent: of
+    an accepted socket, the identity of its listening socket. local, remote: the latest known addresses.
     """
 
     identity: str
@@ -94,16 +98,16 @@ class Socket:
 
 
 class Call(NamedTuple):
-    """One call from its begin to its end.
+    """One finished call.
 
-    method: what the program called (`sendall`); call: its word in the machine (`send`).
-    outcome: `ok`, `eof`, an errno's name, `deferred` (a close that waits for makefile() or dup()),
-    `raised` (the call never reached the kernel). errno: 0 unless the kernel gave one.
-    asked, done: bytes asked for and moved; asked is the backlog of listen and `how` of shutdown.
-    address: the peer of connect, accept, sendto, recvfrom; the name of bind. before, after: flat
-    states, equal when nothing changed. waited: it really blocked. explained: a rule of the machine
-    fits. enforced: sockfsm refused it, the kernel was not asked. predicted: errno name by which
-    the model refuses the call in `before`, '' where the call is legal.
+    method: what the program called (`sendall`). call: its word in the machine (`send`). outcome:
+    `ok`, `eof`, the name of an errno, `deferred` (a close that waits for makefile() or dup()) or
+    `raised` (the call never reached the kernel). errno: 0 unless the kernel returned one. asked,
+    done: bytes requested and moved; for listen and shutdown, asked is the backlog or `how`. address:
+    the peer of connect, accept, sendto and recvfrom, the name of bind. before, after: flat states;
+    equal when nothing changed. waited: the call really blocked. explained: a rule of the machine
+    fits. enforced: sockfsm refused the call, and the kernel was not asked. predicted: the name of
+    the errno with which the model refuses the call in `before`, '' where the call is legal.
     """
 
     begin: int
@@ -133,7 +137,10 @@ class Call(NamedTuple):
 
     @property
     def refused(self) -> bool:
-        """The kernel, or the model in its place, answered with an errno."""
+        """Whether the kernel, or the model in enforce mode, answered with an errno.
+
+        An errno that only says `not yet` is no refusal.
+        """
         return self.errno != 0 and self.outcome not in (
             "EAGAIN",
             "EINPROGRESS",
@@ -143,12 +150,12 @@ class Call(NamedTuple):
 
     @property
     def moved(self) -> bool:
-        """The call changed the socket's state."""
+        """Whether the call changed the socket's state."""
         return self.before != self.after
 
 
 class Transition(NamedTuple):
-    """A change of state: when, from where to where, and the call that caused it."""
+    """A change of state from `source` to `target`, and the call that caused it."""
 
     time: int
     socket: Socket
@@ -158,7 +165,7 @@ class Transition(NamedTuple):
 
 
 class Wait(NamedTuple):
-    """The span in which a call really blocked; `end` is None while it still does."""
+    """The time in which a call really blocked; `end` is None while it still does."""
 
     begin: int
     end: int | None
@@ -171,10 +178,11 @@ class Wait(NamedTuple):
 class Cause(NamedTuple):
     """Why a packet was sent.
 
-    who: `call`, the program asked for it by `calls`; `kernel`, TCP sent it of itself; `unknown`, it
-    cannot be decided. why: a few words: what the kernel sent or what is wanting; of a call, `queued`
-    when it had returned before the packet went out, else ''. calls: in order; more than one where a
-    segment has bytes of several sends, or FIN with the last bytes; of a retransmission, whose bytes.
+    who: `call` when the program asked for it, `kernel` when TCP sent it on its own, `unknown` when it
+    cannot be decided. why: for `kernel`, what it sent; for `unknown`, what is missing; for `call`,
+    `queued` when the call returned before the packet went out, else ''. calls: the calls behind it, in
+    order. There are several when a segment has bytes of several sends, or carries FIN with the last
+    bytes. A retransmission has the calls whose bytes it repeats.
     """
 
     who: str
@@ -183,24 +191,25 @@ class Cause(NamedTuple):
 
 
 class Packet(NamedTuple):
-    """One captured packet of a traced connection, by its headers; `raw` has all captured bytes.
+    """One captured packet of a traced connection.
 
-    time: monotonic, mapped from the kernel's wall timestamp `wall`. source, target: (host, port).
-    protocol: `tcp` or `udp`. flags: TCP flag letters in scapy's order (FSRPAUEC). length: payload
-    bytes on the wire.
+    time: monotonic, mapped from the kernel's wall timestamp `wall`. protocol: `tcp` or `udp`. flags:
+    TCP flag letters in scapy's order (FSRPAUEC). seq, ack, window: as on the wire, 0 for UDP. length:
+    payload bytes on the wire. raw: all captured bytes, from the link header on. link: the link type,
+    as capture files number it.
 
-    The rest comes from its connection and the calls of both ends (`sockfsm.trace.join`). socket: the
-    traced end that sent it; receiver: the one it went to. cause: why it was sent; None before the join.
-    relative: (seq, ack) from each side's first sequence number, ack None without the flag. states: of a
-    segment that opens or closes, the TCP states of (sender, receiver) after it. ignored: its receiver
-    must ignore it (RFC 9293, 3.10.7; RFC 5961). ended: the blocked call that waited for it.
+    The other fields are filled in by `sockfsm.trace.join`. socket, receiver: the traced sockets that
+    sent it and got it. cause: why it was sent. relative: (seq, ack) counted from each side's first
+    sequence number; ack is None without the flag. states: of a segment that opens or closes a
+    connection, the TCP states of (sender, receiver) after it. ignored: it is an unacceptable segment,
+    which its receiver must ignore (RFC 9293, 3.10.7; RFC 5961). ended: the blocked call that it ended.
     """
 
     time: int
     wall: int
     protocol: str
-    source: tuple[str, int]
-    target: tuple[str, int]
+    source: Endpoint
+    target: Endpoint
     flags: str
     seq: int
     ack: int
@@ -218,16 +227,15 @@ class Packet(NamedTuple):
 
     @property
     def call(self) -> Call | None:
-        """The first of the calls that asked for it, where it was a call and that could be decided."""
+        """The first call that asked for it; None where no call did, or that cannot be decided."""
         cause = self.cause
         return cause.calls[0] if cause is not None and cause.who == "call" else None
 
 
 class Message(NamedTuple):
-    """What one send moved into an AF_UNIX socket: no packet shows it, the calls of both ends do.
+    """What one send moved through an AF_UNIX socket. No packet exists; the calls of both ends tell.
 
-    receiver: None where that end is not traced. length: bytes. ended: the blocked call that waited for
-    it.
+    receiver: None where that end is not traced. length: bytes. ended: the blocked call that it ended.
     """
 
     call: Call

@@ -1,9 +1,9 @@
-"""Packets joined with the calls of both ends: the one annotated stream that all views read.
+"""Joins packets with the calls of both ends: the one annotated stream that all views read.
 
-By connection: the packet's ends are those of traced sockets (`directory`). By its bytes and by time:
-`causes`. SYN comes from connect, data from send, FIN from close or shutdown, RST from close. The
-kernel sends acknowledgements, SYN-ACKs, probes and everything a second time on its own (RFC 9293, 3.8).
-What cannot be decided is said to be so.
+`directory` finds the sockets by address and time; `causes` finds the call by bytes and time. A SYN
+comes from connect, data from send, FIN from close or shutdown, RST from close. Acknowledgements,
+SYN-ACKs, probes and retransmissions are the kernel's own (RFC 9293, 3.8). Where the cause cannot be
+decided, it is `unknown`, with the reason.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from collections import deque
 from collections.abc import Iterable, Iterator
 
 from sockfsm.trace.causes import NONE_FITS, PROCESS_ENDED, STEP, UNCOUNTED, Causes
-from sockfsm.trace.directory import NOT_TRACED, Directory, End
-from sockfsm.trace.events import Call, Cause, Packet, Socket
-from sockfsm.trace.tcp_path import Step, walk
+from sockfsm.trace.directory import NOT_TRACED, Directory
+from sockfsm.trace.events import Call, Cause, Endpoint, Packet, Socket
+from sockfsm.trace.tcp_path import SegmentStep, walk
 from sockfsm.trace.wakes import Blocked, Waits
 from sockfsm.wire import flow as wire
-from sockfsm.wire.flow import Flow, Meaning
+from sockfsm.wire.flow import Flow, SegmentRole
 from sockfsm.wire.flows import Flows
 from sockfsm.wire.handshake import connection
 from sockfsm.wire.sequence import MASK
@@ -30,11 +30,11 @@ PROBES = Cause("kernel", "window probe")
 KEEPS_ALIVE = Cause("kernel", "keep-alive")
 NO_LISTENER = Cause("kernel", "no listener")
 NO_SOCKET = Cause("kernel", "no socket left")
-UNACCEPTABLE = Cause("kernel", "bad acknowledgement")
+BAD_ACKNOWLEDGEMENT = Cause("kernel", "bad acknowledgement")
 AGAIN = "retransmission"
 
 LOOKAHEAD = 4096
-"""Packets held back: what follows tells whether a segment arrived, or its receiver ignored it."""
+"""The most packets held back. Only later packets show whether a segment arrived or was ignored."""
 
 _PLAIN = frozenset({"A", "PA"})
 _OF_ITSELF = {
@@ -47,9 +47,9 @@ _new = tuple.__new__
 
 
 def join(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Packet]:
-    """The packets in their order, with all that connections and calls tell of them.
+    """The packets in their order, annotated from their connections and from the calls.
 
-    Reads all calls first and keeps those that can cause a packet, or waited; the packets are streamed.
+    All calls are read first; those that can cause a packet, or waited, are kept. Packets are streamed.
     """
     directory, waits = Directory(), Waits()
     for call in calls:
@@ -61,16 +61,16 @@ def join(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Packet]:
 
 
 class Join:
-    """Joins the packets of one trace; `flows` is what they tell of connections, so far."""
+    """Joins the packets of one trace. `flows` has the connections of the packets read so far."""
 
     def __init__(self, directory: Directory, waits: Waits) -> None:
         self.flows = Flows()
         self.directory = directory
         self._waits = waits
         self._blocked: dict[str, Blocked] = {}
-        self._lanes: dict[tuple[End, End], _Lane] = {}
-        self._talks: dict[tuple[End, End], _Talk] = {}
-        self._steps: dict[Flow, tuple[int, dict[int, Step]]] = {}
+        self._lanes: dict[tuple[Endpoint, Endpoint], _Lane] = {}
+        self._senders: dict[tuple[Endpoint, Endpoint], _DatagramSender] = {}
+        self._steps: dict[Flow, tuple[int, dict[int, SegmentStep]]] = {}
 
     def packets(self, packets: Iterable[Packet]) -> Iterator[Packet]:
         """The packets in their order, some of them held back for a while."""
@@ -81,7 +81,7 @@ class Join:
                 time, wall, protocol, source, target, flags, seq, ack, window, length, raw, link,
                 _, _, _, _, _, _, _,
             ) = packet  # fmt: skip
-            flow = None  # of a packet that it keeps
+            flow = None  # set for a packet of an opening or a closing
             relative: tuple[int, int | None] = (0, None)
             if protocol == "udp":
                 socket, cause, receiver = self._datagram(packet)
@@ -96,7 +96,8 @@ class Join:
                     and window
                     and side.window
                 ):
-                    # Nearly all of them. `Flows.add_frames` counts them alike.
+                    # The fast path, which nearly all packets take: the next plain segment of an
+                    # established connection. `Flows.add_frames` counts in the same way.
                     side.packets += 1
                     lane.flow.end = time
                     if length:
@@ -109,10 +110,10 @@ class Join:
                         if side.first_data is None:
                             side.first_data = time
                         lane.sent = time
-                        found = None
+                        by_bytes = None
                         if lane.counted is not None:
-                            found = lane.counted.of_bytes(start, start + length, time)
-                        cause = found or lane.at_that_time(time)
+                            by_bytes = lane.counted.of_bytes(start, start + length, time)
+                        cause = by_bytes or lane.at_that_time(time)
                         blocked = lane.blocked
                     else:
                         updates = side.acked == ack and window != side.window > 0 and flags == "A"
@@ -147,9 +148,10 @@ class Join:
             yield oldest if type(oldest) is Packet else self._settled(*oldest)
 
     def _settled(self, joined: Packet, captured: Packet, flow: Flow) -> Packet:
-        """A packet with what is known of its connection's opening and closing by now."""
+        """A packet of an opening or closing with the TCP states that follow from it."""
         flow = flow.absorbed or flow
-        known = len(flow.opening) + len(flow.closing) + len(flow.strays)
+        # Walking the states again is only worth it when the connection has got new segments.
+        known = len(flow.opening) + len(flow.closing) + len(flow.unacceptable)
         count, steps = self._steps.get(flow, (0, {}))
         if count != known:
             steps = {id(step.segment.packet): step for step in walk(connection(flow, 0)).steps}
@@ -162,9 +164,9 @@ class Join:
         return joined._replace(states=step.states, ignored=step.ignored)
 
     def blocked(self, socket: Socket | None) -> Blocked | None:
-        """The calls that block on a socket, as far as its packets have not ended them."""
+        """The calls blocked on a socket that no packet has ended yet."""
         if socket is None or self.directory.slack > STEP:
-            return None
+            return None  # with a clock that was set, any wait would fit any packet
         calls = self._waits.of.get(socket.identity)
         if calls is None:
             return None
@@ -174,14 +176,14 @@ class Join:
         return blocked
 
     def _segment(self, packet: Packet) -> tuple[_Lane, Cause, Socket | None, Blocked | None]:
-        """A segment that does more than to continue an open connection."""
-        flow, side, other, meaning = self.flows.add(packet)
+        """A segment that is not on the fast path: its direction, cause, receiver and waits."""
+        flow, side, other, role = self.flows.add(packet)
         directory, key = self.directory, (packet.source, packet.target)
         lane = self._lanes.get(key)
         if lane is None or lane.side is not side:
             displaced = lane
             if displaced is not None and displaced.before is not None:
-                lane = displaced.before  # what a stray SYN had seemed to end
+                lane = displaced.before  # what an unacceptable SYN seemed to end
             if lane is None or lane.side is not side:
                 before = displaced if displaced and flow.before is displaced.flow else None
                 lane = _Lane(directory, packet, flow, side, other, before)
@@ -189,8 +191,8 @@ class Join:
         back = self._lanes.get((packet.target, packet.source))
         if back is not None and back.flow is not flow:
             back = None
-        cause = lane.cause(packet, meaning, back)
-        if meaning.kind == wire.SYN:
+        cause = lane.cause(packet, role, back)
+        if role.kind == wire.SYN:
             receiver = directory.receiver(packet)
             if receiver is None and back is not None:
                 receiver = back.socket  # it connects, too
@@ -199,20 +201,20 @@ class Join:
             lane.met = True
             lane.receiver = back.socket if back is not None else directory.receiver(packet)
             lane.blocked = self.blocked(lane.receiver)
-        taken = lane.blocked if meaning.kind != wire.STRAY else None
+        taken = lane.blocked if role.kind != wire.UNACCEPTABLE else None
         return lane, cause, lane.receiver, taken
 
     def _datagram(self, packet: Packet) -> tuple[Socket | None, Cause, Socket | None]:
-        """Sender, cause and receiver of a datagram; each may be another one than of the last."""
+        """Sender, cause and receiver of a datagram. Each may differ from the last one's."""
         self.flows.datagram(packet)
         key = packet.source, packet.target
-        talk = self._talks.get(key)
-        if talk is None:
-            talk = self._talks[key] = _Talk(self.directory)
-        socket, cause = talk.told(packet)
+        sender = self._senders.get(key)
+        if sender is None:
+            sender = self._senders[key] = _DatagramSender(self.directory)
+        socket, cause = sender.of(packet)
         receiver = self.directory.receiver(packet)
         if receiver is None:
-            back = self._talks.get((packet.target, packet.source))
+            back = self._senders.get((packet.target, packet.source))
             receiver = back.socket if back is not None else None
         return socket, cause, receiver
 
@@ -235,59 +237,60 @@ class _Lane:
         before: _Lane | None,
     ) -> None:
         self.flow, self.side, self.other = flow, side, other
-        self.before = before  # the lane of an open connection whose ports a SYN seems to use again
-        self.first = self.last = 0  # the sequence numbers that count as 0
+        self.before = before  # the open connection whose ports a SYN seems to use again
+        self.first = self.last = 0  # where the relative numbers of both sides begin
         self.socket = directory.sender(packet)
         self.causes: Causes | None = None
         if self.socket is not None:
             self.causes = directory.causes.get(self.socket.identity) or Causes({})
-        # Without the SYN nobody can count bytes.
+        # Without the SYN it is not known at which byte of the stream the capture begins.
         self.counted = self.causes if side.isn is not None else None
-        self.met = False  # the receiver is known: whom its first segment after the SYN goes to
+        # Whether `receiver` is set: only a segment after the SYN goes to the data socket.
+        self.met = False
         self.receiver: Socket | None = None
         self.blocked: Blocked | None = None
         self.syn: Cause | None = None
         self.fin: Cause | None = None
-        self.sent = 0  # when it sent data last
+        self.sent = 0  # time of its latest data
 
     def relative(self, packet: Packet) -> tuple[int, int | None]:
-        """Sequence numbers counted from each side's first one."""
+        """(seq, ack) counted from each side's first sequence number."""
         self.first, self.last = self.side.base or 0, self.other.base or 0
         seq = packet.seq - self.first & MASK
         return seq, packet.ack - self.last & MASK if "A" in packet.flags else None
 
-    def cause(self, packet: Packet, meaning: Meaning, back: _Lane | None) -> Cause:
-        """Why a segment was sent. back: the other direction, if it was seen."""
-        kind, time = meaning.kind, packet.time
+    def cause(self, packet: Packet, role: SegmentRole, back: _Lane | None) -> Cause:
+        """Why a segment was sent. back: the other direction, if any packet of it was captured."""
+        kind, time = role.kind, packet.time
         if kind in _OF_ITSELF:
             return _OF_ITSELF[kind]
         if kind == wire.SYN:
-            return self._opening(time, meaning.again)
+            return self._opening(time, role.again)
         if kind == wire.SYN_ACK:
             self.counted = self.causes
             self.syn = self.syn or SYN_ACK
-            return Cause("kernel", AGAIN) if meaning.again else SYN_ACK
+            return Cause("kernel", AGAIN) if role.again else SYN_ACK
         if "R" in packet.flags:
             return self._reset(packet, back)
-        if meaning.span is None or "A" not in packet.flags:
-            # Its receiver drops it: RFC 9293, 3.10.7.4. It is no part of the stream.
+        if role.span is None or "A" not in packet.flags:
+            # Its receiver drops it (RFC 9293, 3.10.7.4), so its bytes are no part of the stream.
             return self.at_that_time(time)
         if kind == wire.FIN:
-            return self._ending(packet, meaning.span, meaning.again)
-        return self._data(meaning.span, time)
+            return self._ending(packet, role.span, role.again)
+        return self._data(role.span, time)
 
     def _data(self, span: Span, time: int) -> Cause:
         """The sends behind bytes of the stream."""
         self.sent = time
-        found = None
+        by_bytes = None
         if self.counted is not None:
-            found = self.counted.of_bytes(span.start, span.end, time)
+            by_bytes = self.counted.of_bytes(span.start, span.end, time)
         if span.again:
-            return Cause("kernel", AGAIN, found.calls if found is not None else ())
-        return found or self.at_that_time(time)
+            return Cause("kernel", AGAIN, by_bytes.calls if by_bytes is not None else ())
+        return by_bytes or self.at_that_time(time)
 
     def _ending(self, packet: Packet, span: Span, again: bool) -> Cause:
-        """Who asked for a FIN, and before that for the bytes with it."""
+        """The calls behind a FIN, and before them those behind the bytes that it carries."""
         sent, data = self.sent, None
         if packet.length:
             data, sent = self._data(span, packet.time), packet.time
@@ -305,11 +308,11 @@ class _Lane:
         return Cause(ending.who, ending.why, calls + ending.calls)
 
     def at_that_time(self, time: int) -> Cause:
-        """The send that ran then, where bytes do not tell it."""
+        """The send that was running then, for data whose bytes cannot be counted."""
         if self.causes is None:
             return NOT_TRACED
-        found = self.causes.sending(time)
-        return UNCOUNTED if found is NONE_FITS else found
+        cause = self.causes.sending(time)
+        return UNCOUNTED if cause is NONE_FITS else cause
 
     def _opening(self, time: int, again: bool) -> Cause:
         if again and self.syn is not None:
@@ -320,21 +323,22 @@ class _Lane:
 
     def _reset(self, packet: Packet, back: _Lane | None) -> Cause:
         if "A" not in packet.flags and self.causes is not None:
-            # RFC 9293, 3.10.7: its number is what the answered segment acknowledged.
-            return NO_SOCKET if packet.seq == self.side.next else UNACCEPTABLE
+            # An RST without ACK answers a segment, and takes its number from that segment's
+            # acknowledgement (RFC 9293, 3.10.7.1).
+            return NO_SOCKET if packet.seq == self.side.next else BAD_ACKNOWLEDGEMENT
         asked = back is not None and back.syn is not None and packet.ack == back.side.next
         if self.syn is None and asked:
             return NO_LISTENER
         if self.causes is None:
             return NOT_TRACED
-        found = self.causes.running(packet.time, ("close", "connect"))
-        if found is NONE_FITS and self.causes.gone(packet.time):
+        cause = self.causes.running(packet.time, ("close", "connect"))
+        if cause is NONE_FITS and self.causes.gone(packet.time):
             return PROCESS_ENDED
-        return found
+        return cause
 
 
-class _Talk:
-    """Datagrams from one end to another."""
+class _DatagramSender:
+    """Who sends the datagrams from one endpoint to another."""
 
     __slots__ = ("causes", "directory", "socket")
 
@@ -343,21 +347,21 @@ class _Talk:
         self.socket: Socket | None = None
         self.causes: Causes | None = None
 
-    def told(self, packet: Packet) -> tuple[Socket | None, Cause]:
-        """Socket and call of a datagram: a send that runs at its time."""
-        found = NONE_FITS
+    def of(self, packet: Packet) -> tuple[Socket | None, Cause]:
+        """The socket and the send of a datagram."""
+        cause = NONE_FITS
         if self.causes is not None:
-            found = self.causes.datagram(packet.length, packet.time)
-        if found is NONE_FITS:
-            # The name may be another socket's now, or it got it after an unbound sendto.
+            cause = self.causes.datagram(packet.length, packet.time)
+        if cause is NONE_FITS:
+            # Another socket may have the address by now, or an unbound one has got it since.
             self.socket = self.directory.sender(packet)
             if self.socket is None:
-                found = self.directory.sendto(packet)
-                if not found.calls:
-                    return None, found
-                self.socket = found.calls[0].socket
+                cause = self.directory.sendto(packet)
+                if not cause.calls:
+                    return None, cause
+                self.socket = cause.calls[0].socket
                 assert self.socket is not None
             self.causes = self.directory.causes.get(self.socket.identity)
-            if self.causes is not None and found is NONE_FITS:
-                found = self.causes.datagram(packet.length, packet.time)
-        return self.socket, found
+            if self.causes is not None and cause is NONE_FITS:
+                cause = self.causes.datagram(packet.length, packet.time)
+        return self.socket, cause

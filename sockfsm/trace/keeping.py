@@ -1,6 +1,6 @@
-"""What to keep of a capture that still runs, by what the call logs tell so far.
+"""Which packets of a running capture to keep, according to the call logs so far.
 
-Imported by a copy of the capturing process, when there is something to thin.
+A copy of the capturing process imports this when the file is large enough to be thinned.
 """
 
 from __future__ import annotations
@@ -13,36 +13,38 @@ from pathlib import Path
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.endpoints import Endpoints
 from sockfsm.trace.trace import Trace
-from sockfsm.wire.headers import Decoder
+from sockfsm.wire.headers import FrameDecoder
 from sockfsm.wire.pcapng import Frame
 
-GRACE = 5_000_000_000  # ns in which a log tells whose a connection is
+# A packet this young (ns) is kept in any case: the log may not say yet whose connection it is.
+GRACE = 5_000_000_000
 
 
 def traced(ends: Endpoints, clock: int) -> Callable[[Frame], bool]:
-    """Whether a frame is a traced socket's. clock: wall minus monotonic time, ns."""
-    decoder = Decoder(clock)
+    """A test for frames of traced sockets. clock: wall minus monotonic time, ns."""
+    decoder = FrameDecoder(clock)
     return lambda frame: ends.has(decoder.decode(frame) or decoder.quoted(frame))
 
 
 def so_far(folder: str, clock: int, error: int) -> Callable[[Frame], bool]:
-    """Whether a frame is a traced socket's, or may turn out to be one.
+    """A test for frames that belong to a traced socket, or may turn out to.
 
-    The latest ones may, and while a connect() blocks, which tells its ends when it returns, what
-    opens a connection.
+    The latest frames may. So may every SYN since the oldest connect() that still blocks: its
+    addresses are logged only when it returns. clock, error: wall minus monotonic time, and by how
+    much that may be wrong; ns.
     """
     now = time.monotonic_ns()
     trace = Trace(Path(folder))
     ends = Endpoints(trace.calls(), max(SLACK, error))
     blocked = [wait for wait in trace.blocked() if wait.method.startswith("connect")]
     since = min(map(attrgetter("begin"), blocked), default=now)
-    decoder = Decoder(clock)
+    decoder = FrameDecoder(clock)
 
     def wanted(frame: Frame) -> bool:
         packet = decoder.decode(frame) or decoder.quoted(frame)
         if packet is None:
             return False
-        # Asked for each, also the late ones: a connection is judged where it opens.
+        # Always ask, even for a late packet: a connection is judged by the packet that opens it.
         known = ends.has(packet)
         return known or packet.time > now - GRACE or ("S" in packet.flags and packet.time > since)
 

@@ -1,4 +1,4 @@
-"""The lints found in a trace: mistakes that the kernel let through, and some that it did not."""
+"""Finds lints in a trace: mistakes that the kernel let through, and a few that it refused."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _STREAMS = ("tcp", "unix-stream")
 
 
 class Finding(NamedTuple):
-    """A lint and the call that it was found at."""
+    """A lint and the call that it is about."""
 
     lint: Lint
     call: Call
@@ -26,10 +26,10 @@ class Finding(NamedTuple):
 
 
 def find(calls: Iterable[Call], off: Iterable[str] = ()) -> Iterator[Finding]:
-    """The findings in `calls` (in the order they began), as they come to light.
+    """Yield the findings in `calls`, which must be in the order in which they ended.
 
-    off: names of lints that are switched off. UsageError for a name that is none. A call has at
-    most one finding; a short send() is one once the program went on to something else.
+    off: names of lints that are switched off. A call has at most one finding. A short send() is
+    reported when the program's next call on the socket is not a send. UsageError for an unknown name.
     """
     on = enabled(off)
     short: dict[Socket, Call] = {}

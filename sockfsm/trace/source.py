@@ -1,6 +1,6 @@
-"""Where the events of a trace come from; everything that shows or judges them takes a `TraceSource`.
+"""`TraceSource`, the interface to the events of a trace. Views, exports and assertions take one.
 
-A recorded folder is one (`sockfsm.Trace`), and so is what a program holds in memory.
+A recorded folder is a source (`sockfsm.Trace`), and so is a trace in memory (`MemoryTrace`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 class TraceSource(ABC):
-    """Calls, captured packets and the kernel's states, and all that follows from them.
+    """Calls, captured packets and the kernel's states, and everything that follows from them.
 
     name: what views call it.
     """
@@ -41,51 +41,51 @@ class TraceSource(ABC):
 
     @abstractmethod
     def calls(self) -> Iterator[Call]:
-        """Every finished call, in the order in which they ended."""
+        """Yield every finished call, in the order in which they ended."""
 
     @abstractmethod
     def captured(self) -> Iterator[Packet]:
-        """The packets as they were captured, in that order; none without a capture."""
+        """Yield the packets as they were captured, in that order; none without a capture."""
 
     @abstractmethod
     def kernel_states(self) -> list[KernelState]:
-        """The kernel's own changes of TCP state, where they were recorded, by their time.
+        """The kernel's own changes of TCP state by time; [] where they were not recorded.
 
-        Each one with the ports that its socket had in the end.
+        Each has the ports that its socket had in the end.
         """
 
     @abstractmethod
     def summary(self, *, index: bool = False) -> Summary:
-        """What one pass over the calls tells. index: with what joins packets to calls."""
+        """The summary of one pass over the calls. index: include what joins packets to calls."""
 
     @property
     @abstractmethod
     def facts(self) -> About:
-        """What the recording says about itself."""
+        """What the recorder noted about the recording."""
 
     @property
     def clock_error(self) -> int:
-        """The most, ns, by which the packets' times are wrong; steps of the wall clock included."""
+        """The most by which a packet's time is wrong, in ns. Includes steps of the wall clock."""
         return self.facts.clock_error
 
     @property
     def processes(self) -> list[Process]:
-        """The traced processes, the first started first."""
+        """The traced processes, in the order in which they started."""
         return list(self.summary().processes)
 
     @property
     def sockets(self) -> dict[str, Socket]:
-        """identity -> socket, with the names that were known in the end."""
+        """identity -> socket, with the addresses that were known in the end."""
         return dict(self.summary().sockets)
 
     def transitions(self) -> Iterator[Transition]:
-        """Every change of state."""
+        """Yield every change of state."""
         for call in self.calls():
             if call.moved and call.socket is not None:
                 yield Transition(call.end, call.socket, call.before, call.after, call)
 
     def waits(self) -> list[Wait]:
-        """Every wait that really blocked, in order of its begin; those that last at the end."""
+        """Every wait that really blocked, in the order of their begins; unfinished ones come last."""
         summary = self.summary()
         ended = [
             Wait(c.begin, c.end, c.thread, c.socket, c.method, c.site) for c in summary.waits.all
@@ -97,21 +97,21 @@ class TraceSource(ABC):
         return list(self.summary().blocked)
 
     def packets(self) -> Iterator[Packet]:
-        """The captured packets, joined with the calls of both ends; none without a capture."""
+        """Yield the captured packets, joined with the calls of both ends; none without a capture."""
         return self.join().packets(self.captured())
 
     def report(self, port: int | None = None) -> Report:
-        """Every connection: how it opened, what it carried, how it ended. port: only with this one."""
+        """Every connection: how it opened, what it carried, how it ended. port: only that port's."""
         from sockfsm.trace.connections import with_calls
         from sockfsm.wire.handshake import report
 
         join = self.join()
         for _ in join.packets(self.captured()):
-            pass  # it is the flows that are asked for
+            pass  # only `join.flows` is of interest here
         return with_calls(report(join.flows, port), join.directory)
 
     def join(self) -> Join:
-        """What joins the packets of this trace with its calls, once over."""
+        """A fresh `Join` of this trace's packets with its calls, good for one pass."""
         from sockfsm.trace.directory import Directory
         from sockfsm.trace.join import Join
 
@@ -120,10 +120,10 @@ class TraceSource(ABC):
 
 
 class MemoryTrace(TraceSource):
-    """A trace that a program holds in memory: simulated, imported, or made up for a test.
+    """A trace in memory: simulated, imported, or made up for a test.
 
-    calls, packets, kernel_states: in any order; packets without what `join` adds. blocked: the waits
-    that had not ended. processes: also those without a call.
+    calls, packets, kernel_states: in any order. packets: as captured; `join` fills in the rest.
+    blocked: the waits that have not ended. processes: needed for those that made no call.
     """
 
     def __init__(

@@ -1,11 +1,12 @@
-"""One line of time for calls, packets and messages, in the order of cause and effect.
+"""Merges calls, packets and messages into one stream, in the order of cause and effect.
 
-A call that takes (accept, recv) stands where it returned: what it took came before that. Every other
-call stands where it began, because the packets that it causes come after that; one that waited and
-caused none (close with SO_LINGER, for example) stands where it returned, too.
+`events` gives each call one place. A call that takes something (accept, recv) stands where it
+returned, because what it took came before. Every other call stands where it began, because the
+packets that it causes come after. One that waited and causes no packet (close with SO_LINGER, for
+example) stands where it returned, too.
 
-Where a view draws spans, a call has two places: one that waited, changed its socket's state or tried
-to connect begins and returns, and what happened meanwhile stands between.
+`spans` gives two places to a call that waited, changed its socket's state or tried to connect: where
+it began and where it returned. What happened in between stands between them.
 """
 
 from __future__ import annotations
@@ -21,7 +22,8 @@ from sockfsm.trace.source import TraceSource
 from sockfsm.trace.unix_wire import sends
 from sockfsm.wire.kernel_states import KernelState
 
-# Calls arrive by their end; one that began long before the others' is held back this many calls.
+# Calls arrive in the order of their ends, and are put out in the order of their places. A call is held
+# back while at most this many others arrive, which bounds the memory.
 HORIZON = 4096
 _TAKING = frozenset({"accept", "recv"})
 _GIVING = frozenset({"connect", "send"})
@@ -30,11 +32,11 @@ BEGIN, WHOLE, END = "begin", "whole", "end"
 
 
 class Mark(NamedTuple):
-    """What stands at `time` (monotonic ns).
+    """One event at its place in the stream; `time` is monotonic ns.
 
-    phase: of a call BEGIN, END or WHOLE; one that never returned has a BEGIN only, a `Wait`. What is
-    no call is WHOLE. ended: the blocked call of another AF_UNIX socket that waited for this call; of a
-    packet or message, it has that itself.
+    phase: of a call BEGIN, END or WHOLE; other events are WHOLE. A call that never returned has only a
+    BEGIN, as a `Wait`. ended: the blocked call on another AF_UNIX socket that this call ended; packets
+    and messages have that themselves.
     """
 
     time: int
@@ -44,19 +46,19 @@ class Mark(NamedTuple):
 
 
 def moment(call: Call) -> int:
-    """Where a call stands that has one place, monotonic ns."""
+    """Where a call with one place stands, monotonic ns."""
     if call.call in _TAKING or (call.waited and call.call not in _GIVING):
         return call.end
     return call.begin
 
 
 def events(source: TraceSource) -> Iterator[Mark]:
-    """Calls, packets and messages, each at one place; holds HORIZON calls at most."""
+    """Yield calls, packets and messages, each at one place. Holds at most HORIZON calls."""
     return _with_messages(source, _merged(_moments(source.calls()), source.packets()))
 
 
 def spans(source: TraceSource, kernel: Iterable[KernelState] = ()) -> Iterator[Mark]:
-    """The same with the kernel's states, and with two places for each call that is a span."""
+    """Yield the same, with the kernel's states, and with two places for each call that is a span."""
     summary = source.summary(index=True)
     waits: Iterable[Call | Wait] = heapq.merge(
         summary.waits.all, summary.blocked, key=attrgetter("begin")
@@ -69,14 +71,14 @@ def spans(source: TraceSource, kernel: Iterable[KernelState] = ()) -> Iterator[M
 def _merged(
     calls: Iterator[Mark], packets: Iterable[Packet], *others: Iterable[Mark]
 ) -> Iterator[Mark]:
-    """By time; where times are equal, begins come first, then calls, packets, the kernel's states."""
+    """Merge by time. At equal times begins come first, then calls, packets, the kernel's states."""
     captured = (Mark(packet.time, WHOLE, packet) for packet in packets)
     first, *last = others or ((),)
     return heapq.merge(first, calls, captured, *last, key=itemgetter(0))
 
 
 def _with_messages(source: TraceSource, marks: Iterator[Mark]) -> Iterator[Mark]:
-    """Behind each call that moved bytes into an AF_UNIX socket the message: no packet shows it."""
+    """Add a message behind each call that moved bytes into an AF_UNIX socket; it has no packet."""
     summary = source.summary(index=True)
     waker, peers = summary.waker(), summary.peers
     for mark in marks:
@@ -96,7 +98,10 @@ def _moments(calls: Iterable[Call]) -> Iterator[Mark]:
 
 
 def _spans(calls: Iterable[Call]) -> Iterator[Mark]:
-    """Where each call stands, without the begins of those that waited."""
+    """Place each call, but not the begins of those that waited: the summary has them in order.
+
+    A wait may be longer than any horizon.
+    """
 
     def places(call: Call) -> tuple[Mark, ...]:
         if call.waited:
@@ -109,7 +114,7 @@ def _spans(calls: Iterable[Call]) -> Iterator[Mark]:
 
 
 def _sorted(groups: Iterable[tuple[Mark, ...]]) -> Iterator[Mark]:
-    """The marks by their time; they arrive nearly in order."""
+    """Sort marks that arrive nearly in order."""
     waiting: list[tuple[int, int, Mark]] = []
     number = count()
     for marks in groups:

@@ -1,4 +1,4 @@
-"""What one pass over a trace's calls tells: who ran, with which sockets, and what joins the wire."""
+"""The summary of one pass over a trace's calls: processes, sockets, and what joins the packets."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from sockfsm.trace.wakes import Waits, Waker
 
 
 class Summary:
-    """Add the calls in the order of their ends; `finish` after the last one.
+    """What one pass over `calls` gives; they must be in the order of their ends.
 
-    processes: those that made a call; `Trace.summary` sets all, the first started first. sockets,
-    states: identity -> socket, and its last state. threads: (log, number) -> those that made a call.
-    directory: who had which name, and the calls that can cause packets, when asked for; slack: how far
-    the packets' clock may be off. waits, peers: what another end ended, and the ends of AF_UNIX
-    sockets. blocked: waits that had not ended, by their begins.
+    processes: those that made a call, in the order in which they started; `Trace.summary` adds the
+    others. sockets, states: identity -> socket, and -> its last state. threads: (log, number) ->
+    thread, for those that made a call. directory: the sockets by address, and the calls that can cause
+    packets; None without `index`. waits: the calls that blocked. peers: the AF_UNIX sockets that are
+    connected. blocked: the waits that have not ended, by their begins.
+
+    slack: how far, in ns, a packet's time may be from the time of its call.
     """
 
     def __init__(
@@ -36,11 +38,11 @@ class Summary:
         self.read(calls)
 
     def waker(self) -> Waker:
-        """Tells of each call on an AF_UNIX socket which wait it ended."""
+        """Finds which wait each call on an AF_UNIX socket ended; good for one pass."""
         return Waker(self.waits, self.peers)
 
     def read(self, calls: Iterable[Call]) -> None:
-        """Take in all calls."""
+        """Add all calls."""
         sockets, states, threads = self.sockets, self.states, self.threads
         directory = self.directory
         processes: dict[str, Process] = {}

@@ -1,10 +1,12 @@
 """The TCP states of both ends of a connection, driven by its captured segments.
 
-Every segment is an event of its sender and, once it arrives, one of its receiver;
-`sockfsm.model.rfc9293` says where they lead. A capture does not show arrivals. On loopback a segment
-arrives as it is captured; from a delayed or lossy wire, what the receiver sends later betrays that
-something had not arrived yet: it does not acknowledge it, or repeats what it acknowledged. What the
-receiver answers with a bare RST, or must ignore, changes nothing.
+Each segment is an event of its sender and, when it arrives, an event of its receiver.
+`sockfsm.model.rfc9293` says which state follows.
+
+A capture does not show arrivals. On loopback a segment arrives when it is captured. On a slow or lossy
+wire, later segments of the receiver reveal that it had not arrived yet: they do not acknowledge it, or
+they repeat a segment that it acknowledged. A segment that its receiver must ignore, or answers with a
+bare RST, changes nothing.
 """
 
 from __future__ import annotations
@@ -16,10 +18,10 @@ from sockfsm.model.flat import FlatMachine
 from sockfsm.wire.findings import CLIENT, SERVER, Connection, Segment
 
 
-class Step(NamedTuple):
-    """A segment, and the states that both ends are in after it.
+class SegmentStep(NamedTuple):
+    """A segment, and the states of both ends after it.
 
-    strange: no rule explains it; ignored: its receiver must ignore it.
+    strange: no rule explains it. ignored: its receiver must ignore it.
     """
 
     segment: Segment
@@ -30,7 +32,7 @@ class Step(NamedTuple):
 
     @property
     def states(self) -> tuple[str, str]:
-        """The same states as (the sender's, the receiver's)."""
+        """The states of (sender, receiver)."""
         sent_by_client = self.segment.sender == CLIENT
         return (self.client, self.server) if sent_by_client else (self.server, self.client)
 
@@ -43,15 +45,15 @@ def machine() -> FlatMachine:
     return FlatMachine(TABLE)
 
 
-class _End:
-    """One end while its segments go by."""
+class _TcpEnd:
+    """The state of one end while segments are played to it."""
 
     def __init__(self, state: str) -> None:
         self.state = state
         self.path = [state]
         self.strange = False
         self.syn_acked = state == "ESTABLISHED"
-        self.fin_at: int | None = None  # what acknowledges our FIN, relative
+        self.fin_at: int | None = None  # the relative number that acknowledges its FIN
         self.fin_acked = False
 
     def event(self, word: str) -> None:
@@ -64,15 +66,15 @@ class _End:
 
 
 class Walk(NamedTuple):
-    """All that the segments of a connection did: the states of each end, the first included."""
+    """The states that each end went through, and the steps that led there."""
 
     client: tuple[str, ...]
     server: tuple[str, ...]
-    steps: tuple[Step, ...]
+    steps: tuple[SegmentStep, ...]
 
 
-def steps(connection: Connection) -> tuple[Step, ...]:
-    """Each segment of opening and closing with the states of both ends after it."""
+def steps(connection: Connection) -> tuple[SegmentStep, ...]:
+    """The segments of opening and closing, each with the states of both ends after it."""
     return walk(connection).steps
 
 
@@ -82,45 +84,45 @@ def paths(connection: Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
 
 
 def walk(connection: Connection) -> Walk:
-    """Let the segments of a connection drive the machines of both ends."""
+    """Play the segments of a connection to the machines of both ends."""
     kind = connection.opening.kind
     if kind == "mid-stream":
-        client, server = _End("ESTABLISHED"), _End("ESTABLISHED")
+        client, server = _TcpEnd("ESTABLISHED"), _TcpEnd("ESTABLISHED")
     elif kind == "self-connect" or _both_call(connection):
-        client, server = _End("CLOSED"), _End("CLOSED")
+        client, server = _TcpEnd("CLOSED"), _TcpEnd("CLOSED")
     else:
-        # A port that nothing listens on answers from CLOSED.
-        client, server = _End("CLOSED"), _End("CLOSED" if kind == "refused" else "LISTEN")
+        # A port on which nothing listens answers from CLOSED (RFC 9293, 3.10.7.1).
+        client, server = _TcpEnd("CLOSED"), _TcpEnd("CLOSED" if kind == "refused" else "LISTEN")
     if kind == "self-connect":
         server = client
     ends = {CLIENT: client, SERVER: server}
     others = {CLIENT: server, SERVER: client}
-    # An RST that ends the opening stands in both lists.
+    # An RST that ends the opening is in both lists.
     listed = connection.opening.segments + connection.closing.segments
     ignored = set(connection.ignored)
     unique = dict.fromkeys(listed + connection.ignored)
     segments = sorted(unique, key=lambda segment: segment.after)
     taken = [segment for segment in segments if segment not in ignored]
     arrivals = _arrivals(taken) if client is not server else list(range(len(taken)))
-    found = []
+    walked = []
     place = 0
     for segment in segments:
         client.strange = server.strange = False
         if segment in ignored:
-            found.append(Step(segment, client.state, server.state, True, True))
+            walked.append(SegmentStep(segment, client.state, server.state, True, True))
             continue
         _send(ends[segment.sender], segment)
         for number, arrival in enumerate(arrivals):
             if arrival == place:
                 _receive(others[taken[number].sender], taken[number])
         strange = client.strange or server.strange
-        found.append(Step(segment, client.state, server.state, strange))
+        walked.append(SegmentStep(segment, client.state, server.state, strange))
         place += 1
-    return Walk(tuple(client.path), tuple(server.path), tuple(found))
+    return Walk(tuple(client.path), tuple(server.path), tuple(walked))
 
 
 def _both_call(connection: Connection) -> bool:
-    """Whether the server's end sent a SYN of its own: it did not listen."""
+    """Whether the server's end sent a SYN of its own: then it did not listen."""
     return any(
         s.sender == SERVER and "S" in s.flags and "A" not in s.flags
         for s in connection.opening.segments
@@ -128,13 +130,13 @@ def _both_call(connection: Connection) -> bool:
 
 
 def _arrivals(segments: list[Segment]) -> list[int | None]:
-    """For each segment, after which one it arrived; None: it did not, as far as can be told."""
+    """For each segment the index of the one after which it arrived; None if it seems lost."""
     arrivals: list[int | None] = []
     latest = {CLIENT: 0, SERVER: 0}
     for number, segment in enumerate(segments):
         arrival = _arrival(segments, number, latest[segment.sender])
         if arrival is not None:
-            latest[segment.sender] = arrival
+            latest[segment.sender] = arrival  # one direction of a wire does not reorder, we assume
         arrivals.append(arrival)
     return arrivals
 
@@ -147,7 +149,7 @@ def _arrival(segments: list[Segment], number: int, latest: int) -> int | None:
     for place, later in enumerate(segments[number + 1 :], number + 1):
         if later.sender == segment.sender:
             if _repeats(later, segment) and (missed or not answered):
-                return None  # the first copy went nowhere; the last one counts
+                return None  # this copy was lost; the repeated one counts
         elif _refuses(later, segment) and not answered:
             return None
         elif _unaware(later, segment):
@@ -169,7 +171,7 @@ def _repeats(later: Segment, segment: Segment) -> bool:
 
 
 def _refuses(later: Segment, segment: Segment) -> bool:
-    """Whether `later` is the RST of an end that does not take the SYN-ACK `segment`."""
+    """Whether `later` is the RST of an end that rejects the SYN-ACK `segment` (RFC 9293, 3.10.7.3)."""
     return (
         "R" in later.flags
         and "A" not in later.flags
@@ -179,20 +181,20 @@ def _refuses(later: Segment, segment: Segment) -> bool:
 
 
 def _unaware(later: Segment, segment: Segment) -> bool:
-    """Whether the sender of `later` shows that `segment` of the other end had not arrived."""
+    """Whether `later` shows that `segment`, from the other end, had not arrived at its sender."""
     if "R" in later.flags or "R" in segment.flags:
         return False
     if "S" in segment.flags or "F" in segment.flags:
         needed = segment.relative_seq + segment.length + 1
         if later.relative_ack is None or later.relative_ack < needed:
             return True
-    # It repeats a SYN or FIN that `segment` acknowledges.
+    # An end that knew of the acknowledgement would not repeat its SYN or FIN.
     if segment.relative_ack is None or not set("SF") & set(later.flags):
         return False
     return segment.relative_ack >= later.relative_seq + later.length + 1
 
 
-def _send(end: _End, segment: Segment) -> None:
+def _send(end: _TcpEnd, segment: Segment) -> None:
     flags = segment.flags
     if "R" in flags:
         if end.state != "CLOSED":
@@ -210,7 +212,7 @@ def _send(end: _End, segment: Segment) -> None:
         end.event("snd_fin")
 
 
-def _receive(end: _End, segment: Segment) -> None:
+def _receive(end: _TcpEnd, segment: Segment) -> None:
     flags = segment.flags
     if "R" in flags:
         if end.state != "CLOSED":

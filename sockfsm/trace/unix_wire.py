@@ -1,6 +1,6 @@
-"""The wire that AF_UNIX sockets do not have: whom a message goes to, by the calls of both ends.
+"""Which AF_UNIX socket a message goes to, worked out from the calls of both ends.
 
-No packet exists. An end that is not traced has no calls: then it is not known.
+AF_UNIX sockets send no packets. An end that is not traced has no calls either, so it stays unknown.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from operator import itemgetter
 
 from sockfsm.trace.events import Address, Call, Socket
 
-_TELLING = frozenset({"bind", "connect", "accepted", "socketpair"})
+_NAMING = frozenset({"bind", "connect", "accepted", "socketpair"})
 ENDING = frozenset({"close", "shutdown_wr", "shutdown_rdwr", "exit"})
 
 
@@ -22,50 +22,54 @@ def sends(call: Call) -> bool:
 
 
 def is_unix(socket: Socket) -> bool:
-    """Whether no packet ever shows what the socket sends."""
+    """Whether it is an AF_UNIX socket, whose data no packet shows."""
     return socket.kind.startswith("unix")
 
 
 class Peers:
-    """Which AF_UNIX sockets are each other's ends; keeps the calls that tell it, no others."""
+    """Which AF_UNIX sockets are connected to each other.
+
+    of: identity -> the socket at the other end. given: a client's identity -> when accept returned its
+    peer. closed: identity -> end of the last call that closed it.
+    """
 
     def __init__(self) -> None:
         self.of: dict[str, Socket] = {}
-        self.given: dict[str, int] = {}  # a client's identity -> when accept gave its other end
-        self.closed: dict[str, int] = {}  # identity -> end of the last call that closed it
+        self.given: dict[str, int] = {}
+        self.closed: dict[str, int] = {}
         self._calls: list[Call] = []
         self._since: dict[Address, list[tuple[int, Socket]]] = {}
 
     def add(self, call: Call) -> None:
-        """Take in one call; `finish` after the last one."""
+        """Add one call; `finish` after the last one."""
         word, socket = call.call, call.socket
         if socket is None or not is_unix(socket):
             return
-        if word in _TELLING:
+        if word in _NAMING:
             self._calls.append(call)
         elif word in ENDING:
             self.closed[socket.identity] = call.end
 
     def receiver(self, call: Call) -> Socket | None:
-        """The socket that a send goes to."""
+        """The socket that a send goes to; None where it is not traced."""
         assert call.socket is not None
-        found = self.of.get(call.socket.identity)
-        if found is None and call.address is not None:
-            found = self._holder(call.address, call.end)
-        return found
+        peer = self.of.get(call.socket.identity)
+        if peer is None and call.address is not None:
+            peer = self._holder(call.address, call.end)
+        return peer
 
     def listening(self, call: Call) -> Socket | None:
-        """The socket that a connect goes to."""
+        """The listening socket that a connect goes to; None where it is not traced."""
         return self._holder(call.address, call.end) if call.address is not None else None
 
     def _holder(self, name: Address, time: int) -> Socket | None:
-        """The socket that had bound `name` last before `time`."""
+        """The last socket that bound `name` before `time`."""
         entries = self._since.get(name, [])
         place = bisect_right(entries, time, key=itemgetter(0))
         return entries[place - 1][1] if place else None
 
     def finish(self) -> None:
-        """Find the pairs in what was added."""
+        """Find the pairs among the calls that were added."""
         calls, self._calls = self._calls, []
         for call, socket in _of(calls, "bind"):
             if call.outcome == "ok" and call.address:
@@ -74,7 +78,7 @@ class Peers:
         self._connections(calls)
 
     def _socketpairs(self, calls: list[Call]) -> None:
-        """Each of a pair has a call of its own, one after the other."""
+        """Pair the two sockets of each socketpair(): it is logged as two calls in a row."""
         alone: Socket | None = None
         for _, socket in _of(calls, "socketpair"):
             if alone is None:
@@ -84,7 +88,7 @@ class Peers:
                 alone = None
 
     def _connections(self, calls: list[Call]) -> None:
-        """A listener's queue is first in, first out: the n-th accept takes the n-th connect."""
+        """Pair the n-th accept with the n-th connect: a listener's queue is first in, first out."""
         waiting: dict[Address, deque[Socket]] = {}
         for call, socket in _of(calls, "connect"):
             if call.outcome != "ok" or call.address is None:
@@ -93,7 +97,7 @@ class Peers:
                 waiting.setdefault(call.address, deque()).append(socket)
             elif (other := self._holder(call.address, call.end)) is not None:
                 self.of[socket.identity] = other
-        for call, socket in sorted(_of(calls, "accepted"), key=lambda found: found[0].end):
+        for call, socket in sorted(_of(calls, "accepted"), key=lambda pair: pair[0].end):
             queue = waiting.get(socket.local) if socket.local is not None else None
             if queue:
                 client = queue.popleft()
@@ -105,6 +109,6 @@ class Peers:
 
 
 def _of(calls: list[Call], word: str) -> list[tuple[Call, Socket]]:
-    """The calls with this word, by their begins."""
-    found = [(c, c.socket) for c in calls if c.call == word and c.socket is not None]
-    return sorted(found, key=lambda pair: pair[0].begin)
+    """The calls with this word and their sockets, by their begins."""
+    pairs = [(c, c.socket) for c in calls if c.call == word and c.socket is not None]
+    return sorted(pairs, key=lambda pair: pair[0].begin)

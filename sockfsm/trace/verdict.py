@@ -1,4 +1,4 @@
-"""Whose fault a failed call is: the program's order of calls, or the world around the socket."""
+"""Whether a call failed because of the order of the program's calls, or because of its surroundings."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from sockfsm.trace.events import Call
 def out_of_order(call: Call) -> bool:
     """Whether the call was refused because of the state that the socket was in.
 
-    `listen` on a connected socket is; `connect` where nobody listens, or `bind` to a name that is
-    taken, would have gone well in the same state of the same socket.
+    `listen` on a connected socket is one. A `connect` where nobody listens, or a `bind` to a name
+    that is taken, is none: the same call in the same state would succeed elsewhere.
     """
     if not call.refused:
         return False
@@ -23,7 +23,7 @@ def out_of_order(call: Call) -> bool:
 
 @lru_cache(4096)
 def _refused_by_state(kind: str, state: str, call: str) -> bool:
-    """Whether the reference environment, where nothing else is in the way, refuses `call`."""
+    """Whether `call` is refused even in the reference environment, where nothing else is in the way."""
     if kind not in KINDS:
         return False
     flat = flat_of(kind)

@@ -1,10 +1,12 @@
 """What ended which wait: the other half of the join of packets and calls.
 
-A blocked connect ends by SYN-ACK or RST, recv by data, FIN or RST, send by RST. A blocked accept
-gets the SYN that began the connection that it gave (the kernel hands it over when the opening is
-complete). On AF_UNIX sockets, where no packet exists, a call of another end does it: send ends recv,
-connect ends accept, accept ends a connect that the full backlog held up, close and shutdown end what
-waits for their end. Which acknowledgement or recv made room for a blocked send cannot be decided.
+A blocked connect is ended by SYN-ACK or RST, a recv by data, FIN or RST, a send by RST. For a blocked
+accept we name the SYN of the connection that it returned, although the kernel hands that over only
+when the handshake is complete.
+
+AF_UNIX sockets have no packets; there, a call at the other end does it. A send ends a recv, a connect
+ends an accept, an accept ends a connect that a full backlog held up, and close and shutdown end
+whatever waits for their end. What made room for a blocked send cannot be decided.
 """
 
 from __future__ import annotations
@@ -25,15 +27,19 @@ _ENDED = ("eof", "ECONNRESET", "EPIPE")
 
 
 class Waits:
-    """The calls that blocked: for what another end brings, by socket and begin, and for the rest."""
+    """The calls that blocked.
+
+    of: a socket's identity -> its calls that another end can end, by begin. others: all the rest.
+    towards: the name of an AF_UNIX listener -> the connects to it.
+    """
 
     def __init__(self) -> None:
         self.others: list[Call] = []
         self.of: dict[str, list[Call]] = {}
-        self.towards: dict[Address, list[Call]] = {}  # AF_UNIX connects, by the listener's name
+        self.towards: dict[Address, list[Call]] = {}
 
     def add(self, call: Call) -> None:
-        """Take in one call; `finish` after the last one."""
+        """Add one call; `finish` after the last one."""
         if not call.waited:
             return
         if call.socket is None or call.call not in _WORDS:
@@ -49,13 +55,13 @@ class Waits:
         return sorted(chain(self.others, *self.of.values()), key=BEGIN)
 
     def finish(self) -> None:
-        """Bring into order what was added."""
+        """Sort what was added."""
         for blocked in (*self.of.values(), *self.towards.values()):
             blocked.sort(key=BEGIN)
 
 
 class Blocked:
-    """The waits on one socket, as the packets that it gets go by."""
+    """The waits on one socket that its packets may end. Show it the packets in their order."""
 
     __slots__ = ("_active", "_coming", "_next", "_slack")
 
@@ -66,7 +72,7 @@ class Blocked:
         self._next = next(self._coming, None)
 
     def ended_by(self, packet: Packet) -> Call | None:
-        """The one wait that `packet` ended; it ends no second time."""
+        """The wait that `packet` ended, if exactly one fits. Each wait ends once."""
         time, active, slack = packet.time, self._active, self._slack
         while self._next is not None and self._next.begin <= time + slack:
             active.append(self._next)
@@ -85,7 +91,7 @@ class Blocked:
 
 
 class Waker:
-    """Asked call by call, in their order, which wait on another AF_UNIX socket each of them ended."""
+    """Finds which wait on another AF_UNIX socket a call ended. Ask in the order of the calls."""
 
     def __init__(self, waits: Waits, peers: Peers) -> None:
         self._waits = waits
@@ -96,10 +102,10 @@ class Waker:
         """The blocked call that `call` ended; None for none, or when it cannot be decided."""
         if call.socket is None or call.call not in _WAKING or not is_unix(call.socket):
             return None
-        found = self._by_call(call, call.socket)
-        if found is not None:
-            self._done.add(id(found))
-        return found
+        wait = self._by_call(call, call.socket)
+        if wait is not None:
+            self._done.add(id(wait))
+        return wait
 
     def _by_call(self, call: Call, socket: Socket) -> Call | None:
         word = call.call
@@ -117,18 +123,18 @@ class Waker:
         return _only(wait for wait in running if self._fits(call, socket, wait))
 
     def _fits(self, call: Call, socket: Socket, wait: Call) -> bool:
-        """Whether a call ends such a wait of the socket at the other end."""
+        """Whether `call` can end `wait`, which is on the socket at the other end."""
         word, peers = call.call, self._peers
         if word == "connect":
             return wait.call == "accept" and wait.end == peers.given.get(socket.identity)
         if word == "send":
             return wait.call == "recv" and wait.done > 0 and call.done > 0
         if word in ("close", "exit") and call.end < peers.closed.get(socket.identity, 0):
-            return False  # another process still held it
+            return False  # another process still holds the socket
         return wait.outcome in _ENDED
 
     def _running(self, blocked: list[Call], begin: int, end: int) -> Iterator[Call]:
-        """Those that were blocked at some time from `begin` to `end` and still wait for a reason."""
+        """Those that were blocked between `begin` and `end` and that nothing has ended yet."""
         last = bisect_right(blocked, end, key=BEGIN)
         for call in blocked[max(last - LOOK_BACK, 0) : last]:
             if call.end >= begin and id(call) not in self._done:
@@ -137,12 +143,12 @@ class Waker:
 
 def _only(calls: Iterable[Call]) -> Call | None:
     """The one of `calls`; None for none or several."""
-    found = list(calls)
-    return found[0] if len(found) == 1 else None
+    listed = list(calls)
+    return listed[0] if len(listed) == 1 else None
 
 
 def _ended_by(call: Call, packet: Packet) -> bool:
-    """Whether the call ended as it does by such a packet."""
+    """Whether the way that the call ended fits such a packet."""
     flags, word = packet.flags, call.call
     if word == "accept":
         return "S" in flags and "A" not in flags and end_of(call.address) == packet.source

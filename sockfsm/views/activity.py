@@ -1,30 +1,32 @@
-"""What each socket is doing at a moment: nothing, a call, a call that blocks."""
+"""Tracks what each socket is doing: nothing, a call, or a call that blocks."""
 
 from __future__ import annotations
 
 from sockfsm.trace.events import Call, Socket, Wait
-from sockfsm.views.tally import ENDED
+from sockfsm.views.totals import ENDED
 
 NOTHING, OPEN, BUSY, WAITING = "", "open", "busy", "waiting"
 """Closed, not yet made or not traced; open and idle; in a call; in a call that blocks."""
 
 
 class Activity:
-    """Told of calls in the order of time; asked for what a socket is doing at the same time."""
+    """What each socket is doing now. Report the begins and ends of calls in the order of time."""
 
     def __init__(self) -> None:
+        # Identity -> the callers of its running calls -> whether that call blocks.
         self._running: dict[str, dict[tuple[str, int], bool]] = {}
+        # Identity -> end of a call that has one place in the ladder, which is before its end.
         self._until: dict[str, int] = {}
         self._open: set[str] = set()
 
     def begin(self, event: Call | Wait) -> None:
-        """A call begins that will be told of again when it ends, or that never does."""
+        """A call begins. `end` must follow for each `Call`; a `Wait` never ends."""
         if event.socket is not None:
             waited = isinstance(event, Wait) or event.waited
             self._running.setdefault(event.socket.identity, {})[_caller(event)] = waited
 
     def end(self, call: Call, *, now: int) -> None:
-        """A call ends; now: where it stands in the ladder, which may be before its end."""
+        """A call ends. now: its place in the ladder, which may be before its end; monotonic ns."""
         if call.socket is None:
             return
         identity = call.socket.identity
@@ -42,7 +44,7 @@ class Activity:
             self._until[identity] = call.end
 
     def of(self, socket: Socket | None, time: int) -> str:
-        """One of the words above."""
+        """What a socket is doing at `time`: NOTHING, OPEN, BUSY or WAITING."""
         if socket is None:
             return NOTHING
         running = self._running.get(socket.identity)

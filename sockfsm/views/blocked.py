@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def lines(trace: TraceSource, paint: Paint | None = None) -> Iterator[str]:
-    """A block of two lines per blocked call, the longest wait first."""
+    """Yield two lines for each blocked call, the longest wait first."""
     paint = paint or Paint(False)
     lanes = Lanes(trace)
     owners = {

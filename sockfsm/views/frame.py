@@ -1,4 +1,4 @@
-"""What stands around a timeline: who ran and with which sockets, and what it amounted to."""
+"""The header and the footer of a timeline: the processes and sockets, and the totals."""
 
 from __future__ import annotations
 
@@ -11,19 +11,19 @@ from sockfsm.trace.events import Process, Socket
 from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.phrases import place
-from sockfsm.views.tally import CLOSED, ENDED, EXITED, Tally
 from sockfsm.views.text import Paint, address, count, cut, cut_front, duration, pad, plain
+from sockfsm.views.totals import CLOSED, ENDED, EXITED, Totals
 
 if TYPE_CHECKING:
     from sockfsm.trace.source import TraceSource
 
 COLUMNS = 100
-_LISTED = 30
+_LISTED = 30  # the most entries of a list; a header must not push the timeline off the screen
 _TITLE = 10
 
 
 def header(trace: TraceSource, lanes: Lanes, paint: Paint) -> Iterator[str]:
-    """The trace, its processes and its sockets; long lists are cut and say so."""
+    """Yield the trace, its processes and its sockets. A long list is cut, and says so."""
     yield paint(cut(_titled("trace", plain(trace.name)), COLUMNS), "bold")
     processes = lanes.processes
     for number, process in enumerate(processes[:_LISTED]):
@@ -71,32 +71,32 @@ def _socket(socket: Socket, lanes: Lanes) -> str:
 
 
 def footer(
-    trace: TraceSource, lanes: Lanes, paint: Paint, tally: Tally, zero: int
+    trace: TraceSource, lanes: Lanes, paint: Paint, totals: Totals, zero: int
 ) -> Iterator[str]:
-    """Counts, refusals, how the sockets ended, what is blocked, what could not be read.
+    """Yield the totals, refusals, ends of sockets, blocked calls, and what could not be read.
 
-    zero: the monotonic ns from which the timeline counts.
+    zero: the start of the timeline, monotonic ns.
     """
     yield ""
-    total = f"{count(tally.calls, 'call')}, {count(tally.packets, 'packet')}"
-    if tally.waits:
-        total += f", {count(tally.waits, 'wait')} of {duration(tally.blocked)} together"
-    yield _titled("total", f"{total}, {tally.sent:,} B sent, {tally.received:,} B received")
-    for title, counts in (("refused", tally.refusals), ("failed", tally.failures)):
+    total = f"{count(totals.calls, 'call')}, {count(totals.packets, 'packet')}"
+    if totals.waits:
+        total += f", {count(totals.waits, 'wait')} of {duration(totals.blocked)} together"
+    yield _titled("total", f"{total}, {totals.sent:,} B sent, {totals.received:,} B received")
+    for title, counts in (("refused", totals.refusals), ("failed", totals.failures)):
         yield from (paint(line, "red") for line in _refusals(title, counts))
-    if tally.unexplained:
-        text = f"{count(tally.unexplained, 'call')} that no rule of the model explains"
+    if totals.unexplained:
+        text = f"{count(totals.unexplained, 'call')} that no rule of the model explains"
         yield paint(_titled("doubtful", text), "magenta")
-    yield from _endings(lanes, tally)
+    yield from _endings(lanes, totals)
     for wait in trace.blocked()[:_LISTED]:
         since = (wait.begin - zero) / 1_000_000_000
         text = f"{lanes.socket(wait.socket)} {plain(wait.method)}() since {since:.6f}"
         yield paint(cut(_titled("blocked", f"{text}  {place(wait.site)}"), COLUMNS), "yellow")
     facts = trace.facts
     recorded = (("capture", facts.capture), ("kernel", facts.kernel_states))
-    for title, said in (("network", facts.network), *recorded):
-        if said is not None:
-            yield from (paint(line, "dim") for line in wrapped(title, plain(said)))
+    for title, sentence in (("network", facts.network), *recorded):
+        if sentence is not None:
+            yield from (paint(line, "dim") for line in wrapped(title, plain(sentence)))
     for line in incomplete(trace):
         yield from (paint(part, "magenta") for part in wrapped("note", line))
 
@@ -113,9 +113,9 @@ def _refusals(title: str, counts: dict[tuple[str, str, str], int]) -> Iterator[s
         yield _titled("", f"and {len(ranked) - _LISTED:,} other kinds")
 
 
-def _endings(lanes: Lanes, tally: Tally) -> Iterator[str]:
-    """How the sockets that came up ended, also where their end was not selected."""
-    states = {identity: lanes.states.get(identity, "?") for identity in tally.sockets}
+def _endings(lanes: Lanes, totals: Totals) -> Iterator[str]:
+    """Yield how the sockets that were shown ended, even if their end was not selected."""
+    states = {identity: lanes.states.get(identity, "?") for identity in totals.sockets}
     closed = sum(state == CLOSED for state in states.values())
     detached = sum(state == "DETACHED" for state in states.values())
     exited = sum(state == EXITED for state in states.values())
@@ -137,6 +137,6 @@ def _endings(lanes: Lanes, tally: Tally) -> Iterator[str]:
 
 
 def wrapped(title: str, text: str) -> Iterator[str]:
-    """`text` behind its title, over as many lines as it needs."""
+    """Yield `text` behind its title, on as many lines as it needs."""
     for number, line in enumerate(wrap(text, COLUMNS - _TITLE) or [""]):
         yield _titled("" if number else title, line)

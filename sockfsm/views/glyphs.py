@@ -1,4 +1,4 @@
-"""The signs of a ladder: box-drawing characters, or ASCII where the terminal has no others."""
+"""The characters that a ladder is drawn with: box drawing, or ASCII if the terminal has no more."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ from typing import NamedTuple, TextIO
 
 
 class Glyphs(NamedTuple):
-    """bar: a socket that lies idle; busy: a call of it runs; wait: one blocks. begin, end, whole:
-    where a call begins, returns, or does both, on (left, right). wire, calls: what an arrow is made
-    of, by whether packets or only calls tell of it."""
+    """One set of characters.
+
+    bar, busy, wait: the line of a socket that is idle, in a call, in a call that blocks. begin, end,
+    whole: a call that begins, returns, or both, on the (left, right) side. wire, calls: the line of an
+    arrow for a packet, and for a message known only from calls.
+    """
 
     bar: str
     busy: str
@@ -25,7 +28,7 @@ ASCII = Glyphs(":", "|", "%", ("+", "+"), ("+", "+"), ("+", "+"), "-", ".")
 
 
 def glyphs_for(stream: TextIO) -> Glyphs:
-    """Box-drawing characters where `stream` can write them."""
+    """Box drawing if `stream` can write it, else ASCII."""
     try:
         "".join(map("".join, BOX)).encode(getattr(stream, "encoding", None) or "ascii")
     except (UnicodeEncodeError, LookupError):

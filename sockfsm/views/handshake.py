@@ -1,8 +1,7 @@
-"""How connections opened, what they carried and how they ended, for the terminal.
+"""Prints how connections opened, what they carried and how they ended.
 
-    #1 127.0.0.1:40001 -> 127.0.0.1:80: normal opening, orderly closing
-
-The ladder has the client's TCP state at the left and the server's at the right, after each segment.
+Each connection has a ladder of its segments, with the client's TCP state after each one on the left and
+the server's on the right.
 """
 
 from __future__ import annotations
@@ -11,7 +10,7 @@ from collections.abc import Iterable, Iterator
 from textwrap import wrap
 
 from sockfsm.trace.kernel_paths import KernelPaths, difference
-from sockfsm.trace.tcp_path import Step, walk
+from sockfsm.trace.tcp_path import SegmentStep, walk
 from sockfsm.views.phrases import place, spelled, spoken
 from sockfsm.views.text import Paint, address, count, cut, duration, plain
 from sockfsm.wire.findings import (
@@ -26,7 +25,7 @@ from sockfsm.wire.findings import (
     Report,
     Segment,
 )
-from sockfsm.wire.headers import Options
+from sockfsm.wire.headers import TcpOptions
 
 _TIME, _STATE, _ARROW = 11, 12, 58
 _GOOD = ("normal", "self-connect", "simultaneous")
@@ -40,14 +39,15 @@ def lines(
     heading: str = "",
     kernel: KernelPaths | None = None,
 ) -> Iterator[str]:
-    """The report as text, at most 100 columns wide.
+    """Yield the report as lines of at most 100 columns.
 
-    kernel: its own states, where recorded.
+    problems: notes to add at the end. heading: the name of the source. kernel: the kernel's own states,
+    where they were recorded.
     """
-    found, talks = report.connections, report.conversations
-    summary = f"{count(len(found), 'connection')}, {count(len(talks), 'UDP conversation')}"
+    connections, talks = report.connections, report.conversations
+    summary = f"{count(len(connections), 'connection')}, {count(len(talks), 'UDP conversation')}"
     yield f"{heading}: {summary}" if heading else summary
-    for connection in found:
+    for connection in connections:
         yield ""
         yield from of_connection(connection, paint)
         if kernel is not None:
@@ -65,7 +65,7 @@ def lines(
 
 
 def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
-    """One connection: its headline, opening, data, closing and what follows from them."""
+    """Yield one connection: its headline, opening, ladder, data, closing and states."""
     opening, closing = connection.opening, connection.closing
     ends = f"{address(connection.client)} -> {address(connection.server)}"
     yield paint(f"#{connection.number} {ends}", "bold")
@@ -75,8 +75,8 @@ def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
     yield from _data(connection)
     yield from _closing(closing, paint)
     if connection.ignored:
-        said = f"{count(len(connection.ignored), 'segment')} (?!) that the other end must not take"
-        yield f"  {'ignored':8} {paint(said, 'red')}"
+        text = f"{count(len(connection.ignored), 'segment')} (?!) that the other end must ignore"
+        yield f"  {'ignored':8} {paint(text, 'red')}"
     yield from _wide("client", " > ".join(client))
     yield from _wide("server", " > ".join(server))
     if opening.kind == "self-connect":
@@ -84,9 +84,9 @@ def of_connection(connection: Connection, paint: Paint) -> Iterator[str]:
 
 
 def _kernel(connection: Connection, kernel: KernelPaths, paint: Paint) -> Iterator[str]:
-    found = kernel.of(connection)
-    differing = difference(connection, found)
-    for who, states in zip(("client", "server"), found, strict=True):
+    recorded = kernel.of(connection)
+    differing = difference(connection, recorded)
+    for who, states in zip(("client", "server"), recorded, strict=True):
         if states:
             yield from _wide("kernel", f"{who} {' > '.join(states)}")
     if differing:
@@ -106,15 +106,15 @@ def _opening(connection: Connection, paint: Paint) -> Iterator[str]:
         yield f"  {'':8} {paint(opening.note, 'yellow')}"
     firsts = {s.sender: s.seq for s in opening.segments if "S" in s.flags}
     if firsts:
-        said = ", ".join(f"{who} {number}" for who, number in firsts.items())
-        yield f"  {'':8} first sequence numbers: {said}"
+        numbers = ", ".join(f"{who} {number}" for who, number in firsts.items())
+        yield f"  {'':8} first sequence numbers: {numbers}"
 
 
 def _partly(opening: Opening) -> bool:
     return opening.kind in ("mid-stream", "incomplete", "unanswered", "not accepted")
 
 
-def _ladder(connection: Connection, steps: tuple[Step, ...], paint: Paint) -> Iterator[str]:
+def _ladder(connection: Connection, steps: tuple[SegmentStep, ...], paint: Paint) -> Iterator[str]:
     blank = " " * _TIME
     before, later, last = _passing(connection)
     for number, step in enumerate(steps):
@@ -135,7 +135,7 @@ def _ladder(connection: Connection, steps: tuple[Step, ...], paint: Paint) -> It
 
 
 def calls_behind(segment: Segment) -> str:
-    """The calls that opened or closed by this segment, where they were traced; '' for none."""
+    """`by connect(...) at FILE:LINE`: the calls that sent this segment; '' if none was traced."""
     calls = segment.cause.calls if segment.cause is not None else ()
     if not calls or segment.flags in ("A", "PA"):
         return ""
@@ -146,13 +146,13 @@ def calls_behind(segment: Segment) -> str:
 
 
 def _passing(connection: Connection) -> tuple[int, int, int]:
-    """Data segments that the ladder leaves out: (before a FIN, after it, when the last one came)."""
-    flows, closing = (connection.sent, connection.received), connection.closing
+    """Data segments left out of the ladder: (before the first FIN, after it, time of the last one)."""
+    both, closing = (connection.sent, connection.received), connection.closing
     listed = connection.opening.segments + closing.segments
     shown = len({segment for segment in listed if segment.length})
     later = closing.half_close_segments
-    last = max((flow.last for flow in flows if flow.last is not None), default=0)
-    return sum(flow.segments for flow in flows) - shown - later, later, last
+    last = max((direction.last for direction in both if direction.last is not None), default=0)
+    return sum(direction.segments for direction in both) - shown - later, later, last
 
 
 def _passed(segments: int) -> str:
@@ -161,38 +161,38 @@ def _passed(segments: int) -> str:
 
 
 def _rung(segment: Segment, client: str, server: str, paint: Paint, strange: bool) -> str:
-    said = f" {spelled(segment.flags)} seq={segment.relative_seq}"
+    text = f" {spelled(segment.flags)} seq={segment.relative_seq}"
     if segment.relative_ack is not None:
-        said += f" ack={segment.relative_ack}"
+        text += f" ack={segment.relative_ack}"
     if segment.length:
-        said += f" len={segment.length}"
+        text += f" len={segment.length}"
     if "R" not in segment.flags:
-        said += f" win={segment.window}"
+        text += f" win={segment.window}"
     mark = " ?! " if strange else " "
-    said = cut(said, _ARROW - 1 - len(mark)) + mark
+    text = cut(text, _ARROW - 1 - len(mark)) + mark
     if segment.sender == CLIENT:
-        arrow = said.center(_ARROW - 1, "-") + ">"
+        arrow = text.center(_ARROW - 1, "-") + ">"
     else:
-        arrow = "<" + said.center(_ARROW - 1, "-")
+        arrow = "<" + text.center(_ARROW - 1, "-")
     colour = "red" if "R" in segment.flags or strange else "cyan"
-    # A stepped clock can bring a segment before the first one.
+    # If the clock was set back, a segment can seem to be earlier than the first one.
     time = f"{'-' if segment.after < 0 else '+'}{duration(abs(segment.after))}"
     return f"  {time:>{_TIME}} {client:>{_STATE}} {paint(arrow, colour)} {server}"
 
 
-def _offer(offered: Options) -> str:
-    said = []
+def _offer(offered: TcpOptions) -> str:
+    options = []
     if offered.mss is not None:
-        said.append(f"mss {offered.mss}")
+        options.append(f"mss {offered.mss}")
     if offered.sack:
-        said.append("sack")
+        options.append("sack")
     if offered.timestamps is not None:
-        said.append(f"timestamp {offered.timestamps[0]}")
+        options.append(f"timestamp {offered.timestamps[0]}")
     if offered.scale is not None:
-        said.append(f"window x {1 << offered.scale}")
+        options.append(f"window x {1 << offered.scale}")
     if not offered.sound:
-        said.append("nonsense options")
-    return ", ".join(said) or "no options"
+        options.append("nonsense options")
+    return ", ".join(options) or "no options"
 
 
 def _data(connection: Connection) -> Iterator[str]:
@@ -204,22 +204,22 @@ def _data(connection: Connection) -> Iterator[str]:
 
 
 def _wide(label: str, text: str) -> Iterator[str]:
-    """`text` after a label, over as many lines as it takes."""
+    """Yield `text` after a label, on as many lines as it needs."""
     first, *more = wrap(text, 87, break_long_words=False) if len(text) > 87 else (text,)
     yield f"  {label:8} {first}"
     yield from (f"  {'':8}   {line}" for line in more)
 
 
-def _direction(flow: Direction) -> str:
-    said = f"{count(flow.bytes, 'byte')} in {count(flow.segments, 'segment')}"
-    for number, what in ((flow.retransmitted, "retransmitted"), (flow.late, "late")):
+def _direction(data: Direction) -> str:
+    text = f"{count(data.bytes, 'byte')} in {count(data.segments, 'segment')}"
+    for number, what in ((data.retransmitted, "retransmitted"), (data.late, "late")):
         if number:
-            said += f", {number} {what}"
-    if flow.zero_windows:
-        said += f", {count(flow.zero_windows, 'zero window')}"
-    if flow.missing:
-        said += f", {flow.missing} bytes not captured"
-    return said
+            text += f", {number} {what}"
+    if data.zero_windows:
+        text += f", {count(data.zero_windows, 'zero window')}"
+    if data.missing:
+        text += f", {data.missing} bytes not captured"
+    return text
 
 
 def _closing(closing: Closing, paint: Paint) -> Iterator[str]:

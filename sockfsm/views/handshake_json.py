@@ -1,6 +1,6 @@
-"""How connections opened, what they carried and how they ended, as JSON.
+"""Writes how connections opened, what they carried and how they ended, as JSON.
 
-Times in ns, sequence numbers absolute and relative.
+Times are in ns. Sequence numbers are given as on the wire, and relative to each side's first.
 """
 
 from __future__ import annotations
@@ -21,16 +21,16 @@ def json_lines(
     *,
     kernel: KernelPaths | None = None,
 ) -> Iterator[str]:
-    """The report as the lines of one JSON object, a line for each connection.
+    """Yield the report as the lines of one JSON object, one line for each connection.
 
-    kernel: its own states, where recorded.
+    problems: the value of the key `problems`. kernel: the kernel's own states, where recorded.
     """
 
-    def told(connection: Connection) -> dict[str, Any]:
+    def with_kernel(connection: Connection) -> dict[str, Any]:
         return {**_connection(connection), "kernel": _kernel(connection, kernel)}
 
     yield '{"connections": ['
-    yield from _listed(report.connections, told)
+    yield from _listed(report.connections, with_kernel)
     yield '], "conversations": ['
     yield from _listed(report.conversations, vars)
     yield f'], "problems": {json.dumps(list(problems))}}}'
@@ -76,9 +76,9 @@ def _segment(segment: Segment) -> dict[str, Any]:
 
 
 def _kernel(connection: Connection, kernel: KernelPaths | None) -> dict[str, Any] | None:
-    """The kernel's states of both ends, and where those by the segments differ from them."""
-    found = kernel.of(connection) if kernel is not None else ((), ())
-    if not any(found):
+    """The kernel's states of both ends, and how those by the segments differ from them."""
+    states = kernel.of(connection) if kernel is not None else ((), ())
+    if not any(states):
         return None
-    client, server = found
-    return {"client": client, "server": server, "differs": difference(connection, found)}
+    client, server = states
+    return {"client": client, "server": server, "differs": difference(connection, states)}

@@ -1,4 +1,4 @@
-"""A trace as JSON lines: one object per process, socket, event, and one total. Streamed."""
+"""Writes a trace as JSON lines: an object for each process, socket and event, and a total."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.incomplete import lacking
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.selection import Selection
-from sockfsm.views.tally import Tally
 from sockfsm.views.timeline import zero_of
+from sockfsm.views.totals import Totals
 
 if TYPE_CHECKING:
     from sockfsm.trace.source import TraceSource
 
 
 def lines(trace: TraceSource, selection: Selection | None = None) -> Iterator[str]:
-    """The lines, without their ends. Times are ns: `at` since the trace's start, `wall` since 1970.
+    """Yield the lines, without line ends.
 
-    The first key of each object is `type`: trace, process, socket, call, packet, message (of AF_UNIX
-    sockets, from the calls of both ends) or total. A packet's cause: who (call, kernel, unknown), why,
-    and the calls.
+    Times are in ns: `at` and `ended` since the trace began, `wall` since the epoch.
+    The first key of each object is `type`: trace, process, socket, call, packet, message or total. A
+    message is what a call moved through an AF_UNIX socket. A packet's `cause` has the fields of
+    `sockfsm.trace.events.Cause`.
     """
     for item in objects(trace, selection or Selection()):
         yield json.dumps(item, separators=(",", ":"))
 
 
 def objects(trace: TraceSource, selection: Selection) -> Iterator[dict[str, Any]]:
-    """The same as dicts."""
+    """Yield the same as dicts."""
     lanes = Lanes(trace, index=True)
     zero = zero_of(lanes.processes)
     yield {"type": "trace", "path": trace.name, "zero": zero}
@@ -56,30 +57,30 @@ def objects(trace: TraceSource, selection: Selection) -> Iterator[dict[str, Any]
             "local": _address(socket.local),
             "remote": _address(socket.remote),
         }
-    tally = Tally()
+    totals = Totals()
     for time, _, event, *_ in events(trace):
         if not selection.takes(event, time, lanes, zero):
             continue
         if isinstance(event, Call):
-            tally.add(event)
+            totals.add(event)
             yield _call(event, zero)
         elif isinstance(event, Packet):
-            tally.add(event)
+            totals.add(event)
             yield _packet(event, zero)
         elif isinstance(event, Message):
             yield _message(event, zero)
     yield {
         "type": "total",
-        "calls": tally.calls,
-        "packets": tally.packets,
-        "refused": tally.refused,
-        "out_of_order": sum(tally.refusals.values()),
-        "unexplained": tally.unexplained,
-        "waits": tally.waits,
-        "blocked": tally.blocked,
-        "sent": tally.sent,
-        "received": tally.received,
-        "states": {identity: lanes.states.get(identity, "") for identity in tally.sockets},
+        "calls": totals.calls,
+        "packets": totals.packets,
+        "refused": totals.refused,
+        "out_of_order": sum(totals.refusals.values()),
+        "unexplained": totals.unexplained,
+        "waits": totals.waits,
+        "blocked": totals.blocked,
+        "sent": totals.sent,
+        "received": totals.received,
+        "states": {identity: lanes.states.get(identity, "") for identity in totals.sockets},
         "problems": lacking(trace),
     }
 
@@ -113,7 +114,7 @@ def _call(call: Call, zero: int) -> dict[str, Any]:
 
 
 def _message(message: Message, zero: int) -> dict[str, Any]:
-    """What an AF_UNIX send moved, from the calls of both ends: there is no packet."""
+    """What a send moved through an AF_UNIX socket; there is no packet."""
     receiver = message.receiver
     return {
         "type": "message",
@@ -159,7 +160,7 @@ def _cause(cause: Cause | None, zero: int) -> dict[str, Any] | None:
 
 
 def _ended(call: Call | None, zero: int) -> dict[str, Any] | None:
-    """The call whose wait ended."""
+    """The call whose wait was ended."""
     if call is None or call.socket is None:
         return None
     return {"method": call.method, "at": call.begin - zero, "socket": call.socket.identity}

@@ -1,11 +1,11 @@
-"""A trace as a ladder: one end at the left, the other at the right, between them what passed.
+"""Prints a trace as a ladder: one end on the left, the other on the right, and arrows between them.
 
      0.279229 CREATED          #2 ┏ connect(127.0.0.1:34103)     echo.py:20 ▒
      0.279277 SYN-SENT         #2 ┃ connect ────── SYN seq 0 ─────> accept ▒ #1     SYN-RECEIVED
 
-A call's bar is heavy, shaded while it blocks. An arrow has the call that caused it at its tail and the
-call whose wait it ended at its head. The outer columns have a socket's state when it is new.
-`sockfsm.views.rows` has the same as data.
+A socket's bar is heavy during a call, and shaded while the call blocks. An arrow has at its tail the
+call that caused it, and at its head the call whose wait it ended. The outer columns show a socket's
+state when it changes. `sockfsm.views.rows` has the same as data.
 """
 
 from __future__ import annotations
@@ -18,18 +18,18 @@ from sockfsm.trace.stream import BEGIN, WHOLE
 from sockfsm.views.activity import BUSY, NOTHING, OPEN, WAITING
 from sockfsm.views.frame import COLUMNS, footer, header
 from sockfsm.views.glyphs import BOX, Glyphs
-from sockfsm.views.layout import NOBODY, STATE, Layout
+from sockfsm.views.layout import BLANK, STATE, Layout
 from sockfsm.views.phrases import answered, behind, doubt, flags, named, place, reason, spoken
-from sockfsm.views.rows import Row, Rows
+from sockfsm.views.rows import LadderRow, LadderRows
 from sockfsm.views.rungs import arrow, beside, remark
 from sockfsm.views.selection import Selection
-from sockfsm.views.tally import Tally
 from sockfsm.views.text import Paint, address, duration, plain
+from sockfsm.views.totals import Totals
 from sockfsm.wire.kernel_states import KernelState
 
 
 class Ladder:
-    """Writes the rows of one trace as lines of `columns` columns."""
+    """Prints the rows of one trace as lines of at most `columns` columns."""
 
     def __init__(
         self,
@@ -39,7 +39,7 @@ class Ladder:
         columns: int = COLUMNS,
     ) -> None:
         self.trace = trace
-        self._rows = Rows(trace)
+        self._rows = LadderRows(trace)
         self._lanes = self._rows.lanes
         self._paint = paint or Paint(False)
         self._glyphs = glyphs
@@ -53,17 +53,17 @@ class Ladder:
     def lines(
         self, selection: Selection | None = None, kernel: list[KernelState] | None = None
     ) -> Iterator[str]:
-        """Header, rows and footer. kernel: the recorded changes of its own TCP states."""
-        tally = Tally()
+        """Yield header, rows and footer. kernel: the kernel's own changes of TCP states."""
+        totals = Totals()
         yield from header(self.trace, self._lanes, self._paint)
         yield self._layout.head("who connects or sends first", "who listens")
-        for row in self._rows.rows(selection, kernel, tally):
+        for row in self._rows.rows(selection, kernel, totals):
             if row.pause:
                 yield self._layout.pause(f"{duration(row.pause)} later")
             yield from self._lines(row)
-        yield from footer(self.trace, self._lanes, self._paint, tally, self._rows.zero)
+        yield from footer(self.trace, self._lanes, self._paint, totals, self._rows.zero)
 
-    def _lines(self, row: Row) -> Iterator[str]:
+    def _lines(self, row: LadderRow) -> Iterator[str]:
         event = row.event
         if isinstance(event, Packet):
             yield from self._packet(row, event)
@@ -83,8 +83,8 @@ class Ladder:
 
     # Calls: at the side of their socket
 
-    def _call(self, row: Row, call: Call) -> Iterator[str]:
-        """A call that ended: all of it, or where it returned."""
+    def _call(self, row: LadderRow, call: Call) -> Iterator[str]:
+        """A call that has ended: the whole call, or the place where it returned."""
         whole = row.phase == WHOLE
         parts = [spoken(call) if whole else named(call)]
         if call.call != "accepted":
@@ -99,15 +99,15 @@ class Ladder:
         if not call.explained:
             yield from self._remark(row, doubt(call), "magenta")
 
-    def _place(self, row: Row) -> str:
-        """The place in the source, with the thread where it is another one than before."""
+    def _place(self, row: LadderRow) -> str:
+        """The place in the source, and the thread if it is not the one of the side's last call."""
         call = row.event
         if not isinstance(call, Call) or call.call == "accepted":
             return ""
         return f"{row.who} {place(call.site)}" if row.who else place(call.site)
 
     def _beside(
-        self, row: Row, parts: list[str], site: str, signs: tuple[str, str], colour: str = ""
+        self, row: LadderRow, parts: list[str], site: str, signs: tuple[str, str], colour: str = ""
     ) -> Iterator[str]:
         bars = self._bars(row)
         first = [*bars]
@@ -115,18 +115,18 @@ class Ladder:
         if end.label:
             first[row.side] = signs[row.side]
             if len(end.state) > STATE:
-                # A state's long name does not fit its column.
+                # The column cuts a long state's name, so the row spells it out.
                 parts = [*parts, f"now {plain(end.state)}"]
         lines = beside(tuple(parts), site, self._room, row.side)
         yield self._line(row, first, lines[0], colour)
         yield from self._more(bars, lines[1:], colour)
 
-    def _remark(self, row: Row, text: str, colour: str) -> Iterator[str]:
+    def _remark(self, row: LadderRow, text: str, colour: str) -> Iterator[str]:
         yield from self._more(self._bars(row), remark(text, self._room, row.side), colour)
 
     # Arrows: from one end to the other
 
-    def _packet(self, row: Row, packet: Packet) -> Iterator[str]:
+    def _packet(self, row: LadderRow, packet: Packet) -> Iterator[str]:
         word, length = flags(packet), f" len {packet.length}" if packet.length else ""
         if packet.protocol == "tcp":
             if packet.window == 0 and "A" in packet.flags and "R" not in packet.flags:
@@ -140,7 +140,7 @@ class Ladder:
         lines = arrow(text, short, behind(packet), head, row.side, self._room, self._glyphs.wire)
         yield from self._between(row, lines)
 
-    def _message(self, row: Row, message: Message) -> Iterator[str]:
+    def _message(self, row: LadderRow, message: Message) -> Iterator[str]:
         text = f"message len {message.length}"
         if message.receiver is None:
             text += f" to {address(message.call.address or message.socket.remote)}"
@@ -151,22 +151,22 @@ class Ladder:
     def _ended(self, call: Call | None) -> str:
         return named(call) if call is not None else ""
 
-    def _between(self, row: Row, lines: list[str]) -> Iterator[str]:
+    def _between(self, row: LadderRow, lines: list[str]) -> Iterator[str]:
         bars = self._bars(row)
         yield self._line(row, bars, lines[0], "cyan")
         yield from self._more(bars, lines[1:], "cyan")
 
     # Lines
 
-    def _bars(self, row: Row) -> list[str]:
+    def _bars(self, row: LadderRow) -> list[str]:
         return [self._signs[end.doing] for end in row.ends]
 
-    def _line(self, row: Row, bars: list[str], middle: str, colour: str) -> str:
+    def _line(self, row: LadderRow, bars: list[str], middle: str, colour: str) -> str:
         left, right = ((end.label, plain(end.state)) for end in row.ends)
-        # A message has the time of its send, in the row above.
+        # A message's time is that of its send, which stands in the row above.
         time = None if isinstance(row.event, Message) else row.time
         return self._layout.row(time, (left, right), bars, middle, colour)
 
     def _more(self, bars: list[str], middles: list[str], colour: str) -> Iterator[str]:
         for middle in middles:
-            yield self._layout.row(None, (NOBODY, NOBODY), bars, middle, colour)
+            yield self._layout.row(None, (BLANK, BLANK), bars, middle, colour)

@@ -1,4 +1,4 @@
-"""Short names for the actors of a trace: sockets as #3, processes as p1, threads by their name."""
+"""Short names for the actors of a trace: #3 for a socket, p1 for a process, a name for a thread."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.directory import End, end_of
-from sockfsm.trace.events import Call, Process, Socket, Thread
+from sockfsm.trace.directory import end_of
+from sockfsm.trace.events import Call, Endpoint, Process, Socket, Thread
 from sockfsm.views.text import cut, plain
 
 if TYPE_CHECKING:
@@ -20,20 +20,20 @@ _NAME_COLUMNS = 12
 
 
 class Lanes:
-    """The names of one trace's lanes, numbered in the order in which they first come up.
+    """The names of one trace's sockets, processes and threads, numbered as they first appear.
 
-    processes, sockets: those that made a call, as they stood when this was made; each look at a
-    trace reads its files anew. states: identity -> the last state then. A socket that appears later,
-    while the program runs, gets the next number. index: packets are asked for next.
+    processes, sockets: those that made a call. states: identity -> last state. lonely: there is at most
+    one process. All are as they were when this was made; a socket that appears later, while the program
+    runs, gets the next number. index: build the summary's index, if packets will be read next.
     """
 
     def __init__(self, trace: TraceSource, *, index: bool = False) -> None:
-        told = trace.summary(index=index)
-        self.sockets = dict(told.sockets)
-        self.states = told.states
-        self._threads = told.threads
-        met = {log for log, _ in told.threads}
-        self.processes = [p for p in told.processes if p.log in met] or told.processes
+        summary = trace.summary(index=index)
+        self.sockets = dict(summary.sockets)
+        self.states = summary.states
+        self._threads = summary.threads
+        met = {log for log, _ in summary.threads}
+        self.processes = [p for p in summary.processes if p.log in met] or summary.processes
         self._sockets: dict[str, str] = {}
         self._processes: dict[str, str] = {}
         self._accepted: dict[str, deque[Socket]] = {}
@@ -56,7 +56,7 @@ class Lanes:
         return name
 
     def name_of(self, identity: str) -> str:
-        """`#3` for an identity that was met; the identity itself for another."""
+        """`#3` for a known identity; any other identity as it is."""
         return self._sockets.get(identity, identity)
 
     def process(self, process: Process) -> str:
@@ -67,14 +67,14 @@ class Lanes:
         return name
 
     def who(self, process: Process, thread: Thread) -> str:
-        """`main`, `Thread-1`; with more than one process `p2 main`."""
+        """`main`, `Thread-1`; if there are several processes, `p2 main`."""
         name = thread_name(thread)
         if self.lonely and len(self._processes) <= 1:
             return name
         return f"{self.process(process)} {name}"
 
     def who_columns(self) -> int:
-        """Columns that the known names take."""
+        """The columns that the longest of the known names needs."""
         names = [
             len(self.who(process, thread))
             for process in self.processes
@@ -83,23 +83,23 @@ class Lanes:
         return max(names, default=4)
 
     def threads_of(self, process: Process) -> list[Thread]:
-        """The threads of a process that made a call."""
+        """The threads of a process that have made a call."""
         return [thread for (log, _), thread in self._threads.items() if log == process.log]
 
     def made_by(self, call: Call) -> Socket | None:
-        """The data socket that this `accept` made; ask once for each accept, in their order."""
+        """The data socket that this `accept` made. Ask once for each accept, in their order."""
         if call.call != "accept" or call.outcome != "ok" or call.socket is None:
             return None
         waiting = self._accepted.get(call.socket.identity, ())
-        found = next((socket for socket in waiting if socket.remote == call.address), None)
-        if found is not None:
-            self._accepted[call.socket.identity].remove(found)
-        return found
+        made = next((socket for socket in waiting if socket.remote == call.address), None)
+        if made is not None:
+            self._accepted[call.socket.identity].remove(made)
+        return made
 
     def identities(self, wanted: list[str]) -> frozenset[str]:
-        """The sockets that `--socket` names, as #3, 3 or <pid>.<number>. UsageError for others."""
+        """The sockets named `#3`, `3` or `<pid>.<number>`. UsageError for an unknown name."""
         by_name = {name: identity for identity, name in self._sockets.items()}
-        found = set()
+        chosen = set()
         for word in wanted:
             identity = word if word in self._sockets else by_name.get("#" + word.lstrip("#"))
             if identity is None:
@@ -107,11 +107,11 @@ class Lanes:
                     f"no socket {plain(word)} in this trace: it has "
                     + (f"#1 to #{len(self._sockets)}" if self._sockets else "none")
                 )
-            found.add(identity)
-        return frozenset(found)
+            chosen.add(identity)
+        return frozenset(chosen)
 
     def ports(self, wanted: list[int]) -> frozenset[int]:
-        """The ports that `--port` names. UsageError for one that no socket of the trace has."""
+        """The same ports as a set. UsageError for a port that no socket of the trace has."""
         known = {
             end[1]
             for socket in self.sockets.values()
@@ -129,8 +129,11 @@ class Lanes:
         return frozenset(wanted)
 
     def threads(self, wanted: list[str]) -> frozenset[tuple[int, int]]:
-        """(pid, number) of the threads that `--thread` names: `main`, `p2 main`, `p2`, an ident."""
-        found, names = set(), set()
+        """(pid, number) of the threads named `main`, `p2 main`, `p2` or by ident.
+
+        UsageError if there is none.
+        """
+        chosen, names = set(), set()
         for process in self.processes:
             for thread in self.threads_of(process):
                 short = thread_name(thread)
@@ -138,23 +141,26 @@ class Lanes:
                 names.add(self.who(process, thread))
                 spelled = {short, thread.name, f"{lane} {short}", lane, str(thread.ident)}
                 if spelled & set(wanted):
-                    found.add((process.pid, thread.number))
-        if not found:
+                    chosen.add((process.pid, thread.number))
+        if not chosen:
             raise UsageError(
                 f"no thread {plain(' or '.join(wanted))} in this trace: it has "
                 + (", ".join(sorted(names)) or "none")
             )
-        return frozenset(found)
+        return frozenset(chosen)
 
     def peer(self, socket: Socket) -> Socket | None:
-        """The traced socket at the other end of a connection."""
+        """The traced socket at the other end of a connection; None if it is not traced."""
         return self._peers.get(socket.identity)
 
 
 def _pairs(sockets: Iterable[Socket]) -> dict[str, Socket]:
-    """Identity -> the traced socket at the other end: the n-th use of these ends with the n-th."""
-    # By the own port: an accepted socket may have its listener's wildcard for a host.
-    known: dict[tuple[str, int, End], list[Socket]] = {}
+    """Identity -> the traced socket at the other end.
+
+    If ports are used again, the n-th socket of one end belongs to the n-th of the other.
+    """
+    # The local host is left out: an accepted socket may only know its listener's wildcard.
+    known: dict[tuple[str, int, Endpoint], list[Socket]] = {}
     for socket in sockets:
         local, remote = end_of(socket.local), end_of(socket.remote)
         if local and remote:
@@ -171,7 +177,7 @@ def _pairs(sockets: Iterable[Socket]) -> dict[str, Socket]:
 
 
 def thread_name(thread: Thread) -> str:
-    """The thread's name, escaped, short: `main` for MainThread, `Thread-1` without its target."""
+    """The thread's name, short and escaped: `main` for MainThread, `Thread-1` without its target."""
     if thread.name == "MainThread":
         return "main"
     match = _TARGET.match(thread.name)

@@ -1,40 +1,48 @@
-"""The columns of a ladder: seconds, the left end, what stands between, the right end."""
+"""The columns of a ladder: seconds, the left margin, the middle, the right margin."""
 
 from __future__ import annotations
 
 from sockfsm.views.text import Paint, cut
 
 STATE, LABEL = 12, 6
-End = tuple[str, str]
-"""(a socket's label, its state), each may be ''."""
-NOBODY = "", ""
+Margin = tuple[str, str]
+"""What stands beside the middle: (a socket's label, its state). Each may be ''."""
+BLANK = "", ""
 
 
 class Layout:
-    """Lays out rows; zero: the monotonic ns from which they count, last: the latest one to come."""
+    """Lays out rows. zero, last: the first and the latest time that will come, monotonic ns.
+
+    room: the columns of the middle.
+    """
 
     def __init__(self, paint: Paint, zero: int, last: int, columns: int) -> None:
         self._paint = paint
         self._zero = zero
         self._time = max(len(self._seconds(last)) + 1, 9)
         self.room = columns - self._time - 2 * (STATE + LABEL + 3) - 1
-        self._lefts: dict[End, str] = {NOBODY: " " * (STATE + LABEL + 3)}
-        self._rights: dict[End, str] = {NOBODY: ""}
+        self._lefts: dict[Margin, str] = {BLANK: " " * (STATE + LABEL + 3)}
+        self._rights: dict[Margin, str] = {BLANK: ""}
 
     def head(self, left: str, right: str) -> str:
-        """What the columns are."""
+        """The line that names the columns."""
         middle = f" {left}" + f"{right} ".rjust(self.room - len(left) - 1)
         text = f"{'seconds':>{self._time}} {'state':{STATE}} {'socket':>{LABEL}}  {middle}"
         return self._paint(f"{text}  {'socket':{LABEL}} state", "dim")
 
     def pause(self, text: str) -> str:
-        """A row that tells of time in which nothing came."""
+        """A row for a time in which nothing happened."""
         return self._paint(f"{'...':>{self._time}} {text}", "dim")
 
     def row(
-        self, time: int | None, ends: tuple[End, End], bars: list[str], middle: str, colour: str
+        self,
+        time: int | None,
+        ends: tuple[Margin, Margin],
+        bars: list[str],
+        middle: str,
+        colour: str,
     ) -> str:
-        """One row. ends, bars: (left, right); middle: of `room` columns."""
+        """One row. ends, bars: (left, right). middle: text of exactly `room` columns."""
         seconds = ("" if time is None else self._seconds(time)).rjust(self._time)
         left, right = ends
         before = self._lefts.get(left)

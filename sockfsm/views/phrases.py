@@ -1,4 +1,4 @@
-"""A call and a packet in a few words, without payload; every word from outside is escaped."""
+"""Describes calls and packets in a few words, without payload. Words from outside are escaped."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _ENDS = {
 
 
 def spoken(call: Call) -> str:
-    """The call as the program wrote it, sizes in place of payload: `sendto(12 B, 127.0.0.1:53)`."""
+    """The call as in source, with sizes in place of payload: `sendto(12 B, 127.0.0.1:53)`."""
     name = plain(call.method)
     if name.endswith(")"):
         return name
@@ -62,7 +62,10 @@ def _address(value: Address | None) -> str:
 
 
 def answered(call: Call, made: str = "") -> str:
-    """How the call ended: `ok`, `12 B`, `end of stream`, `REFUSED EINVAL`; `made`: accept's #3."""
+    """How the call ended: `ok`, `12 B`, `end of stream`, `REFUSED EINVAL`.
+
+    made: the name of the data socket that an accept made, such as `#3`.
+    """
     if call.enforced:
         return f"REFUSED {call.outcome} by sockfsm"
     if call.refused:
@@ -81,12 +84,12 @@ def answered(call: Call, made: str = "") -> str:
 
 
 def states(call: Call) -> str:
-    """`CREATED -> BOUND`; one name when nothing changed."""
+    """`CREATED -> BOUND`, or only the state if it did not change."""
     return f"{call.before} -> {call.after}" if call.moved and call.before else call.after
 
 
 def doubt(call: Call) -> str:
-    """Why the model disagrees with what happened; '' when it does not."""
+    """What the model expected if the call was not explained; '' if it was."""
     if call.explained:
         return ""
     if call.predicted and call.predicted != call.outcome:
@@ -95,7 +98,7 @@ def doubt(call: Call) -> str:
 
 
 def reason(call: Call) -> str:
-    """Why the call failed, in the machine's words; '' when it did not or nothing is known."""
+    """Why the call failed, in the machine's words; '' if it did not fail, or no reason is known."""
     if not call.refused or call.socket is None or call.socket.kind not in KINDS:
         return ""
     return _reason(call.socket.kind, call.before, call.call, call.outcome)
@@ -111,13 +114,13 @@ def _reason(kind: str, state: str, call: str, outcome: str) -> str:
     expected = table.predict(call, parts, table.reference)
     if expected is not None and expected.outcome == outcome:
         return expected.why
-    # A trace does not tell which of several environments it was: say what is true in all.
+    # The trace does not say in which of several environments it failed: say what is true in all.
     rules = [entry for entry in table.fitting(call, parts) if entry.outcome == outcome]
     return _common([entry.why for entry in rules]) or cell.rule.why
 
 
 def _common(texts: list[str]) -> str:
-    """The sentences with which all of `texts` begin."""
+    """The sentences that all of `texts` begin with."""
     shared = []
     for sentences in zip(*(text.split(". ") for text in texts), strict=False):
         words = {sentence.rstrip(".") for sentence in sentences}
@@ -129,7 +132,7 @@ def _common(texts: list[str]) -> str:
 
 @lru_cache(4096)
 def place(site: Site | None, columns: int = 28) -> str:
-    """`echo.py:12`: the file's last part and the line."""
+    """`echo.py:12`, cut at the front to `columns`; '' for None."""
     if site is None:
         return ""
     name = plain(site.file.rpartition("/")[2])
@@ -137,7 +140,7 @@ def place(site: Site | None, columns: int = 28) -> str:
 
 
 def flags(packet: Packet) -> str:
-    """`SYN`, `SYN-ACK`, `FIN-ACK`, `PSH-ACK`; `UDP` for a datagram."""
+    """A packet's flags in words: `SYN-ACK`; `UDP` for a datagram."""
     if packet.protocol != "tcp":
         return packet.protocol.upper()
     return spelled(packet.flags)
@@ -149,14 +152,14 @@ def spelled(letters: str) -> str:
 
 
 def named(call: Call) -> str:
-    """The method alone: `sendall`."""
+    """The name of the method alone: `sendall`."""
     return plain(call.method).partition("(")[0].removeprefix("ssl.")
 
 
 def behind(packet: Packet) -> str:
-    """Who sent a packet, in a word or two; '' for what goes without saying.
+    """The cause of a packet in a word or two; '' for what goes without saying.
 
-    `sendall +2`: it has bytes of two more calls; `queued`: the call had returned before.
+    `sendall +2` means that it has bytes of two more calls, `queued` that the call had returned before.
     """
     cause = packet.cause
     if cause is None:
@@ -170,7 +173,7 @@ def behind(packet: Packet) -> str:
 
 
 def caused(packet: Packet) -> str:
-    """The same in a phrase: `by sendall +2, queued`, `window probe`, `cause unknown: ...`, ''."""
+    """The same as a phrase: `by sendall +2, queued`, `window probe`, `cause unknown: ...` or ''."""
     cause, short = packet.cause, behind(packet)
     if cause is None or not short or cause.who == "kernel":
         return short

@@ -1,7 +1,7 @@
-"""A trace as the rows of a ladder, as data: who stands where, what passed, what each end is doing.
+"""The rows of a ladder, as data: who stands where, what happened, and what each end is doing.
 
-Each row shows the two ends of one connection. At the left is who opens, at the right who is spoken to.
-Time runs down. Whatever draws a ladder (the terminal, a page) draws these rows.
+Each row shows the two ends of one connection: on the left the active one, on the right the passive one.
+Time runs down. Everything that draws a ladder, in the terminal or on a page, draws these rows.
 """
 
 from __future__ import annotations
@@ -13,22 +13,23 @@ from sockfsm.trace.events import Call, Message, Packet, Socket, Wait
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.stream import BEGIN, END, WHOLE, Mark, spans
 from sockfsm.views.activity import NOTHING, Activity
-from sockfsm.views.ends import LEFT, Ends
 from sockfsm.views.lanes import Lanes
+from sockfsm.views.placement import LEFT, Placement
 from sockfsm.views.selection import Selection
-from sockfsm.views.tally import Tally
 from sockfsm.views.timeline import zero_of
+from sockfsm.views.totals import Totals
 from sockfsm.wire.kernel_states import KernelState
 
-_PAUSE = 100_000_000  # ns without an event that are worth a row
+_PAUSE = 100_000_000  # ns without an event; a shorter pause gets no row
 
 
-class End(NamedTuple):
+class RowEnd(NamedTuple):
     """One end of a row.
 
-    label: `#3`, or `:8080` for an end that is not traced; '' for one that has no part in the row.
-    state: its new state, '' when it is the one shown last: of the API beside calls, of TCP (RFC 9293)
-    beside segments. doing: what its socket is doing then, a word of `sockfsm.views.activity`.
+    label: `#3`, or `:8080` for an end that is not traced; '' for an end without a part in the row.
+    state: the state, if it has changed since it was last shown, else ''. Beside a call it is the API's
+    state, beside a segment TCP's (RFC 9293). doing: what the socket is doing at that time, a word of
+    `sockfsm.views.activity`.
     """
 
     label: str = ""
@@ -36,62 +37,62 @@ class End(NamedTuple):
     doing: str = NOTHING
 
 
-class Row(NamedTuple):
+class LadderRow(NamedTuple):
     """One event between two ends.
 
-    time: monotonic ns. phase: of a call BEGIN, END or WHOLE. side: LEFT or RIGHT, where the call was
-    made or the packet was sent. ends: (left, right). who: the thread, when it is another one than that
-    side's last call had. made: the data socket that an accept gave, as `#3`. pause: ns since the row
-    before, when nothing came for long; else 0.
+    time: monotonic ns. phase: for a call BEGIN, END or WHOLE. side: LEFT or RIGHT, where the call was
+    made or the packet was sent. ends: (left, right). who: the calling thread, if it is not the one of
+    the side's last call, else ''. made: for an accept the name of its data socket, as `#3`. pause: ns
+    since the last row, if that was long ago, else 0.
     """
 
     time: int
     phase: str
     event: Call | Wait | Packet | Message | KernelState
     side: int
-    ends: tuple[End, End]
+    ends: tuple[RowEnd, RowEnd]
     who: str = ""
     made: str = ""
     pause: int = 0
 
 
-class Rows:
-    """Makes the rows of one trace. lanes: its sockets and threads; zero: its begin, monotonic ns."""
+class LadderRows:
+    """Makes the rows of one trace. lanes: the names of its actors. zero: its start, monotonic ns."""
 
     def __init__(self, trace: TraceSource) -> None:
         self.trace = trace
         self.lanes = Lanes(trace, index=True)
         self.zero = zero_of(self.lanes.processes)
-        self._ends = Ends(self.lanes, trace.summary(index=True))
+        self._placement = Placement(self.lanes, trace.summary(index=True))
         self._activity = Activity()
         self._shown: dict[tuple[str, bool], str] = {}
         lonely = sum(len(self.lanes.threads_of(p)) for p in self.lanes.processes) <= 1
-        # The name of the thread that called last, at each side; None: there is but one.
+        # For each side the thread that called last; None if there is only one thread.
         self._who: list[str | None] = [None, None] if lonely else ["", ""]
 
     def rows(
         self,
         selection: Selection | None = None,
         kernel: list[KernelState] | None = None,
-        tally: Tally | None = None,
-    ) -> Iterator[Row]:
-        """The rows of what is selected. kernel: the recorded changes of its own TCP states.
+        totals: Totals | None = None,
+    ) -> Iterator[LadderRow]:
+        """Yield the rows of the selected events. Good for one pass.
 
-        tally: counts what is shown.
+        kernel: the kernel's own changes of TCP states. totals: counts what is shown.
         """
-        tally = tally or Tally()
+        totals = totals or Totals()
         for mark, pause in self._selected(selection or Selection(), kernel or []):
             if mark.phase != BEGIN and isinstance(mark.event, Call | Packet):
-                tally.add(mark.event)
+                totals.add(mark.event)
             yield self._row(mark)._replace(pause=pause)
 
     def _selected(
         self, selection: Selection, kernel: list[KernelState]
     ) -> Iterator[tuple[Mark, int]]:
-        """The marks to be shown, each with the pause before it.
+        """Yield the selected marks, each with the pause before it.
 
-        A call's begin is held back until it is known whether anything stands between it and its end;
-        where nothing does, the call is shown whole.
+        A call's begin is held back until the next mark. If that is its own end, nothing happened in
+        between, and the call gets one row instead of two.
         """
         until = None if selection.until is None else self.zero + selection.until
         everything = selection == Selection()
@@ -121,28 +122,30 @@ class Rows:
 
     def _takes(self, selection: Selection, mark: Mark) -> bool:
         event = mark.event
-        owner = self._ends.of_kernel(event)[1] if isinstance(event, KernelState) else None
+        owner = self._placement.of_kernel(event)[1] if isinstance(event, KernelState) else None
         return selection.takes(event, mark.time, self.lanes, self.zero, owner)
 
     def _pass(self, mark: Mark) -> None:
-        """What an event does to the activity of its socket, shown or not."""
+        """Note what an event does to the activity of its socket, whether it is shown or not."""
         if mark.phase == BEGIN and isinstance(mark.event, Call | Wait):
             self._activity.begin(mark.event)
         elif isinstance(mark.event, Call):
             self._activity.end(mark.event, now=mark.time)
 
-    def _row(self, mark: Mark) -> Row:
+    def _row(self, mark: Mark) -> LadderRow:
         event = mark.event
         if isinstance(event, Packet | Message):
             return self._arrow(mark, event)
         if isinstance(event, KernelState):
-            side, socket = self._ends.of_kernel(event)
+            side, socket = self._placement.of_kernel(event)
             label = self.lanes.socket(socket) if socket is not None else f":{event.source[1]}"
-            return Row(mark.time, WHOLE, event, side, self._pair(socket, mark.time, side, label))
+            return LadderRow(
+                mark.time, WHOLE, event, side, self._pair(socket, mark.time, side, label)
+            )
         return self._call(mark, event)
 
-    def _call(self, mark: Mark, event: Call | Wait) -> Row:
-        """A call at the side of its socket: where it begins, where it returned, or all of it."""
+    def _call(self, mark: Mark, event: Call | Wait) -> LadderRow:
+        """The row of a call: where it begins, where it returned, or the whole call."""
         self._pass(mark)
         socket, who, made, state = event.socket, "", "", ""
         if isinstance(event, Call):
@@ -151,15 +154,15 @@ class Rows:
                 who = self._thread(event)
             data = self.lanes.made_by(event) if mark.phase != BEGIN else None
             made = self.lanes.socket(data) if data is not None else ""
-        side = self._ends.side(socket)
+        side = self._placement.side(socket)
         label = self.lanes.socket(socket) if socket is not None else ""
         if socket is not None:
             state = self._news(socket.identity, state, tcp=False)
         ends = self._pair(socket, mark.time, side, label, state)
-        return Row(mark.time, mark.phase, event, side, ends, who, made)
+        return LadderRow(mark.time, mark.phase, event, side, ends, who, made)
 
-    def _arrow(self, mark: Mark, event: Packet | Message) -> Row:
-        """What passed from one end to the other."""
+    def _arrow(self, mark: Mark, event: Packet | Message) -> LadderRow:
+        """The row of a packet or message, from one end to the other."""
         sender, receiver = event.socket, event.receiver
         states = event.states if isinstance(event, Packet) else None
         labels = [self.lanes.socket(s) if s is not None else "?" for s in (sender, receiver)]
@@ -174,21 +177,23 @@ class Rows:
                 who = socket.identity if socket is not None else labels[number]
                 news[number] = self._news(who, states[number], tcp=True)
         doing = [self._activity.of(socket, mark.time) for socket in (sender, receiver)]
-        here, there = (End(*end) for end in zip(labels, news, doing, strict=True))
-        side = self._ends.of_packet(event)
-        return Row(mark.time, WHOLE, event, side, (here, there) if side == LEFT else (there, here))
+        here, there = (RowEnd(*end) for end in zip(labels, news, doing, strict=True))
+        side = self._placement.of_packet(event)
+        return LadderRow(
+            mark.time, WHOLE, event, side, (here, there) if side == LEFT else (there, here)
+        )
 
     def _pair(
         self, socket: Socket | None, time: int, side: int, label: str, state: str = ""
-    ) -> tuple[End, End]:
-        """(left, right): a socket at its side, its peer at the other."""
-        here = End(label, state, self._activity.of(socket, time))
-        there = End("", "", self._activity.of(self._ends.peer(socket), time))
+    ) -> tuple[RowEnd, RowEnd]:
+        """(left, right): a socket on its side, its peer on the other."""
+        here = RowEnd(label, state, self._activity.of(socket, time))
+        there = RowEnd("", "", self._activity.of(self._placement.peer(socket), time))
         return (here, there) if side == LEFT else (there, here)
 
     def _thread(self, call: Call) -> str:
-        """The calling thread, where it is another one than called last at this side."""
-        side = self._ends.side(call.socket)
+        """The calling thread, if it is not the one that called last on this side; else ''."""
+        side = self._placement.side(call.socket)
         who = self.lanes.who(call.process, call.thread)
         if self._who[side] in (None, who):
             return ""
@@ -196,7 +201,7 @@ class Rows:
         return who
 
     def _news(self, who: str, state: str, *, tcp: bool) -> str:
-        """The state, when it is another one than was shown last; '' otherwise."""
+        """The state, if it is not the one that was last shown; else ''."""
         if not state or self._shown.get((who, tcp)) == state:
             return ""
         self._shown[who, tcp] = state
@@ -204,7 +209,7 @@ class Rows:
 
 
 def _same(begun: object, ended: object) -> bool:
-    """Whether these are one call, which two passes over the trace have read."""
+    """Whether both are the same call, read in two passes over the trace."""
     return (
         isinstance(begun, Call)
         and isinstance(ended, Call)

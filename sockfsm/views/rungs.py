@@ -1,19 +1,19 @@
-"""What stands between the two ends of a ladder, on rows of a given width."""
+"""Lays out the middle of a ladder: texts beside a bar, and arrows, on lines of a given width."""
 
 from __future__ import annotations
 
 from functools import lru_cache
 from textwrap import wrap
 
-from sockfsm.views.ends import LEFT
+from sockfsm.views.placement import LEFT
 from sockfsm.views.text import cut, plain, width
 
 
 @lru_cache(4096)
 def beside(parts: tuple[str, ...], site: str, room: int, side: int) -> list[str]:
-    """`parts`, joined by commas, at `side`; `site` at the other, or below where it does not fit.
+    """`parts`, joined by commas, on `side`, and `site` on the other side, or below if it does not fit.
 
-    Rows of `room` columns each, at least one.
+    Returns at least one line; each has `room` columns.
     """
     lines = _joined([plain(part) for part in parts], room - 4)
     site = cut(plain(site), room - 4)
@@ -25,7 +25,7 @@ def beside(parts: tuple[str, ...], site: str, room: int, side: int) -> list[str]
 
 
 def _joined(parts: list[str], room: int) -> list[str]:
-    """As many parts on a line as fit; one that is too long alone is broken."""
+    """Lines with as many parts as fit; a part that is too long for a line is broken."""
     lines: list[str] = []
     for number, part in enumerate(parts):
         text = part + ("," if number < len(parts) - 1 else "")
@@ -37,19 +37,19 @@ def _joined(parts: list[str], room: int) -> list[str]:
 
 
 def _broken(text: str, room: int) -> list[str]:
-    # A wide letter takes two columns, which textwrap does not know.
+    # textwrap counts letters, and a wide one takes two columns.
     return wrap(text, room if text.isascii() else room // 2, break_on_hyphens=False)
 
 
 def _at(side: int, text: str, room: int) -> str:
-    """`text` with its indent at one end of the row, the indent outwards."""
+    """`text` at one end of a line, its indent on the outer side."""
     indent = len(text) - len(text.lstrip())
     blanks = " " * (room - width(text))
     return text + blanks if side == LEFT else blanks + text.lstrip() + " " * indent
 
 
 def remark(text: str, room: int, side: int) -> list[str]:
-    """A sentence or two below a call."""
+    """A sentence or two below a call, as lines of `room` columns."""
     return [_at(side, f"   {line}", room) for line in _broken(plain(text), room - 4)]
 
 
@@ -57,9 +57,10 @@ def remark(text: str, room: int, side: int) -> list[str]:
 def arrow(
     text: str, short: str, tail: str, head: str, side: int, room: int, wire: str
 ) -> list[str]:
-    """An arrow away from `side` that bears `text`, or `short` where there is no room for it.
+    """An arrow away from `side` with `text` on it, or `short` if there is no room.
 
-    Tail and head are named on the arrow, or below if need be.
+    tail, head: names at its ends; they go to a line below if they do not fit. wire: the character that
+    the arrow is made of.
     """
     below, ends = "", sum(len(name) + 2 for name in (tail, head) if name) + 5
     if len(text) + ends > room >= len(short) + ends:

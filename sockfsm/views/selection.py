@@ -1,4 +1,4 @@
-"""Which part of a trace is shown: by socket, by port, by thread, by time."""
+"""Selects a part of a trace: by socket, port, thread or time."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _UNITS = {"ns": 1, "us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "": 1_000_0
 
 
 def parse_span(text: str) -> int:
-    """`1.5`, `1.5s`, `20ms` or `300us` in ns. UsageError for anything else."""
+    """Parse a duration such as `1.5`, `1.5s`, `20ms` or `300us`; returns ns. UsageError for others."""
     match = _SPAN.match(text.strip())
     if match is None:
         raise UsageError(f"{plain(text)!r} is no time: write seconds (1.5) or 20ms or 300us")
@@ -29,10 +29,10 @@ def parse_span(text: str) -> int:
 
 @dataclass(frozen=True)
 class Selection:
-    """What to show; None takes everything. since, until: ns after the trace's start.
+    """What to show; None stands for everything.
 
-    ports: of either end. With `threads` the packets shown are those that a call of these threads
-    caused.
+    sockets: identities. threads: (pid, number); packets are shown if a call of these threads caused
+    them. ports: of either end. since, until: ns after the trace began.
     """
 
     sockets: frozenset[str] | None = None
@@ -44,9 +44,9 @@ class Selection:
     def takes(
         self, event: Event, time: int, lanes: Lanes, zero: int, owner: Socket | None = None
     ) -> bool:
-        """Whether `event`, which stands at `time`, is to be shown; zero: the trace's start.
+        """Whether to show `event`. time: its place, and zero: the trace's start, both monotonic ns.
 
-        owner: the socket of a kernel's state.
+        owner: for a state of the kernel, the socket that it belongs to.
         """
         if self.since is not None and time - zero < self.since:
             return False
@@ -65,7 +65,7 @@ class Selection:
 
 
 def _thread(event: Event) -> tuple[int, int] | None:
-    """(pid, number) of the thread whose call it is, or caused it."""
+    """(pid, number) of the thread that made the call, or whose call caused the packet."""
     if isinstance(event, Wait):
         return (event.socket.process.pid, event.thread.number) if event.socket else None
     if isinstance(event, KernelState):
@@ -75,7 +75,7 @@ def _thread(event: Event) -> tuple[int, int] | None:
 
 
 def _ports(event: Event, lanes: Lanes, sockets: list[Socket | None]) -> set[int]:
-    """Every port that has to do with the event."""
+    """Every port that the event is about."""
     if isinstance(event, Packet | KernelState):
         return {event.source[1], event.target[1]}
     names = [event.address] if isinstance(event, Call) else []

@@ -1,7 +1,7 @@
-"""How values are written for a terminal: escaped, cut, aligned, coloured.
+"""Prepares text for a terminal: escapes, cuts, aligns and colours it.
 
-Addresses, paths, thread names and file names come from the network or from the traced program, so
-they may hold escape sequences. Everything that is shown passes `plain` first.
+Addresses, paths, and names of threads and files come from the network or from the traced program, so
+they may contain escape sequences. Everything that is shown passes `plain` first.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ COLOURS = {
 
 
 def plain(text: str) -> str:
-    """`text` with every character that a terminal acts on, or hides, as \\x1b or \\u202e."""
+    """`text` with each character that a terminal would act on or hide escaped, as in \\x1b."""
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)
@@ -38,7 +38,7 @@ def _escaped(letter: str) -> str:
 
 
 def width(text: str) -> int:
-    """Terminal columns that `text` takes."""
+    """The terminal columns that `text` takes; a wide letter takes two."""
     if text.isascii():
         return len(text)
     return sum(_columns(letter) for letter in text)
@@ -51,7 +51,7 @@ def _columns(letter: str) -> int:
 
 
 def cut(text: str, columns: int) -> str:
-    """The beginning of `text`, at most `columns` wide, `..` where something is left out."""
+    """The beginning of `text`, at most `columns` wide; `..` marks what is left out."""
     if width(text) <= columns:
         return text
     kept, used = [], 2
@@ -64,7 +64,7 @@ def cut(text: str, columns: int) -> str:
 
 
 def cut_front(text: str, columns: int) -> str:
-    """The end of `text`, at most `columns` wide: what tells two paths apart stands last."""
+    """The end of `text`, at most `columns` wide: the end of a path tells more than its beginning."""
     if width(text) <= columns:
         return text
     kept, used = [], 2
@@ -82,7 +82,10 @@ def pad(text: str, columns: int) -> str:
 
 
 def address(value: Address | None) -> str:
-    """`127.0.0.1:80`, `[::1]:80`, `/tmp/s`, `@abstract`, `(unnamed)`; `-` for None. Escaped."""
+    """An address as `127.0.0.1:80`, `[::1]:80`, `/run/s`, `@abstract`, `(unnamed)`, or `-` for None.
+
+    The result is escaped.
+    """
     if value is None:
         return "-"
     if isinstance(value, bytes):
@@ -96,7 +99,7 @@ def address(value: Address | None) -> str:
 
 
 def path(name: str) -> str:
-    """A UNIX socket's name; an abstract one, which begins with NUL, as `@name`."""
+    """The name of a UNIX socket; an abstract one, which begins with NUL, as `@name`. Escaped."""
     if not name:
         return "(unnamed)"
     if name[0] == "\0":
@@ -121,7 +124,7 @@ def count(number: int, noun: str, plural: str = "") -> str:
 
 
 class Paint:
-    """Colours for a terminal; without them the words are the same."""
+    """Colours text for a terminal, or leaves it alone."""
 
     def __init__(self, coloured: bool) -> None:
         self.coloured = coloured
@@ -133,6 +136,6 @@ class Paint:
 
 
 def paint_for(stream: TextIO) -> Paint:
-    """Colours when `stream` is a terminal that has some and NO_COLOR (no-color.org) is not set."""
+    """Colours if `stream` is a terminal that has them, and NO_COLOR (no-color.org) is not set."""
     wanted = not os.environ.get("NO_COLOR") and os.environ.get("TERM", "") != "dumb"
     return Paint(wanted and stream.isatty())

@@ -1,4 +1,4 @@
-"""The timeline of a trace in the terminal: calls, waits and packets, a line each, streamed.
+"""Prints a trace as a list with a line for each call and packet.
 
 0.052341 main     #1   bind(127.0.0.1:40001) = ok           CREATED -> BOUND       echo.py:15
 """
@@ -25,8 +25,8 @@ from sockfsm.views.phrases import (
     states,
 )
 from sockfsm.views.selection import Selection
-from sockfsm.views.tally import Tally
 from sockfsm.views.text import Paint, address, cut, duration, pad, plain, width
+from sockfsm.views.totals import Totals
 
 if TYPE_CHECKING:
     from sockfsm.trace.source import TraceSource
@@ -36,16 +36,16 @@ _SOCKET = 4
 _STATES = 62
 
 Field = tuple[int, str, str]
-"""(column it should begin at, text, colour)."""
+"""(the column at which it should begin, text, colour)."""
 
 
 def zero_of(processes: list[Process]) -> int:
-    """The monotonic ns from which a timeline counts: the first traced process' start."""
+    """The start of a timeline, monotonic ns: when the first process started."""
     return min((process.started for process in processes), default=0)
 
 
 class Timeline:
-    """Writes one trace as lines of at most 100 columns."""
+    """Prints one trace as lines of at most 100 columns."""
 
     def __init__(self, trace: TraceSource, paint: Paint | None = None) -> None:
         self.trace = trace
@@ -57,28 +57,28 @@ class Timeline:
         self._indent = _TIME + 1 + len(self._nobody) + 1 + _SOCKET + 1
 
     def lines(self, selection: Selection | None = None) -> Iterator[str]:
-        """Header, events and footer. Holds counts and a bounded number of events, no more."""
+        """Yield header, events and footer. Holds only totals and a bounded number of events."""
         selection = selection or Selection()
-        tally = Tally()
+        totals = Totals()
         yield from header(self.trace, self.lanes, self._paint)
         for time, _, event, *_ in events(self.trace):
             made = self.lanes.made_by(event) if isinstance(event, Call) else None
             if not selection.takes(event, time, self.lanes, self.zero):
                 continue
             if isinstance(event, Call):
-                tally.add(event)
+                totals.add(event)
                 yield from self.call(event, made)
             elif isinstance(event, Packet):
-                tally.add(event)
+                totals.add(event)
                 yield from self.packet(event)
             elif isinstance(event, Message):
                 yield from self.message(event)
-        yield from footer(self.trace, self.lanes, self._paint, tally, self.zero)
+        yield from footer(self.trace, self.lanes, self._paint, totals, self.zero)
 
     def call(self, call: Call, made: Socket | None = None) -> Iterator[str]:
-        """One call; a second line where it needs more room, or says why it was refused.
+        """Yield one call; more lines if it needs more room, or was refused for a known reason.
 
-        made: the data socket, for an `accept`.
+        made: for an `accept`, its data socket.
         """
         what = spoken(call)
         outcome = "= " + answered(call, self.lanes.socket(made) if made else "")
@@ -105,7 +105,7 @@ class Timeline:
             yield from self._remark(doubt(call), "magenta")
 
     def message(self, message: Message) -> Iterator[str]:
-        """What a send on an AF_UNIX socket moved: an arrow too, though no packet exists."""
+        """Yield what a send moved through an AF_UNIX socket, as an arrow, though no packet exists."""
         call, receiver = message.call, message.receiver
         target = address(call.address or message.socket.remote)
         if receiver is not None:
@@ -120,7 +120,7 @@ class Timeline:
         yield from self._laid(self._start(moment(call), self._nobody, ""), fields)
 
     def packet(self, packet: Packet) -> Iterator[str]:
-        """One packet as an arrow from end to end, with the call that caused it."""
+        """Yield one packet as an arrow from end to end, with the call that caused it."""
         sender = self.lanes.socket(packet.socket) if packet.socket else address(packet.source)
         target = self.lanes.socket(packet.receiver) if packet.receiver else address(packet.target)
         details = f"len {packet.length}"
@@ -138,11 +138,11 @@ class Timeline:
         yield from self._laid(self._start(packet.time, self._nobody, ""), fields)
 
     def _ended(self, call: Call | None) -> str:
-        """Whose wait came to its end."""
+        """`ends recv of #3`: the call whose wait was ended; '' for None."""
         return "" if call is None else f"ends {named(call)} of {self.lanes.socket(call.socket)}"
 
     def _who(self, call: Call) -> str:
-        """The lane's name of the calling thread, as wide as all are."""
+        """The name of the calling thread, padded to the common width."""
         key = call.process.log, call.thread.number
         name = self._names.get(key)
         if name is None:
@@ -156,7 +156,7 @@ class Timeline:
         return f"{seconds:{_TIME}.6f} {who} {lane:{_SOCKET}}"
 
     def _short(self, left: str, call: Call) -> str:
-        """The whole line where it is short, plain and without colours, as most are; else ''."""
+        """The whole line if it fits, is plain ASCII and has no colours, as most are; else ''."""
         middle, right = states(call), place(call.site)
         needed = len(middle) + len(right) + 1
         room = COLUMNS - needed - len(left) - 1
@@ -167,7 +167,7 @@ class Timeline:
         return line.rstrip() if line.isprintable() and right.isascii() else ""
 
     def _laid(self, start: str, fields: list[Field]) -> Iterator[str]:
-        """The fields at their columns; one that does not fit begins a second, indented line."""
+        """Yield the fields at their columns; one that does not fit begins an indented second line."""
         line, used = self._paint(start[:_TIME], "dim") + start[_TIME:], width(start)
         paint, most = self._paint, COLUMNS - self._indent - 2
         for column, text, colour in fields[:-2]:
@@ -181,7 +181,7 @@ class Timeline:
                 line, used, blanks = "", 0, self._indent + 2
             line += " " * blanks + paint(shown, colour)
             used += blanks + columns
-        # The place ends at the right margin, the states before it where they find room.
+        # The source place is flush right; the states stand before it, if there is room.
         states, site = (cut(plain(text), most) for _, text, _ in fields[-2:])
         needed = width(states) + (width(site) + 1 if site else 0)
         if used + 1 + needed > COLUMNS:

@@ -1,7 +1,8 @@
-"""pcapng blocks as bytes, times in nanoseconds. Source: draft-ietf-opsawg-pcapng.
+"""Builds pcapng blocks; times are in nanoseconds. Source: draft-ietf-opsawg-pcapng.
 
-In network order, as the headers within are: so whoever reads a packet unpacks block and headers in
-one step. Imports `struct` alone: the capturing process uses it, which has to be up in milliseconds.
+The blocks are in network order, like the headers inside them, so that a reader can unpack block and
+headers in one step. Only `struct` is imported: the capturing process uses this module, and it has to
+start within milliseconds.
 """
 
 from __future__ import annotations
@@ -26,7 +27,7 @@ def option(code: int, value: bytes) -> bytes:
 
 
 def block(kind: int, body: bytes, options: bytes = b"") -> bytes:
-    """A whole block; `options` gets its end mark."""
+    """A whole block; options that are not empty get their end mark."""
     if options:
         options += bytes(4)
     length = 12 + len(body) + len(options)

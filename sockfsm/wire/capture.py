@@ -1,10 +1,10 @@
-"""Capture of an interface beside a program, by a process of its own (`sockfsm.wire.capturer`).
+"""Captures an interface beside a program, in a process of its own (`sockfsm.wire.capturer`).
 
-    capture = Capture.start(Path("trace/packets.pcapng"))   # proved to be running
+    capture = Capture.start(Path("trace/packets.pcapng"))   # returns when it is proved to run
     ...
     summary = capture.stop()
 
-Payload bytes are not stored unless asked for: the kernel gives us the headers alone.
+Payload is not stored unless you ask for it: a filter has the kernel hand over headers only.
 """
 
 from __future__ import annotations
@@ -26,9 +26,11 @@ from sockfsm.errors import SockfsmError
 HEADERS = 0
 EVERYTHING = 65535
 
+# Bounds on waiting for the other process. Only a machine under heavy load comes near them; writing
+# what a burst has left in memory can take most of a minute.
 _READY_SECONDS = 20.0
 _STOP_SECONDS = 60.0
-# Gives the capturer its package without running ours, whose imports would cost milliseconds.
+# Creates the package without running its `__init__`, whose imports would cost milliseconds.
 _STARTER = (
     "import sys; package = type(sys)('sockfsm'); package.__path__ = [sys.argv[1]]; "
     "sys.modules['sockfsm'] = package; from sockfsm.wire.capturer import main; main(sys.argv[2:])"
@@ -41,18 +43,19 @@ _PERMIT = (
 
 
 class CaptureError(SockfsmError):
-    """Packets cannot be captured: says why, and how to permit it."""
+    """Packets cannot be captured. The message says why, and how to permit it."""
 
 
 @dataclass(frozen=True)
 class CaptureSummary:
     """How a capture went.
 
-    packets: in `path`. dropped: seen by the kernel but lost, by its own count. clock: wall minus
-    monotonic time at the start, ns. clock_error: the most by which a packet's monotonic time is
-    wrong, ns, steps of the wall clock included. problem: '' or one line, such as a full disk.
-    unwritten: captured and not written, `problem` says since when and why. left: strangers' packets
-    that were left out already. old: the oldest, that were left out to keep the file small.
+    packets: how many are in `path`. dropped: how many the kernel lost, by its own count. clock: wall
+    minus monotonic time at the start, ns. clock_error: the most by which a packet's monotonic time is
+    wrong, in ns; includes steps of the wall clock. problem: one line, such as a full disk, or ''.
+    unwritten: packets that could not be written; `problem` says since when and why. left: packets of
+    untraced connections, removed while the capture ran. old: the oldest packets, removed to keep the
+    file within its limit.
     """
 
     path: Path
@@ -66,23 +69,23 @@ class CaptureSummary:
     old: int = 0
 
     def __str__(self) -> str:
-        said = [f"{self.packets} packets"]
+        parts = [f"{self.packets} packets"]
         if self.dropped:
-            said.append(f"{self.dropped} LOST by the kernel")
+            parts.append(f"{self.dropped} LOST by the kernel")
         if self.unwritten:
-            said.append(f"{self.unwritten} LOST")
+            parts.append(f"{self.unwritten} LOST")
         if not (self.dropped or self.unwritten or self.problem):
-            said.append("none lost")
+            parts.append("none lost")
         if self.left:
-            said.append(f"{self.left} of others left out")
+            parts.append(f"{self.left} of others left out")
         if self.old:
-            said.append(f"the oldest {self.old} left out to stay within --max-size")
+            parts.append(f"the oldest {self.old} left out to stay within --max-size")
         problem = f"; {self.problem}" if self.problem else ""
-        return f"{', '.join(said)}, clock error {self.clock_error} ns{problem}"
+        return f"{', '.join(parts)}, clock error {self.clock_error} ns{problem}"
 
 
 class Capture:
-    """A running capture. Make it with `Capture.start`, end it with `stop` or a `with` block."""
+    """A running capture. Begin one with `Capture.start`; end it with `stop` or a `with` block."""
 
     def __init__(
         self, path: Path, control: int, status: _Lines, clock: int, clock_error: int
@@ -106,15 +109,16 @@ class Capture:
         limit: int = 0,
         keeper: str = "",
     ) -> Capture:
-        """Capture `interface` into `path` (pcapng); returns when a probe of ours was captured.
+        """Capture `interface` into `path` (pcapng). Returns once a probe datagram was captured.
 
-        snap: bytes kept of each frame (64 or more, EVERYTHING for all); HEADERS keeps each one's
-        headers and nothing of its payload. fork: make the capturing process from this one, which
-        is ours and has a single thread, without the start of another interpreter. limit: bytes on
-        disk, of which the newest are kept; 0 for none. keeper: `module:function` that tells which
-        packets to keep meanwhile (`sockfsm.trace.keeping`); '' keeps all. An interface that is no
-        loopback is not probed: there, the kernel's word that the socket is bound has to do. Raises
-        CaptureError.
+        snap: bytes kept of each frame, at least 64, or EVERYTHING; HEADERS keeps the headers and
+        nothing of the payload. fork: fork the capturing process instead of starting an interpreter;
+        only for a process of ours with a single thread. limit: the most bytes on disk, of which the
+        newest stay; 0 for no limit. keeper: `module:function` that says which packets to keep while
+        the capture runs (`sockfsm.trace.keeping`); '' keeps all.
+
+        Only a loopback interface is probed. On others a probe would leave the machine, so the
+        kernel's word that the socket is bound has to do. CaptureError where that is not possible.
         """
         if not sys.platform.startswith("linux"):
             raise CaptureError("packets can be captured on Linux only: go on with --no-capture")
@@ -134,10 +138,10 @@ class Capture:
         try:
             arguments = [os.path.abspath(path), str(snap), str(os.getpid()), str(limit), keeper]
             child, control, status = _begin(_fork if fork else _spawn, arguments, sockets)
-            # The other process starts while the kernel makes the ring.
+            # Making the ring takes the kernel milliseconds, in which the other process starts.
             size = ring.furnish(sockets, snap)
             _reap(child)
-            with suppress(BrokenPipeError):  # it ended at once, and has said why
+            with suppress(BrokenPipeError):  # it has ended; its reason is read below
                 os.write(control, b"%d\n" % size)
         except ring.RefusedError as refusal:
             os.close(control)
@@ -159,10 +163,10 @@ class Capture:
         return cls(Path(path), control, lines, clock, clock_error)
 
     def stop(self) -> CaptureSummary:
-        """End the capture: returns when everything sent before this call is in the file.
+        """End the capture. Returns when everything sent before this call is in the file.
 
-        A second call returns the same summary. Raises CaptureError in a process that did not
-        start the capture. A capturing process that was killed is told of in `problem`.
+        A second call returns the same summary. If the capturing process was killed, the summary's
+        `problem` says so. CaptureError in a process that did not start the capture.
         """
         if self._summary is None:
             if os.getpid() != self._owner:
@@ -175,7 +179,7 @@ class Capture:
         return self._summary
 
     def _alive(self) -> bool:
-        """Whether anybody still reads what we tell it."""
+        """Whether the capturing process still reads its pipe."""
         poll = select.poll()
         poll.register(self._control, 0)
         return not poll.poll(0)
@@ -198,14 +202,14 @@ class Capture:
 
 
 class _Lines:
-    """Lines from a pipe, each within a time."""
+    """Reads lines from a pipe, each with a timeout."""
 
     def __init__(self, descriptor: int) -> None:
         self.descriptor = descriptor
         self.buffer = b""
 
     def next(self, seconds: float) -> str | None:
-        """The next line; None at the end of the pipe or when the time is over."""
+        """The next line; None at the end of the pipe or after so many seconds."""
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
         deadline = time.monotonic() + seconds
@@ -225,7 +229,7 @@ class _Lines:
 
 
 def _high(descriptor: int) -> int:
-    """The same, out of the way: the program finds the numbers it would find without us."""
+    """Move a descriptor to 64 or above, so that the program gets the numbers it would get untraced."""
     try:
         return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, 64)
     finally:
@@ -233,7 +237,7 @@ def _high(descriptor: int) -> int:
 
 
 def _all_high(descriptors: Sequence[int]) -> list[int]:
-    """The same of all, or of none: then they are closed. OSError where so many are not permitted."""
+    """Move all descriptors up. OSError where the limit forbids it; then all of them are closed."""
     moved: list[int] = []
     try:
         for number in descriptors:
@@ -250,7 +254,7 @@ def _begin(
     arguments: list[str],
     sockets: list[_socket.socket],
 ) -> tuple[int, int, int]:
-    """Start the capturing process: (its first process, where to tell it to stop, its reports)."""
+    """Start the capturing process: (pid of its first process, control pipe, status pipe)."""
     held: list[int] = []
     try:
         for pair in os.pipe, os.pipe:
@@ -268,21 +272,21 @@ def _begin(
 
 
 def _spawn(arguments: list[str], descriptors: list[int]) -> int:
-    """As an interpreter of its own, with these descriptors from 0 on."""
+    """Start an interpreter that has these descriptors as 0, 1, 2, ...; its pid."""
     package = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
     return os.posix_spawn(
         sys.executable,
         [sys.executable, "-I", "-S", "-c", _STARTER, package, *arguments],
         os.environ,
         file_actions=[(os.POSIX_SPAWN_DUP2, d, number) for number, d in enumerate(descriptors)],
-        # Out of the terminal's foreground group: Ctrl-C is the traced program's.
+        # Outside the terminal's foreground group: Ctrl-C is meant for the traced program.
         setpgroup=0,
         setsigmask=_TERMINAL,
     )
 
 
 def _fork(arguments: list[str], descriptors: list[int]) -> int:
-    """As a copy of this process, in the same condition."""
+    """Fork this process and prepare the copy as `_spawn` prepares an interpreter; its pid."""
     from sockfsm.wire import capturer
 
     child = os.fork()
@@ -294,13 +298,13 @@ def _fork(arguments: list[str], descriptors: list[int]) -> int:
             signal.pthread_sigmask(signal.SIG_SETMASK, _TERMINAL)
             capturer.main(arguments)
         finally:
-            os._exit(1)  # nothing of what this process would do at its end is for its copy
+            os._exit(1)  # exit handlers and buffers belong to this process, not to its copy
     return child
 
 
 def _reap(child: int) -> None:
-    """Wait for the first process, which ends at once: the program has no child of ours."""
-    # SIGCHLD may be ignored, or the program's own wait() was faster.
+    """Reap the first process, which ends at once, so that the program never sees a child of ours."""
+    # There is none to reap where SIGCHLD is ignored, or the program's own wait() came first.
     with suppress(ChildProcessError):
         os.waitpid(child, 0)
 

@@ -1,13 +1,14 @@
-"""The capturing process: fills a pcapng file from a ring, in an interpreter of its own.
+"""The capturing process: fills a pcapng file from a packet ring.
 
-So it shares no lock with the traced program. `sockfsm.wire.capture` starts it (`sockfsm run` forks it
-from the supervisor), and makes the socket with its ring (which takes the kernel milliseconds) while
-this process comes up: it is inherited as descriptor 3, and as 4 a UDP socket for probes where they
-can be. Nothing heavy is imported, `posix` stands for `os`.
+It is a process of its own, so that it shares no interpreter lock with the traced program.
+`sockfsm.wire.capture` starts it, or forks it from the supervisor of `sockfsm run`. The starter makes
+the packet socket and its ring, which takes the kernel milliseconds, while this process starts up. The
+socket is inherited as descriptor 3; on loopback, descriptor 4 is a UDP socket for probes. Nothing heavy
+is imported: even `os` gives way to `posix`.
 
-Two pipes lead to the starter. A line on standard input says how large the ring is; anything more,
-the pipe's end, or the starter's death ends the capture. Standard output has one line `ready ...` or
-`failed ...`, and at the end one line `summary ...`.
+Two pipes connect it to the starter. The first line on standard input is the ring's size; any further
+input, the end of the pipe, or the starter's death ends the capture. Standard output gets one line
+`ready ...` or `failed ...`, and at the end one line `summary ...`.
 """
 
 from __future__ import annotations
@@ -22,28 +23,34 @@ from sockfsm.wire.output import File
 from sockfsm.wire.ring import BLOCK_SIZE, RETIRE_MS, RefusedError, Ring, converted, loopback
 from sockfsm.wire.thinner import Thinner
 
-BACKLOG = 4096  # blocks (1 GiB) that may wait in memory to be written
-RUSH = 1 << 15  # bytes at once, some 200 packets in 10 ms: taken now, written later
-BUSY = 256  # blocks (64 MiB) after which they are written all the same
-QUIET_MS = 20  # without packets: the rush is over
-SCHED_OTHER, SCHED_BATCH = 0, 3  # sched(7): waking up interrupts nobody; the ring has room
+# Writing competes with the traced program for the processors, so during a rush packets are only
+# copied into memory and written when it is over.
+RUSH = 1 << 15  # bytes in one fetch (some 200 packets in 10 ms) that make a rush
+QUIET_MS = 20  # ms without packets that end it
+BUSY = 256  # blocks (64 MiB) in memory from which on we write, rush or not
+BACKLOG = 4096  # blocks (1 GiB) in memory that we never exceed; the ring overflows instead
+# sched(7): a SCHED_BATCH process does not preempt others when it wakes up. The ring has room.
+SCHED_OTHER, SCHED_BATCH = 0, 3
 
 
 class Probe:
-    """Datagrams of ours on lo, known by a token: what was sent before one that came is captured."""
+    """Datagrams of ours on lo, marked with a token.
+
+    Loopback keeps order, so when a probe is captured, everything sent before it is captured too.
+    """
 
     def __init__(self, socket: _socket.socket) -> None:
         self.token = b"sockfsm probe " + posix.urandom(12).hex().encode()
         self.socket = socket
 
     def send(self, mark: bytes) -> bytes:
-        """Send the token with a mark; returns what to look for."""
+        """Send the token with a mark; returns the bytes to look for."""
         self.socket.sendto(self.token + mark, self.socket.getsockname())
         return self.token + mark
 
 
 def clock() -> tuple[int, int]:
-    """(wall minus monotonic, the most by which that is wrong), ns: the best of some readings."""
+    """(wall minus monotonic time, the most by which that is wrong), ns; the best of 20 readings."""
     best = (0, 1 << 62)
     for _ in range(20):
         before = time.monotonic_ns()
@@ -56,7 +63,7 @@ def clock() -> tuple[int, int]:
 
 
 class Capturing:
-    """One capture from `open` to `summary`."""
+    """One capture, from its first probe to its summary."""
 
     def __init__(
         self, path: str, snap: int, ring: Ring, probe: Probe | None, thinner: Thinner
@@ -86,7 +93,7 @@ class Capturing:
             raise RefusedError("file", self.file.error)
 
     def _prove(self, probe: Probe) -> None:
-        """Return once a datagram of ours lies in the ring."""
+        """Return when a probe has arrived in the ring."""
         self.token = probe.token
         try:
             sent = probe.send(b" start")
@@ -99,7 +106,7 @@ class Capturing:
             time.sleep(0.0002)
 
     def fetch(self) -> int:
-        """Empty the ring into memory: the bytes taken."""
+        """Empty the ring into memory; returns how many bytes that were."""
         taken = 0
         while len(self.backlog) < BACKLOG and (block := self.ring.take()) is not None:
             self.backlog.append(block)
@@ -107,7 +114,7 @@ class Capturing:
         return taken
 
     def step(self) -> bool:
-        """Empty the ring, write its oldest block; whether the last probe was in that."""
+        """Empty the ring and write the oldest block. True if that block held the last probe."""
         if not self.fetch() and not self.backlog:
             return False
         block = self.backlog.pop(0)
@@ -115,13 +122,13 @@ class Capturing:
         if number:
             self._store(data, number)
         if not self.end:
-            self.token = b""  # our first probe is behind us: no more search
+            self.token = b""  # the first probe is behind us: stop searching every frame for it
         return bool(self.end) and self.end in block
 
     def _store(self, data: bytes, number: int) -> None:
         file, thinner = self.file, self.thinner
         if self.end and thinner.full and file.size + len(data) > thinner.full:
-            # There is time now: the oldest go, not these.
+            # The program has ended, so there is time to thin the file: drop the oldest, not these.
             if thinner.results < 0:
                 thinner.begin(file, self.offset, self.error)
             if thinner.results >= 0:
@@ -134,15 +141,14 @@ class Capturing:
             thinner.begin(file, self.offset, self.error)
 
     def _no_room_yet(self, late: bool) -> bool:
-        """Whether the file is full, and will be smaller soon: what comes waits in memory, if it can."""
+        """Whether to keep packets in memory because the file is full and is being thinned."""
         full = self.thinner.full and self.file.size + BLOCK_SIZE > self.thinner.full
         return bool(full) and self.thinner.results >= 0 and not late
 
     def run(self, parent: int) -> None:
-        """Write until told to stop; what a full disk does not take is counted.
+        """Write until told to stop, or until the process `parent` is gone.
 
-        In a rush the packets are only taken into memory and written when it is over, so that the
-        program has the processors for itself.
+        Packets that a full disk refuses are counted. For what happens in a rush see RUSH.
         """
         waiting = select.poll()
         waiting.register(0, select.POLLIN | select.POLLHUP)
@@ -177,7 +183,7 @@ class Capturing:
         self._close()
 
     def _finish(self) -> None:
-        """Take what the ring still holds: all that was sent before a last probe of ours."""
+        """Write everything that was sent before a last probe of ours."""
         if self.probe:
             self.token = self.probe.token
             try:
@@ -222,7 +228,7 @@ class Capturing:
 
 
 def say(line: str) -> None:
-    """One line to the starter; nobody may be there to read it."""
+    """Send one line to the starter. If nobody is there to read it, end."""
     try:
         posix.write(1, line.replace("\n", " ").encode() + b"\n")
     except BrokenPipeError:
@@ -230,14 +236,15 @@ def say(line: str) -> None:
 
 
 def main(arguments: list[str]) -> None:
-    """PATH SNAP PARENT LIMIT KEEPER, the sockets in descriptors 3 and 4: capture until told to stop."""
+    """Capture until told to stop. Arguments: PATH SNAP PARENT LIMIT KEEPER, see `Capture.start`."""
     path, snap, parent, limit, keeper = arguments
     packets = _socket.socket(fileno=3)
     probe = Probe(_socket.socket(fileno=4)) if loopback(packets) else None
     posix.closerange(5 if probe else 4, 1 << 16)
     if posix.sched_getscheduler(0) == SCHED_OTHER:
         posix.sched_setscheduler(0, SCHED_BATCH, posix.sched_param(0))
-    # A child of the traced program would show in its wait(): the starter reaps the first of us.
+    # A direct child would show up in the traced program's wait(). The starter reaps this first
+    # process; the second one is a child of init.
     if posix.fork():
         posix._exit(0)
     try:

@@ -1,6 +1,6 @@
-"""scapy's full dissection, for a packet that somebody looks at. The one module that imports scapy.
+"""scapy's full dissection of single packets. The only module that imports scapy.
 
-It takes 256 ms to import and 175 us a packet: nothing that all packets pass may come here.
+scapy takes 256 ms to import and 175 us for a packet, so nothing that handles every packet may use it.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from sockfsm.trace.events import Packet
 @cache
 def _layers() -> dict[int, Any]:
     """scapy's layers by link type, imported when first needed."""
-    # Without this scapy warns about routes and interfaces that nobody asked for.
+    # Otherwise scapy warns about routes and interfaces that it does not find.
     logging.getLogger("scapy.runtime").setLevel(logging.ERROR)
     from scapy.config import conf
     from scapy.layers import inet, inet6, l2  # noqa: F401
@@ -32,7 +32,7 @@ def dissect(link: int, data: bytes) -> Any:
 
 
 def network_offset(link: int, data: bytes) -> int | None:
-    """Where the IP header lies in a frame of a link type that only scapy knows."""
+    """Offset of the IP header in a frame of a link type that only scapy knows; None without one."""
     layer = _layers().get(link)
     if layer is None:
         return None
@@ -51,6 +51,6 @@ def network_offset(link: int, data: bytes) -> int | None:
 
 
 def details(packet: Packet) -> str:
-    """All layers and fields, as scapy shows them."""
+    """All layers and fields of a packet, as scapy prints them."""
     text: str = dissect(packet.link, packet.raw).show(dump=True)
     return text

@@ -1,12 +1,11 @@
-"""The vocabulary of the handshake inspector: what it finds out about a connection, as data."""
+"""What the handshake inspector finds out about a connection, as data."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sockfsm.trace.events import Cause, Packet
-from sockfsm.wire.headers import Options
-from sockfsm.wire.side import End
+from sockfsm.trace.events import Cause, Endpoint, Packet
+from sockfsm.wire.headers import TcpOptions
 
 CLIENT, SERVER = "client", "server"
 
@@ -37,9 +36,9 @@ class Segment:
     """One packet of an opening or a closing.
 
     after: ns since the connection's first packet. sender: `client` or `server`. seq, ack: as on the
-    wire; relative_*: from each side's first sequence number. window: bytes, scaled where both SYNs
-    are known to offer scaling. offered: a SYN's options. packet: as captured. cause: why it was
-    sent, of a trace.
+    wire. relative_seq, relative_ack: counted from each side's first sequence number. window: bytes,
+    scaled where both SYNs were captured and offer scaling. length: payload bytes. offered: a SYN's
+    options. packet: as captured. cause: why it was sent, where a trace tells.
     """
 
     after: int
@@ -51,18 +50,18 @@ class Segment:
     relative_ack: int | None
     window: int
     length: int
-    offered: Options | None
+    offered: TcpOptions | None
     packet: Packet = field(repr=False, compare=False)
     cause: Cause | None = field(default=None, compare=False)
 
 
 @dataclass(frozen=True)
 class Opening:
-    """How a connection came to be.
+    """How a connection was opened.
 
-    kind: a key of OPENINGS; `not accepted` takes a trace's calls to tell. round_trip: ns from the
-    last SYN to the ACK that completes the opening. tries: SYNs that the client sent. note: what
-    else the packets tell.
+    kind: a key of OPENINGS; only the calls of a trace can tell `not accepted`. round_trip: ns from the
+    last SYN to the ACK that completes the opening, None where it was not completed. tries: how many
+    SYNs the client sent. note: a remark in words, or ''.
     """
 
     kind: str
@@ -74,12 +73,13 @@ class Opening:
 
 @dataclass(frozen=True)
 class Direction:
-    """One direction's data.
+    """The data of one direction.
 
-    bytes: payload, each byte once. segments: those with payload. packets: all. retransmitted:
-    segments that bring nothing new. late: segments that fill a gap (reordered, or the first copy
-    was lost before the capture). missing: bytes that the capture does not hold. zero_windows: how
-    often this end closed its window. first, last: ns since the connection's begin.
+    bytes: payload, each byte counted once. segments: those with payload. packets: all of them.
+    retransmitted: segments without new bytes. late: segments that fill a gap, because they were
+    reordered or their first copy was lost before the capture. missing: bytes that were not captured.
+    zero_windows: how often this end closed its receive window. first, last: times of the first and the
+    last data, in ns since the connection began; None without data.
     """
 
     bytes: int
@@ -95,14 +95,15 @@ class Direction:
 
 @dataclass(frozen=True)
 class Closing:
-    """How a connection ended.
+    """How a connection was closed.
 
-    kind: a key of CLOSINGS. first: who closed first. order: who sent FIN, in order. fin_segments: 3
-    when the second FIN carries the acknowledgement of the first, else 4. half_close: ns between
-    the FINs; half_close_bytes: sent between them; half_close_segments: data segments after the
-    first FIN that are not among `segments`. reset_by, reset_cause: of an RST. time_wait: who has
-    to sit out TIME_WAIT. complete: every FIN was acknowledged. left_out: segments of the closing
-    beyond those kept. note: what else the packets tell.
+    kind: a key of CLOSINGS. first: the end that closed first. order: the ends that sent FIN, in order.
+    fin_segments: 3 when the second FIN carries the acknowledgement of the first, else 4. half_close:
+    ns between the FINs. half_close_bytes: bytes sent between them. half_close_segments: data segments
+    after the first FIN that are not among `segments`. reset_by, reset_cause: the end that sent RST,
+    and the probable reason. time_wait: the ends that must stay in TIME-WAIT. complete: every FIN was
+    acknowledged. left_out: further segments of the closing, of which only the number is kept. note: a
+    remark in words, or ''.
     """
 
     kind: str
@@ -125,12 +126,13 @@ class Closing:
 class Connection:
     """One TCP connection. begin, end: `time` of its first and last packet, ns.
 
-    ignored: segments that their receiver must ignore, such as an RST of a wrong number (RFC 5961).
+    ignored: unacceptable segments, which their receiver must ignore, such as an RST with a wrong
+    sequence number (RFC 5961).
     """
 
     number: int
-    client: End
-    server: End
+    client: Endpoint
+    server: Endpoint
     begin: int
     end: int
     opening: Opening
@@ -142,10 +144,10 @@ class Connection:
 
 @dataclass(frozen=True)
 class Datagrams:
-    """UDP between two ends; `client` sent the first. sent, received: (datagrams, bytes)."""
+    """UDP between two endpoints; `client` sent first. sent, received: (datagrams, bytes)."""
 
-    client: End
-    server: End
+    client: Endpoint
+    server: Endpoint
     begin: int
     end: int
     sent: tuple[int, int]
@@ -154,7 +156,7 @@ class Datagrams:
 
 @dataclass(frozen=True)
 class Report:
-    """All connections in order of their first packet, and all UDP conversations."""
+    """All connections, in the order of their first packets, and all UDP conversations."""
 
     connections: tuple[Connection, ...]
     conversations: tuple[Datagrams, ...]

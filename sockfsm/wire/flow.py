@@ -1,8 +1,8 @@
-"""One TCP connection as a capture shows it, counted as its packets go by.
+"""Tracks one TCP connection of a capture, packet by packet.
 
-Nothing of a plain data segment is kept but counts; the packets of openings and closings are, in
-bounded number. What the receiver must ignore (RFC 9293, 3.10.7, and RFC 5961: a SYN or RST of a
-wrong number, data far outside the window) is set apart.
+Plain data segments are only counted. The packets of openings and closings are kept, up to a bound.
+Unacceptable segments, which the receiver must ignore, are kept apart and do not count: a SYN or RST
+with a wrong sequence number, or data far outside the receive window (RFC 9293, 3.10.7; RFC 5961).
 """
 
 from __future__ import annotations
@@ -15,20 +15,22 @@ from sockfsm.wire.headers import options
 from sockfsm.wire.sequence import Seq
 from sockfsm.wire.side import Side, Span
 
-MOST_NOTABLE = 64  # packets kept of an opening and of a closing
-WIDEST = 1 << 30  # bytes in a window, with the largest scale (RFC 7323)
+# The most packets kept of each opening and each closing. A real one has less than twenty, with every
+# retransmission; the bound is for captures of floods and scans.
+MOST_NOTABLE = 64
+WIDEST = 1 << 30  # the largest receive window, in bytes, with the largest scale (RFC 7323, 2.3)
 
 
 SYN, SYN_ACK, FIN, RST, DATA, ACK = "SYN", "SYN-ACK", "FIN", "RST", "data", "acknowledgement"
 WINDOW_UPDATE, WINDOW_PROBE, KEEP_ALIVE = "window update", "window probe", "keep-alive"
-STRAY = "stray"  # its receiver must ignore it
+UNACCEPTABLE = "unacceptable"  # its receiver must ignore it
 
 
-class Meaning(NamedTuple):
-    """What a segment is in its connection.
+class SegmentRole(NamedTuple):
+    """The part that a segment plays in its connection.
 
-    kind: one of the words above. span: the bytes that it carries, of DATA and FIN. again: it was sent
-    before.
+    kind: one of the words above. span: the stream bytes that it carries, for DATA, probes and FIN.
+    again: it repeats an earlier segment.
     """
 
     kind: str
@@ -37,7 +39,7 @@ class Meaning(NamedTuple):
 
 
 class Flow:
-    """One TCP connection as the capture shows it. `sides[0]` sent the first SYN or packet."""
+    """One TCP connection. `sides[0]` is the client: it sent the first SYN, or the first packet."""
 
     __slots__ = (
         "absorbed",
@@ -53,7 +55,7 @@ class Flow:
         "opening",
         "quiet",
         "sides",
-        "strays",
+        "unacceptable",
     )
 
     def __init__(self, packet: Packet) -> None:
@@ -66,24 +68,28 @@ class Flow:
         self.opening: list[Packet] = []
         self.closing: list[Packet] = []
         self.closing_left_out = 0
-        self.carried: int | None = None  # data segments that had been sent when the first FIN was
-        self.opened: Packet | None = None  # the acknowledgement that ended the opening
-        self.quiet = False  # established and nobody closes: plain segments need no look
+        self.carried: int | None = None  # data segments sent before the first FIN
+        self.opened: Packet | None = None  # the acknowledgement that completed the opening
+        self.quiet = False  # established and not closing: plain segments may take the fast path
         self.again: Side | None = None  # who repeated its SYN-ACK after the opening
-        self.strays: list[Packet] = []
-        self.before: Flow | None = None  # what its SYN came upon, until somebody answers it
-        self.absorbed: Flow | None = None  # the connection before, when the SYN was a stray of that
-        self.causes: dict[
-            int, Cause
-        ] = {}  # of the packets kept, by their `id`, where calls are known
+        self.unacceptable: list[Packet] = []
+        # The open connection that used these ports before. Until somebody answers our SYN, that SYN
+        # may turn out to be an unacceptable segment of it; then it absorbs this flow.
+        self.before: Flow | None = None
+        self.absorbed: Flow | None = None
+        # `id` of a kept packet -> its cause, where calls are known.
+        self.causes: dict[int, Cause] = {}
 
     def side(self, packet: Packet) -> tuple[Side, Side]:
-        """The sender's side and the other one."""
+        """(the sender's side, the other side)."""
         first, second = self.sides
         return (first, second) if packet.source == first.end else (second, first)
 
     def continued_by(self, packet: Packet) -> bool:
-        """Whether a SYN without ACK belongs here: repeated, or of the other end (simultaneous)."""
+        """Whether a SYN without ACK belongs to this connection and does not begin another one.
+
+        It does if it repeats our SYN, or if both ends send one (simultaneous open).
+        """
         sender, other = self.side(packet)
         if sender.isn is not None:
             return packet.seq == sender.isn
@@ -91,13 +97,13 @@ class Flow:
 
     @property
     def open(self) -> bool:
-        """Whether it was opened, and not closed by both ends or reset."""
+        """Whether the opening was completed, and the connection is neither closed nor reset."""
         first, second = self.sides
         closed = (first.fin and second.fin) or first.rst or second.rst
         return self.opened is not None and not closed
 
-    def add(self, packet: Packet, sender: Side, other: Side) -> Meaning:
-        """Any segment that is not plain data on an open connection."""
+    def add(self, packet: Packet, sender: Side, other: Side) -> SegmentRole:
+        """Add a segment that is not on the fast path; returns its role."""
         flags = packet.flags
         self.end = packet.time
         sender.packets += 1
@@ -105,19 +111,19 @@ class Flow:
             sender.base = packet.seq if "S" in flags else packet.seq - 1
         if other.base is None and "A" in flags:
             other.base = packet.ack - 1
-        if self._strays(packet, sender, other):
+        if self._is_unacceptable(packet, sender, other):
             self._set_apart(packet, sender)
-            return Meaning(STRAY)
+            return SegmentRole(UNACCEPTABLE)
         if "R" in flags:
             if self._doubts(packet, sender, other):
                 sender.doubtful = packet
                 self.quiet = False
-                return Meaning(RST)
+                return SegmentRole(RST)
         elif other.doubtful is not None:
             self._go_on(other)
         if "F" in flags and self.carried is None:
             self.carried = sender.segments + other.segments
-        meaning = self._meaning(packet, sender, other)
+        role = self._role_of(packet, sender, other)
         self._windows(packet, sender)
         if "S" in flags:
             if sender.syn is None:
@@ -131,37 +137,39 @@ class Flow:
             self._note_closing(packet)
         closes = any(s.fin or s.rst for s in self.sides)
         self.quiet = self.opened is not None and self.again is None and not closes
-        return meaning
+        return role
 
-    def _meaning(self, packet: Packet, sender: Side, other: Side) -> Meaning:
-        """What the segment is, by all that went before; counts it."""
+    def _role_of(self, packet: Packet, sender: Side, other: Side) -> SegmentRole:
+        """Count the segment, and say what it is after everything that came before it."""
         flags, seq = packet.flags, packet.seq
         if "S" in flags:
             if "A" not in flags:
-                return Meaning(SYN, self._take(packet, sender, other), sender.syn is not None)
+                return SegmentRole(SYN, self._take(packet, sender, other), sender.syn is not None)
             again, sender.answered = sender.answered, True
             if sender.syn is None or "A" in sender.syn.flags:
                 self._take(packet, sender, other)
-            return Meaning(SYN_ACK, None, again)  # else it repeats the sender's own SYN as well
+            return SegmentRole(SYN_ACK, None, again)  # else it repeats the sender's own SYN as well
         if "R" in flags:
             if sender.next is None:
                 sender.next = seq
-            return Meaning(RST)
+            return SegmentRole(RST)
         if "F" in flags:
-            return Meaning(FIN, self._take(packet, sender, other), sender.fin is not None)
+            return SegmentRole(FIN, self._take(packet, sender, other), sender.fin is not None)
+        # Probes and keep-alives repeat the last byte, or its number, to provoke an acknowledgement
+        # (RFC 9293, 3.8.4 and 3.8.6.1).
         old = sender.next is not None and Seq(seq) - sender.next == -1
         if packet.length:
             span = self._take(packet, sender, other)
             probes = old and packet.length == 1 and not other.window
-            return Meaning(WINDOW_PROBE if probes else DATA, span, span.again)
+            return SegmentRole(WINDOW_PROBE if probes else DATA, span, span.again)
         if sender.next is None:
             sender.next = seq
         if flags != "A":
-            return Meaning(ACK)  # with ECE, CWR or URG
+            return SegmentRole(ACK)  # with ECE, CWR or URG
         if old:
-            return Meaning(KEEP_ALIVE if other.window else WINDOW_PROBE)
+            return SegmentRole(KEEP_ALIVE if other.window else WINDOW_PROBE)
         updates = sender.acked == packet.ack and sender.window not in (-1, packet.window)
-        return Meaning(WINDOW_UPDATE if updates else ACK)
+        return SegmentRole(WINDOW_UPDATE if updates else ACK)
 
     def _take(self, packet: Packet, sender: Side, other: Side) -> Span:
         before = sender.retransmitted
@@ -172,12 +180,13 @@ class Flow:
         return span
 
     def _windows(self, packet: Packet, sender: Side) -> None:
-        """Take note of what a segment acknowledges and offers."""
+        """Note the acknowledgement and the receive window that a segment carries."""
         flags = packet.flags
         if "A" in flags:
             sender.acked = packet.ack
         if "R" in flags or "S" in flags:
-            sender.window = -1  # a SYN's window counts otherwise than all later ones: not scaled
+            # A SYN's window is never scaled (RFC 7323, 2.2): it cannot be compared with later ones.
+            sender.window = -1
             return
         sender.zero_windows += packet.window == 0 and sender.window != 0
         sender.window = packet.window
@@ -189,51 +198,53 @@ class Flow:
             self.closing_left_out += 1
 
     def _set_apart(self, packet: Packet, sender: Side) -> None:
-        """Keep a packet that its receiver must not take away from what counts."""
-        sender.strays += 1
+        """Keep an unacceptable packet away from everything that counts."""
+        sender.unacceptable += 1
         if "A" in packet.flags:
-            sender.stray_ack = packet.ack
-        if len(self.strays) < MOST_NOTABLE:
-            self.strays.append(packet)
+            sender.unacceptable_ack = packet.ack
+        if len(self.unacceptable) < MOST_NOTABLE:
+            self.unacceptable.append(packet)
 
     def absorb(self, other: Flow) -> None:
-        """What seemed to begin another connection on our ports were strays of this one."""
+        """Take back what a SYN on our ports seemed to begin: its segments were unacceptable here."""
         other.absorbed = self
         for theirs in other.sides:
             mine = self.sides[0] if theirs.end == self.sides[0].end else self.sides[1]
             mine.packets += theirs.packets
-            mine.strays += theirs.packets
-        strays = sorted(other.opening + other.strays, key=attrgetter("time"))
-        self.strays += strays[: max(MOST_NOTABLE - len(self.strays), 0)]
+            mine.unacceptable += theirs.packets
+        segments = sorted(other.opening + other.unacceptable, key=attrgetter("time"))
+        self.unacceptable += segments[: max(MOST_NOTABLE - len(self.unacceptable), 0)]
         self.causes.update(other.causes)
         self.end = max(self.end, other.end)
 
     def keeps(self, packet: Packet) -> bool:
-        """Whether `packet`, the latest one, is part of the opening or closing, or to be ignored."""
+        """Whether `packet`, the latest one, is kept: in opening or closing, or as unacceptable."""
         if any(side.doubtful is packet for side in self.sides):
             return True
-        return any(kept[-1] is packet for kept in (self.opening, self.closing, self.strays) if kept)
+        return any(
+            kept[-1] is packet for kept in (self.opening, self.closing, self.unacceptable) if kept
+        )
 
-    def _strays(self, packet: Packet, sender: Side, other: Side) -> bool:
+    def _is_unacceptable(self, packet: Packet, sender: Side, other: Side) -> bool:
         """Whether the receiver must ignore the packet."""
         flags = packet.flags
         if "S" in flags:
             if sender.isn is not None and packet.seq != sender.isn:
-                return True
+                return True  # on an open connection a SYN is only challenged (RFC 5961, 4.2)
             if "A" not in flags or other.isn is None or other.syn is None:
                 return False
             return not 1 <= Seq(packet.ack) - other.isn <= 1 + other.syn.length
         if "R" in flags:
-            # It answers a stray, with the number that this one acknowledged.
-            return "A" not in flags and packet.seq == other.stray_ack
+            # It answers an unacceptable segment, with the number that that one acknowledged.
+            return "A" not in flags and packet.seq == other.unacceptable_ack
         if "A" not in flags:
-            return self.opened is not None
+            return self.opened is not None  # dropped without ACK (RFC 9293, 3.10.7.4, fifth)
         return bool(packet.length or "F" in flags) and self._far(packet, sender, other)
 
     def _far(self, packet: Packet, sender: Side, other: Side) -> bool:
-        """Whether data lie outside any window that the receiver can have offered.
+        """Whether data are beyond any receive window that the receiver can have offered.
 
-        Data that follow upon such data are taken: then the capture lacks what was between.
+        If more data follow directly, both were real, and the capture has missed what came between.
         """
         if sender.next is None or other.acked is None or Seq(packet.seq) - sender.next <= 0:
             return False
@@ -243,7 +254,10 @@ class Flow:
         return True
 
     def _widest(self, side: Side) -> int:
-        """The largest window that a side can offer."""
+        """The largest receive window that a side can have offered, in bytes.
+
+        Scaling is used only if both SYNs offer it (RFC 7323, 2.2).
+        """
         syns = [s.syn for s in self.sides if s.syn is not None]
         if side.syn is None or len(syns) < 2:
             return WIDEST
@@ -251,20 +265,20 @@ class Flow:
         return 65535 if None in scales else 65535 << (options(side.syn).scale or 0)
 
     def _doubts(self, packet: Packet, sender: Side, other: Side) -> bool:
-        """Whether an RST has a number that the receiver does not expect: it should ignore that."""
+        """Whether an RST has a sequence number that the receiver should ignore (RFC 5961, 3.2)."""
         if sender.next is None or self.opened is None or packet.seq == other.acked:
             return False
         lowest = sender.next if other.acked is None else other.acked
         return Seq(packet.seq) - lowest < 0 or Seq(packet.seq) - sender.next > 0
 
     def _go_on(self, side: Side) -> None:
-        """The other end goes on: it did not take the doubtful RST."""
+        """The other end goes on: it has ignored the doubtful RST."""
         if side.doubtful is not None:
             self._set_apart(side.doubtful, side)
             side.doubtful = None
 
     def settle(self) -> None:
-        """No packet follows: a doubtful RST upon which nothing came was taken, it seems."""
+        """Call this after the last packet. A doubtful RST that nothing followed was taken, it seems."""
         for side in self.sides:
             if side.doubtful is not None:
                 side.rst = side.rst or side.doubtful
@@ -282,7 +296,7 @@ class Flow:
             self.again = None if answers else self.again
             return answers and not packet.length and "F" not in packet.flags
         if not self.opening:
-            self.opened = packet  # seen from the middle on
+            self.opened = packet  # the capture began in the middle of the connection
             return False
         if other.isn is None or sender.isn is None or "A" not in packet.flags:
             return "R" in packet.flags
@@ -291,7 +305,7 @@ class Flow:
         return True
 
     def _closes(self, packet: Packet, sender: Side, other: Side) -> bool:
-        """Whether the packet is part of the closing: FIN, its acknowledgement, RST, stragglers."""
+        """Whether the packet is part of the closing: FIN, its acknowledgement, RST, late ACKs."""
         flags = packet.flags
         closing = bool(sender.fin or other.fin or sender.rst or other.rst)
         acknowledges = False
@@ -304,7 +318,7 @@ class Flow:
             and "A" in flags
             and Seq(packet.ack) - (other.fin.seq + other.fin.length) >= 1
         ):
-            other.fin_acked = packet  # data may carry it
+            other.fin_acked = packet  # this may be a data segment
             acknowledges = True
         if "F" in flags:
             sender.fin = sender.fin or packet

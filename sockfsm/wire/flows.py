@@ -1,24 +1,26 @@
-"""Packets to connections: TCP flows and UDP conversations.
+"""Sorts packets into TCP flows and UDP conversations.
 
-Memory grows with the connections and not with the packets.
+Memory grows with the number of connections, not of packets.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sockfsm.trace.events import Packet
-from sockfsm.wire.flow import Flow, Meaning
-from sockfsm.wire.headers import ACK, ELSEWHERE, IP_AT, IP_KINDS, PLAIN, PLAIN6, TCP, Decoder
+from sockfsm.trace.events import Endpoint, Packet
+from sockfsm.wire.flow import Flow, SegmentRole
+from sockfsm.wire.headers import ACK, ELSEWHERE, IP_AT, IP_KINDS, PLAIN, PLAIN6, TCP, FrameDecoder
 from sockfsm.wire.pcapng import Frame
 from sockfsm.wire.sequence import MASK
-from sockfsm.wire.side import End, Side
+from sockfsm.wire.side import Side
 
+# The most directions that the fast path remembers. Forgetting one costs a slow packet; a hostile
+# capture must not fill the memory.
 MOST_KNOWN = 1 << 17
 
 
 class Conversation:
-    """UDP datagrams between two ends, both directions."""
+    """The UDP datagrams between two endpoints, counted for both directions."""
 
     __slots__ = ("begin", "bytes", "datagrams", "end", "ends")
 
@@ -36,13 +38,13 @@ class Conversation:
 
 
 class Flows:
-    """All flows and conversations of a capture; feed it with packets or, faster, with frames."""
+    """All flows and conversations of a capture. Add packets or, which is faster, frames."""
 
     def __init__(self) -> None:
         self._flows: list[Flow] = []
         self.conversations: list[Conversation] = []
-        self._tcp: dict[tuple[End, End], tuple[Flow, Side, Side]] = {}
-        self._udp: dict[tuple[End, End], Conversation] = {}
+        self._tcp: dict[tuple[Endpoint, Endpoint], tuple[Flow, Side, Side]] = {}
+        self._udp: dict[tuple[Endpoint, Endpoint], Conversation] = {}
 
     @property
     def flows(self) -> list[Flow]:
@@ -50,7 +52,7 @@ class Flows:
         return [flow for flow in self._flows if flow.absorbed is None]
 
     def add_all(self, packets: Iterable[Packet]) -> Flows:
-        """Sort packets in. Returns self."""
+        """Add packets; returns self."""
         for packet in packets:
             if packet.protocol == "udp":
                 self.datagram(packet)
@@ -58,8 +60,8 @@ class Flows:
                 self.add(packet)
         return self
 
-    def add_frames(self, frames: Iterable[Frame], decoder: Decoder) -> Flows:
-        """Sort frames in; plain data segments are counted without becoming packets. Returns self."""
+    def add_frames(self, frames: Iterable[Frame], decoder: FrameDecoder) -> Flows:
+        """Add frames; returns self. Plain data segments are counted without becoming packets."""
         known: dict[bytes, tuple[Flow, Side]] = {}
         unpack, unpack6 = PLAIN.unpack_from, PLAIN6.unpack_from
         clock, decode, places = decoder.clock, decoder.decode, IP_AT.get
@@ -75,14 +77,14 @@ class Flows:
                 total, fragment, key, seq, ack, bits, window = unpack(data, start)
             elif version == 0x60 and size >= 60 and data[start + 6] == TCP:
                 total, _, key, seq, ack, bits, window = unpack6(data, start)
-                total, fragment = total + 20, 0  # it counts without the header
+                total, fragment = total + 20, 0  # IPv6 counts without its header, IPv4 with it
             if key:
                 found = known.get(key)
                 if found is not None and bits & 0xF7 == ACK and window and not fragment & 0x1FFF:
                     flow, sender = found
                     length = total - 20 - (bits >> 10 & 60)
                     if flow.quiet and sender.next == seq and length >= 0 and sender.window:
-                        # Nearly all of them.
+                        # The fast path, which nearly all frames take.
                         flow.end = wall - clock
                         sender.packets += 1
                         sender.acked = ack
@@ -111,8 +113,8 @@ class Flows:
                     self.add(packet)
         return self
 
-    def add(self, packet: Packet) -> tuple[Flow, Side, Side, Meaning]:
-        """Sort one TCP packet in: its flow, the side that sent it, the other one, what it is."""
+    def add(self, packet: Packet) -> tuple[Flow, Side, Side, SegmentRole]:
+        """Add one TCP packet: (its flow, the sender's side, the other side, its role)."""
         found = self._tcp.get((packet.source, packet.target))
         flow, sender, other = self._find(packet, found)
         return flow, sender, other, flow.add(packet, sender, other)
@@ -120,7 +122,7 @@ class Flows:
     def _find(
         self, packet: Packet, found: tuple[Flow, Side, Side] | None
     ) -> tuple[Flow, Side, Side]:
-        """The flow of a packet; a new SYN on used ports begins another one."""
+        """The flow of a packet. A new SYN on used ports begins another flow."""
         before: Flow | None = None
         if found is not None:
             flow = found[0]
@@ -139,19 +141,20 @@ class Flows:
         return self._know(flow, packet)
 
     def _undo(self, packet: Packet, flow: Flow, before: Flow) -> tuple[Flow, Side, Side]:
-        """The SYN that began `flow` was a stray: the connection before it goes on."""
+        """The SYN that began `flow` was unacceptable: the connection `before` goes on."""
         before.absorb(flow)
         return self._know(before, packet)
 
     def _know(self, flow: Flow, packet: Packet) -> tuple[Flow, Side, Side]:
         sender, other = flow.side(packet)
-        # A socket connected to itself has one end only: both directions look alike.
+        # A socket connected to itself has one endpoint, so both keys are equal. The second
+        # assignment wins.
         self._tcp[other.end, sender.end] = (flow, other, sender)
         self._tcp[sender.end, other.end] = (flow, sender, other)
         return flow, sender, other
 
     def datagram(self, packet: Packet) -> None:
-        """Sort one UDP packet in."""
+        """Add one UDP packet."""
         conversation = self._udp.get((packet.source, packet.target))
         if conversation is None:
             conversation = Conversation(packet)
@@ -162,9 +165,10 @@ class Flows:
 
 
 def _answers_before(packet: Packet, flow: Flow, before: Flow) -> bool:
-    """Whether the first packet after a SYN on an open connection still belongs to that one.
+    """Whether the first packet after a SYN on an open connection belongs to that connection.
 
-    The end that gets the SYN acknowledges what it had, and goes on (RFC 5961, 4).
+    The receiver of such a SYN answers with a challenge ACK, which repeats its own numbers, and goes on
+    (RFC 5961, 4.2).
     """
     client = flow.sides[0]
     if client.isn is None or "A" not in packet.flags:

@@ -1,10 +1,10 @@
-"""What a capture says about each connection: how it opened, what it carried, how it ended.
+"""Explains each connection of a capture: how it opened, what it carried, how it ended.
 
     report = inspect(packets)
     report.connections[0].opening.kind        # 'normal'
 
-Only what the packets show is said. Where they leave more than one cause (a reset by unread data
-or by SO_LINGER), all are named. Sources: RFC 9293, 3.5 and 3.6; tcp(7).
+The report says only what the packets show. Where they allow several causes (a reset because of unread
+data, or because of SO_LINGER), it names all of them. Sources: RFC 9293, 3.5 and 3.6; tcp(7).
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from sockfsm.trace.events import Packet
+from sockfsm.trace.events import Endpoint, Packet
 from sockfsm.wire.findings import (
     CLIENT,
     SERVER,
@@ -26,50 +26,52 @@ from sockfsm.wire.findings import (
 )
 from sockfsm.wire.flow import Flow
 from sockfsm.wire.flows import Conversation, Flows
-from sockfsm.wire.headers import Decoder, Options, options
+from sockfsm.wire.headers import FrameDecoder, TcpOptions, options
 from sockfsm.wire.pcapng import CaptureFile
 from sockfsm.wire.sequence import Seq
-from sockfsm.wire.side import End, Side
+from sockfsm.wire.side import Side
 
 
 def inspect(packets: Iterable[Packet]) -> Report:
-    """Analyse packets in the order of a capture. One pass; memory grows with connections."""
+    """Analyse packets in their captured order, in one pass. Memory grows with the connections."""
     return report(Flows().add_all(packets))
 
 
 def inspect_file(
     path: Path | str, problems: list[str] | None = None, port: int | None = None
 ) -> Report:
-    """Analyse a capture file; faster than `inspect`, as plain data packets are only counted.
+    """Analyse a capture file. Faster than `inspect`, because plain data segments are only counted.
 
-    port: only connections and conversations with this port. What cannot be read or was lost is
-    added to `problems`. TraceError for a file that is missing or no capture.
+    port: only connections and conversations with this port. Adds a line to `problems` for each thing
+    that was lost or cannot be read. TraceError for a file that is missing or is no capture.
     """
     source = CaptureFile(path)
     clock = source.clock.offset if source.clock else 0
-    found = Flows().add_frames(source, Decoder(clock))
+    tracked = Flows().add_frames(source, FrameDecoder(clock))
     if problems is not None:
-        problems += [problem for problem in source.lacks if problem not in problems]
-    return report(found, port)
+        problems += [problem for problem in source.losses if problem not in problems]
+    return report(tracked, port)
 
 
-def report(found: Flows, port: int | None = None) -> Report:
-    """All that was tracked, explained, once no packet follows. port: only what has to do with it."""
-    flows = [f for f in found.flows if port is None or port in (s.end[1] for s in f.sides)]
-    talks = [c for c in found.conversations if port is None or port in (e[1] for e in c.ends)]
+def report(tracked: Flows, port: int | None = None) -> Report:
+    """Explain everything that was tracked. Call it after the last packet. port: only that port's."""
+    flows = [f for f in tracked.flows if port is None or port in (s.end[1] for s in f.sides)]
+    conversations = [
+        c for c in tracked.conversations if port is None or port in (e[1] for e in c.ends)
+    ]
     for flow in flows:
         flow.settle()
     connections = tuple(connection(flow, number) for number, flow in enumerate(flows, 1))
-    return Report(connections, tuple(_datagrams(talk) for talk in talks))
+    return Report(connections, tuple(map(_datagrams, conversations)))
 
 
 def connection(flow: Flow, number: int) -> Connection:
-    """One flow, explained as far as its packets go."""
+    """Explain one flow, as far as its packets go."""
     client, server = flow.sides
     begin = flow.begin
     offers = {id(p): options(p) for p in flow.opening if "S" in p.flags}
     for side in client, server:
-        # A SYN may be missing among the first ones that are kept, when there were very many.
+        # `opening` is bounded: after a flood of SYNs the one that counts may not be in it.
         if side.syn is not None and id(side.syn) not in offers:
             offers[id(side.syn)] = options(side.syn)
     opening = _opening(flow, offers)
@@ -83,13 +85,13 @@ def connection(flow: Flow, number: int) -> Connection:
         _direction(client, begin),
         _direction(server, begin),
         _closing(flow, opening.kind, offers),
-        _segments(flow, flow.strays, offers),
+        _segments(flow, flow.unacceptable, offers),
     )
 
 
-def _datagrams(found: Conversation) -> Datagrams:
-    sent, received = zip(found.datagrams, found.bytes, strict=True)
-    return Datagrams(*found.ends, found.begin, found.end, sent, received)
+def _datagrams(talk: Conversation) -> Datagrams:
+    sent, received = zip(talk.datagrams, talk.bytes, strict=True)
+    return Datagrams(*talk.ends, talk.begin, talk.end, sent, received)
 
 
 def _direction(side: Side, begin: int) -> Direction:
@@ -114,11 +116,11 @@ def _who(flow: Flow, packet: Packet) -> str:
 
 
 def _segment(
-    flow: Flow, packet: Packet, scales: dict[End, int], offered: Options | None
+    flow: Flow, packet: Packet, scales: dict[Endpoint, int], offered: TcpOptions | None
 ) -> Segment:
     sender, other = flow.side(packet)
     syn = "S" in packet.flags
-    # A stray may be all that this end sent.
+    # An unacceptable segment may be all that this end sent.
     relative = 0 if syn and sender.isn is None else sender.relative(packet.seq)
     acknowledged = other.relative(packet.ack) if "A" in packet.flags else None
     if sender.end == other.end and acknowledged is not None:
@@ -139,23 +141,27 @@ def _segment(
     )
 
 
-def _segments(flow: Flow, packets: list[Packet], offers: dict[int, Options]) -> tuple[Segment, ...]:
-    """offers: what each SYN offers, by the `id` of its packet."""
+def _segments(
+    flow: Flow, packets: list[Packet], offers: dict[int, TcpOptions]
+) -> tuple[Segment, ...]:
+    """The packets as segments. offers: `id` of a SYN's packet -> its options."""
+    # Windows are scaled only if both SYNs offer it (RFC 7323, 2.2), so both must have been captured.
     scales = {s.end: offers[id(s.syn)].scale for s in flow.sides if s.syn is not None}
     if None in scales.values() or len(scales) < len({s.end for s in flow.sides}):
-        known: dict[End, int] = {}
+        known: dict[Endpoint, int] = {}
     else:
         known = {end: scale or 0 for end, scale in scales.items()}
     return tuple(_segment(flow, p, known, offers.get(id(p))) for p in packets)
 
 
-def _opening(flow: Flow, offers: dict[int, Options]) -> Opening:
+def _opening(flow: Flow, offers: dict[int, TcpOptions]) -> Opening:
     client = flow.sides[0]
     kind, note = _opening_kind(flow)
     round_trip = None
     opened = flow.opened
     if client.syn is not None and opened is not None and kind != "mid-stream":
-        # Of a repeated SYN the last one: what came before was no round trip (RFC 6298, 3).
+        # A repeated SYN counts from its last copy, else the retransmission timeout would count as
+        # round trip (Karn's algorithm: RFC 6298, 3).
         syns = [p for p in flow.opening if p.flags == client.syn.flags and p.time <= opened.time]
         begin = max((p.time for p in syns if _who(flow, p) == CLIENT), default=client.syn.time)
         round_trip = opened.time - begin
@@ -164,7 +170,7 @@ def _opening(flow: Flow, offers: dict[int, Options]) -> Opening:
         note = "SYN-ACK again after the ACK: that was lost, or the server's accept queue is full"
     elif kind == "normal" and client.syns > 1:
         note = f"{client.syns} SYNs were needed: the first was lost, or the accept queue was full"
-    elif kind in ("timed out", "unanswered") and flow.sides[1].strays:
+    elif kind in ("timed out", "unanswered") and flow.sides[1].unacceptable:
         note = "a SYN-ACK of what was never sent came: the client answers RST, and waits on"
     segments = _segments(flow, flow.opening, offers)
     return Opening(kind, segments, round_trip, client.syns, note)
@@ -186,7 +192,7 @@ def _opening_kind(flow: Flow) -> tuple[str, str]:
     if server.syn is None:
         if server.rst is not None:
             return "refused", ""
-        if client.packets - client.strays > client.syns and not reset:
+        if client.packets - client.unacceptable > client.syns and not reset:
             return "normal", "the SYN-ACK is missing in the capture"
         return ("timed out", "") if client.syns > 1 else ("unanswered", "")
     if flow.opened is None:
@@ -194,7 +200,7 @@ def _opening_kind(flow: Flow) -> tuple[str, str]:
     return "normal", ""
 
 
-def _closing(flow: Flow, opening: str, offers: dict[int, Options]) -> Closing:
+def _closing(flow: Flow, opening: str, offers: dict[int, TcpOptions]) -> Closing:
     segments = _segments(flow, flow.closing, offers)
     left_out = flow.closing_left_out
     reset = min((s.rst for s in flow.sides if s.rst), key=lambda p: p.time, default=None)
@@ -247,7 +253,7 @@ def _closing(flow: Flow, opening: str, offers: dict[int, Options]) -> Closing:
 
 
 def _two_fins(flow: Flow, fins: list[Packet]) -> tuple[str, int, int]:
-    """(kind, segments of the teardown, ns between the FINs)."""
+    """(kind, segments of the closing, ns between the FINs)."""
     first, second = fins
     acknowledged = "A" in second.flags and Seq(second.ack) - (first.seq + first.length) >= 1
     span = second.time - first.time
@@ -258,7 +264,7 @@ def _two_fins(flow: Flow, fins: list[Packet]) -> tuple[str, int, int]:
 
 
 def _between(flow: Flow, fins: list[Packet]) -> int:
-    """Bytes that the end which closed later still sent after the first FIN, so far as is known."""
+    """Bytes that the end which closed later sent after the first FIN."""
     sender, _ = flow.side(fins[1])
     first, second = fins
     if sender.last_data is None or sender.last_data <= first.time:
@@ -300,7 +306,7 @@ def _opening_reset(opening: str, reset: Packet, by: str) -> str:
 
 
 def _gone(flow: Flow) -> str:
-    """What tells that an end cannot be reached any more; '' when nothing does."""
+    """A note that an end cannot be reached any more; '' where nothing says so."""
     for side, other in (flow.sides, flow.sides[::-1]):
         count, since = side.unanswered
         if count and since == other.packets:
@@ -311,10 +317,10 @@ def _gone(flow: Flow) -> str:
 
 
 def _reset_cause(flow: Flow, reset: Packet) -> str:
-    """The probable cause of an RST on an open connection, as Linux sends them."""
+    """The probable cause of an RST on an open connection, by the way in which Linux sends them."""
     sender, other = flow.side(reset)
     if "A" not in reset.flags:
-        # RFC 9293, 3.10.7: the answer to a segment that no socket takes carries no ACK.
+        # The answer to a segment with ACK for which no socket exists has no ACK (RFC 9293, 3.10.7.1).
         if sender.fin is not None:
             return "data came after this end had closed: no socket is left to take it"
         return "a segment came for which no socket is left"

@@ -1,8 +1,8 @@
-"""Headers of captured frames to `Packet`: IPv4, IPv6, TCP and UDP on the usual link types.
+"""Decodes captured frames to `Packet`: IPv4, IPv6, TCP and UDP on the usual link types.
 
-By hand, because every packet of a capture passes here; what only a looked-at packet needs (all
-options, all layers) is scapy's, in `sockfsm.wire.dissect`. Lengths come from the IP header, so a
-frame cut by the snap length or larger than the medium (segmentation offload) counts in full.
+It is written by hand because every packet of a capture passes through it. Full dissection of single
+packets is left to scapy, in `sockfsm.wire.dissect`. Lengths come from the IP header, so a frame counts
+in full even if the snap length cut it, or segmentation offload made it larger than the medium allows.
 Sources: RFC 791, 8200, 9293, 768; tcpdump.org/linktypes.html.
 """
 
@@ -14,11 +14,11 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
-from sockfsm.trace.events import Packet
+from sockfsm.trace.events import Endpoint, Packet
 from sockfsm.wire.pcapng import BATCH, CaptureFile, Frame
 
 ETHERNET, NULL, RAW, LOOP, COOKED, COOKED2, IPV4, IPV6 = 1, 0, 101, 108, 113, 276, 228, 229
-# Where the IP header lies in a frame, and where the kind of it is told, if it is.
+# Link type -> (offset of the IP header, offset of its ethertype, None where the frame has none).
 IP_AT: dict[int, tuple[int, int | None]] = {
     ETHERNET: (14, 12),
     COOKED: (16, 14),
@@ -26,7 +26,7 @@ IP_AT: dict[int, tuple[int, int | None]] = {
     **dict.fromkeys((NULL, LOOP), (4, None)),
     **dict.fromkeys((RAW, 12, 14, IPV4, IPV6), (0, None)),
 }
-ELSEWHERE = (1 << 32, None)  # of a link type that is not among these
+ELSEWHERE = (1 << 32, None)  # for other link types: an offset beyond every frame
 IP_KINDS = frozenset({b"\x08\x00", b"\x86\xdd"})
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 _ICMP_ERRORS = (3, 4, 5, 11, 12)  # unreachable, quench, redirect, time exceeded, bad parameter
@@ -37,15 +37,15 @@ FLAGS = tuple(
     "".join(letter for bit, letter in enumerate(_LETTERS) if number >> bit & 1)
     for number in range(256)
 )
-# Ends seen so far; a hostile capture must not make this grow without an end.
+# The most pairs of endpoints that are remembered: a hostile capture must not fill the memory.
 _MOST_ENDS = 1 << 17
 
-# From an IPv4 header without options on: length, fragment, both addresses and ports; then of TCP
-# seq, ack, header length and flags, window.
+# An IPv4 header without options (length, fragment, both addresses), and the TCP header behind it (both
+# ports, seq, ack, header length and flags, window). Addresses and ports are read as one key.
 PLAIN = struct.Struct(">xxHxxHxxxx12sIIHH")
 PLAIN6 = struct.Struct(">4xHBx36sIIHH")
-# A pcapng packet block in network order (kind, size, interface, ns, bytes kept), and in it of
-# ethernet the last bytes with the first of IPv4; then as above, with the protocol.
+# A pcapng packet block in network order (kind, size, interface, ns, bytes kept), then the ethertype
+# and the first byte of IPv4; then as in PLAIN, with the protocol.
 _BLOCK = struct.Struct(">IIIQI16x3sxHxxHxBxx12sIIHH")
 _LENGTH = struct.Struct(">I")
 _TCP = struct.Struct(">IIHH")
@@ -53,11 +53,11 @@ _EXTENSIONS = frozenset({0, 43, 60, 135})  # hop-by-hop, routing, destination, m
 
 _NOT_JOINED = tuple(Packet._field_defaults.values())  # NamedTuple._make does not fill them in
 
-Ends = tuple[tuple[str, int], tuple[str, int]]
+EndpointPair = tuple[Endpoint, Endpoint]
 
 
 class _IP(NamedTuple):
-    """Where the transport header lies in a frame, and how much follows on the wire."""
+    """Offset of the transport header in a frame, its protocol, and the bytes from there on the wire."""
 
     start: int
     protocol: int
@@ -65,18 +65,19 @@ class _IP(NamedTuple):
     addresses: bytes
 
 
-class Decoder:
-    """Frames to packets. `clock`: wall minus monotonic time, ns, taken off each packet's time."""
+class FrameDecoder:
+    """Decodes frames to packets. clock: wall minus monotonic time, in ns."""
 
     def __init__(self, clock: int = 0) -> None:
         self.clock = clock
-        self.ends: dict[bytes, Ends] = {}
+        self.ends: dict[bytes, EndpointPair] = {}
 
     def run(self, data: bytes, place: int) -> tuple[list[Packet], int]:
-        """The TCP and UDP packets of pcapng blocks from `place` on, and where it stopped.
+        """Decode pcapng blocks from `place` on: (TCP and UDP packets, where it stopped).
 
-        That is at the first that is not a whole packet block of interface 0, which must be an
-        ethernet one in ns. Others and fragments are left out.
+        The fast path for files of ours. Interface 0 must be ethernet, with times in ns. It stops at the
+        first block that is not a complete packet block of that interface, or after BATCH bytes. Other
+        protocols and later fragments are left out.
         """
         found: list[Packet] = []
         add, new, limit = found.append, tuple.__new__, len(data)
@@ -95,7 +96,7 @@ class Decoder:
             frame = data[start : start + kept]
             if version == b"\x86\xdd\x60" and kept >= 74:
                 total, protocol, key, seq, ack, bits, window = unpack6(frame, 14)
-                total, fragment = total + 20, 0  # it counts without the header
+                total, fragment = total + 20, 0  # IPv6 counts without its header, IPv4 with it
             elif version != b"\x08\x00\x45" or kept < 42:
                 protocol = 0
             if key in ends and not fragment & 0x1FFF:
@@ -118,7 +119,7 @@ class Decoder:
         return found, place
 
     def decode(self, frame: Frame) -> Packet | None:
-        """One frame of any kind; None when it is no TCP or UDP, or too short to tell."""
+        """Decode one frame of any link type; None if it is not TCP or UDP, or is too short."""
         wall, link, data, length = frame
         start = network(link, data)
         ip = _ip(data, start, length) if start is not None else None
@@ -140,7 +141,7 @@ class Decoder:
         return Packet(time, wall, "tcp", *pair, flags, seq, ack, window, payload, data, link)
 
     def quoted(self, frame: Frame) -> Packet | None:
-        """The packet that an ICMP error quotes, such as a datagram to a closed port."""
+        """The packet that an ICMP error quotes, such as a datagram to a closed port; None without."""
         wall, link, data, length = frame
         start = network(link, data)
         if start is None or len(data) < start + 48:
@@ -156,7 +157,7 @@ class Decoder:
             return None
         return self.decode((wall, RAW, data[inner:], length - inner))
 
-    def _ends(self, addresses: bytes, ports: bytes) -> Ends:
+    def _ends(self, addresses: bytes, ports: bytes) -> EndpointPair:
         key = addresses + ports
         pair = self.ends.get(key)
         if pair is None:
@@ -175,25 +176,26 @@ class Decoder:
 def packets(
     path: Path | str, clock: int | None = None, problems: list[str] | None = None
 ) -> Iterator[Packet]:
-    """The TCP and UDP packets of a capture file, in its order.
+    """Yield the TCP and UDP packets of a capture file, in its order.
 
-    clock: wall minus monotonic time, ns; by default what the file says, 0 when it says nothing
-    (then a packet's `time` is its wall time). What cannot be read is added to `problems`. Raises
-    TraceError for a file that is missing or no capture.
+    clock: wall minus monotonic time, ns. By default the file's own comment says it; without one it is
+    0, and a packet's `time` is its wall time. Adds a line to `problems` for each thing that cannot be
+    read. TraceError for a file that is missing or is no capture.
     """
     source = CaptureFile(path)
     if clock is None:
         clock = source.clock.offset if source.clock else 0
-    return source.packets(Decoder(clock), problems)
+    return source.packets(FrameDecoder(clock), problems)
 
 
 def network(link: int, data: bytes) -> int | None:
-    """Where the IP header lies in a frame of this link type; None when there is none."""
+    """Offset of the IP header in a frame of this link type; None if it has none."""
     if link in IP_AT:
         start, place = IP_AT[link]
         if place is None:
             return start
         kind = data[place : place + 2]
+        # Skip at most three VLAN tags (802.1Q, 802.1ad).
         while link == ETHERNET and kind in (b"\x81\x00", b"\x88\xa8") and place < 28:
             start, place = start + 4, place + 4
             kind = data[place : place + 2]
@@ -204,7 +206,7 @@ def network(link: int, data: bytes) -> int | None:
 
 
 def transport(link: int, data: bytes) -> int | None:
-    """Where the TCP or UDP header lies."""
+    """Offset of the TCP or UDP header in a frame; None if it has none."""
     start = network(link, data)
     ip = _ip(data, start, len(data)) if start is not None else None
     return ip.start if ip else None
@@ -219,7 +221,7 @@ def _ip(data: bytes, start: int, length: int) -> _IP | None:
         total, fragment = struct.unpack_from(">HxxH", data, start + 2)
         if header < 20 or fragment & 0x1FFF or data[start + 9] not in (TCP, UDP):
             return None
-        # Zero where segmentation was left to the device: then the frame says it.
+        # The length is 0 where segmentation was left to the device; then the frame's own length counts.
         total = total or length - start
         addresses = data[start + 12 : start + 20]
         return _IP(start + header, data[start + 9], total - header, addresses)
@@ -248,8 +250,12 @@ def _ipv6(data: bytes, start: int, length: int) -> _IP | None:
     return _IP(place, following, total - (place - start - 40), addresses)
 
 
-class Options(NamedTuple):
-    """What a SYN offers. None: not offered. timestamps: (value, echo). sound: they could be read."""
+class TcpOptions(NamedTuple):
+    """The TCP options of a SYN, None for one that it does not offer.
+
+    mss: bytes. scale: the shift for receive windows. timestamps: (value, echo). sound: the options
+    could be read to their end.
+    """
 
     mss: int | None = None
     scale: int | None = None
@@ -258,11 +264,11 @@ class Options(NamedTuple):
     sound: bool = True
 
 
-def options(packet: Packet) -> Options:
-    """The TCP options of a packet, as far as they make sense and were captured."""
+def options(packet: Packet) -> TcpOptions:
+    """The TCP options of a packet, as far as they were captured and can be read."""
     start = transport(packet.link, packet.raw)
     if start is None or packet.protocol != "tcp":
-        return Options()
+        return TcpOptions()
     end = start + (packet.raw[start + 12] >> 4) * 4
     sound = start + 20 <= end <= len(packet.raw)
     found: dict[str, object] = {}
@@ -282,12 +288,12 @@ def options(packet: Packet) -> Options:
             name, meaning = read
             found[name] = meaning(value)
         place += size
-    return Options(**found, sound=sound)  # type: ignore[arg-type]
+    return TcpOptions(**found, sound=sound)  # type: ignore[arg-type]
 
 
 _OPTIONS: dict[tuple[int, int], tuple[str, Callable[[bytes], object]]] = {
     (2, 4): ("mss", lambda value: int.from_bytes(value, "big")),
-    (3, 3): ("scale", lambda value: min(value[0], 14)),
+    (3, 3): ("scale", lambda value: min(value[0], 14)),  # at most 14: RFC 7323, 2.3
     (4, 2): ("sack", lambda _: True),
     (8, 10): ("timestamps", lambda value: struct.unpack(">II", value)),
 }

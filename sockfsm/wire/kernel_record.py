@@ -1,4 +1,4 @@
-"""Reads what `kernel_states` wrote: a line of JSON for each change of a TCP state."""
+"""Reads the file that `kernel_states` writes: one line of JSON for each change of a TCP state."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ _LOST = msgspec.json.Decoder(_Lost)
 
 
 def read(path: Path, problems: list[str]) -> list[KernelState]:
-    """The changes; what was lost or cannot be read is added to `problems`."""
+    """The changes of a file. Adds a line to `problems` for what was lost or cannot be read."""
     states: list[KernelState] = []
     found: list[str] = []
     damaged = lost = 0

@@ -1,7 +1,7 @@
-"""The kernel's own TCP states, where root and tracefs allow: `sock:inet_sock_set_state`.
+"""Records the kernel's own TCP states through the event `sock:inet_sock_set_state`; needs root.
 
-Recorded in a tracing instance of our own (`sockfsm.wire.tracefs`). The kernel keeps TIME_WAIT in a
-smaller socket that this event does not tell of: there it says CLOSE. Source:
+They are recorded in a tracing instance of our own (`sockfsm.wire.tracefs`). The kernel keeps TIME_WAIT
+in a smaller socket, which this event does not cover: it reports CLOSE instead. Source:
 include/trace/events/sock.h.
 """
 
@@ -30,10 +30,11 @@ FILE = "tcp-states.jsonl"
 EVENT = "events/sock/inet_sock_set_state"
 BUFFER_KB = 4096  # on each CPU: some 40,000 changes of state
 
-THIN = 20_000  # changes in memory from which on strangers' are dropped
-MOST = 200_000  # changes in memory, of which the newest are kept
-_READS = 1 << 10  # at once: others may write as fast as we read
-GRACE = 2_000_000_000  # ns in which a log tells whose a socket is
+THIN = 20_000  # changes in memory from which on those of untraced sockets are dropped
+MOST = 200_000  # changes in memory at most; the oldest go
+_READS = 1 << 10  # reads in one go: the kernel may write as fast as we read
+# A connection that ended less than this (ns) ago is kept in any case: its call may not be logged yet.
+GRACE = 2_000_000_000
 
 _STATES = {
     1: "ESTABLISHED",
@@ -57,13 +58,14 @@ _FIELD = re.compile(r"(\w+)=(0x[0-9a-f]+)")
 
 
 class KernelStatesError(SockfsmError):
-    """The kernel's states cannot be recorded: says why."""
+    """The kernel's states cannot be recorded. The message says why."""
 
 
 class KernelState(NamedTuple):
-    """One change. time: monotonic ns, in steps of 1,000. sock: a number for the kernel's socket.
+    """One change of a TCP state in the kernel.
 
-    source: this end. Hosts are '' for IPv6, and the local port is 0 before the kernel chose one.
+    time: monotonic ns, in steps of 1,000. sock: a number for the kernel's socket. source, target: this
+    end and the other one; hosts are '' for IPv6, and the local port is 0 until the kernel assigns one.
     """
 
     time: int
@@ -76,7 +78,7 @@ class KernelState(NamedTuple):
 
 
 class Recorded(NamedTuple):
-    """changes: written. lost: by the kernel, whose buffer was full. old: the oldest, left out."""
+    """How many changes were written, lost because the kernel's buffer was full, and dropped as old."""
 
     changes: int
     lost: int
@@ -88,13 +90,13 @@ class Recorded(NamedTuple):
 
 
 class KernelStates:
-    """A running record. Make it with `start`, end it with `stop`; `drain` it every second or so."""
+    """A running record. Begin with `start`, end with `stop`, and `drain` it every second or so."""
 
     def __init__(self, instance: Instance) -> None:
         self._instance = instance
         self._rest = b""
         self._numbers: dict[int, int] = {}
-        self._running: dict[int, list[KernelState]] = {}  # sock -> its last life so far
+        self._running: dict[int, list[KernelState]] = {}  # sock -> its current connection's changes
         self._ended: deque[list[KernelState]] = deque()
         self._held = 0
         self._again = THIN
@@ -104,12 +106,12 @@ class KernelStates:
     def start(cls) -> KernelStates:
         """Record from now on. KernelStatesError where that is not possible."""
         if not sys.platform.startswith("linux"):
-            raise KernelStatesError("the kernel's TCP states are told on Linux only")
-        from sockfsm.wire.tracefs import Instance, RefusedError
+            raise KernelStatesError("the kernel's TCP states can be recorded on Linux only")
+        from sockfsm.wire.tracefs import Instance, TracefsError
 
         try:
             instance = Instance()
-        except RefusedError as refusal:
+        except TracefsError as refusal:
             raise KernelStatesError(str(refusal)) from None
         try:
             for file, text in (
@@ -123,13 +125,14 @@ class KernelStates:
                 instance.write(file, text)
         except OSError as error:
             instance.remove()
-            raise KernelStatesError(f"this kernel does not tell TCP states: {error}") from None
+            raise KernelStatesError(f"this kernel does not report TCP states: {error}") from None
         return cls(instance)
 
     def drain(self, whose: Callable[[], Callable[[list[KernelState]], bool]] | None = None) -> None:
-        """Take what the kernel has told since the last time out of its buffer.
+        """Move what the kernel has recorded since the last time out of its buffer.
 
-        whose: when there is much, gives what `stop` takes as `wanted`, and the others are dropped.
+        whose: called when much has piled up; returns a test as `stop` takes for `wanted`, and changes
+        that fail it are dropped.
         """
         self._take()
         if self._held > self._again:
@@ -142,7 +145,7 @@ class KernelStates:
             self._again = max(self._held + THIN, min(2 * self._held, MOST))
 
     def _take(self) -> bool:
-        """Read some; whether there may be more."""
+        """Read some; True if there may be more."""
         for _ in range(_READS):
             data = self._instance.read()
             if not data:
@@ -165,7 +168,7 @@ class KernelStates:
         self._held += 1
 
     def _thin(self, wanted: Callable[[list[KernelState]], bool]) -> None:
-        """Drop what is over, and was so for a while, of sockets that are not wanted."""
+        """Drop the ended connections that are not wanted, once they are old enough to judge."""
         until = time.monotonic_ns() - GRACE
         over = [s for s, life in self._running.items() if life[-1].after == "CLOSED"]
         for sock in over:
@@ -177,48 +180,48 @@ class KernelStates:
     def stop(
         self, path: Path, wanted: Callable[[list[KernelState]], bool] | None = None
     ) -> Recorded:
-        """End and write what was recorded to `path`.
+        """Stop recording, and write what was recorded to `path`.
 
-        wanted: whether to keep a socket, asked with all its changes; the kernel tells of every
-        socket of the machine.
+        wanted: called with all changes of a connection; says whether to keep them. The kernel reports
+        every socket of the machine. KernelStatesError where the file cannot be written.
         """
         try:
             self._instance.write(f"{EVENT}/enable", "0")
             while self._take():
                 continue
             lost = self._instance.lost()
-            told = [*self._ended, *self._running.values()]
-            states = [s for life in told if wanted is None or wanted(life) for s in life]
+            recorded = [*self._ended, *self._running.values()]
+            states = [s for life in recorded if wanted is None or wanted(life) for s in life]
             states.sort(key=attrgetter("time"))
             with os.fdopen(private.create(path), "w") as file:
                 file.write(json.dumps({"lost": lost}) + "\n")
                 file.writelines(json.dumps(state) + "\n" for state in states)
         except OSError as error:
-            raise KernelStatesError(f"the kernel's states are not written: {error}") from None
+            raise KernelStatesError(f"cannot write the kernel's states: {error}") from None
         finally:
             self._instance.remove()
         return Recorded(len(states), lost, self._old)
 
 
 def parse(lines: Iterable[str], numbers: dict[int, int] | None = None) -> Iterator[KernelState]:
-    """The changes among the lines of a `trace` file (with its `fields` option).
+    """Yield the changes among the lines of a `trace` file, written with its `fields` option.
 
-    numbers: those of the kernel's sockets that are known already.
+    numbers: kernel address of a socket -> its number. New sockets are added.
     """
     numbers = {} if numbers is None else numbers
     for line in lines:
-        found = _LINE.match(line)
-        if found is None:
+        match = _LINE.match(line)
+        if match is None:
             continue
-        values = {name: int(value, 16) for name, value in _FIELD.findall(found["fields"])}
+        values = {name: int(value, 16) for name, value in _FIELD.findall(match["fields"])}
         if not {"skaddr", "oldstate", "newstate", "sport", "dport"} <= values.keys():
             continue
         four = values.get("family") == 2
         hosts = [_host(values.get(name, 0)) if four else "" for name in ("saddr", "daddr")]
         yield KernelState(
-            int(found["seconds"]) * 1_000_000_000 + int(found["micros"]) * 1000,
+            int(match["seconds"]) * 1_000_000_000 + int(match["micros"]) * 1000,
             numbers.setdefault(values["skaddr"], len(numbers) + 1),
-            int(found["pid"]),
+            int(match["pid"]),
             _STATES.get(values["oldstate"], "?"),
             _STATES.get(values["newstate"], "?"),
             (hosts[0], values["sport"]),
@@ -227,7 +230,7 @@ def parse(lines: Iterable[str], numbers: dict[int, int] | None = None) -> Iterat
 
 
 def lives(states: Iterable[KernelState]) -> Iterator[list[KernelState]]:
-    """The changes of each socket. The kernel uses its memory again: a life ends with CLOSED."""
+    """Group the changes by connection. A life ends with CLOSED: the kernel then reuses the memory."""
     running: dict[int, list[KernelState]] = {}
     for state in states:
         life = running.get(state.sock)
@@ -245,19 +248,19 @@ def _begins(state: KernelState, life: list[KernelState]) -> bool:
 
 
 def with_ports(states: Iterable[KernelState]) -> list[KernelState]:
-    """The same by time, with the ends that a socket got later in its first changes too.
+    """The changes by time; the first ones of a socket get the ports that it had later.
 
-    Without what is no change: close() in FIN-WAIT-1 or CLOSING tells that state once more.
+    Repetitions are left out: on close() in FIN-WAIT-1 or CLOSING the kernel reports that state again.
     """
-    found: list[KernelState] = []
+    changes: list[KernelState] = []
     for life in lives(states):
         named = next((s for s in life if s.source[1] and s.target[1]), life[-1])
-        found += [
+        changes += [
             s if s.source[1] else s._replace(source=named.source, target=named.target)
             for s in life
             if s.before != s.after
         ]
-    return sorted(found, key=attrgetter("time"))
+    return sorted(changes, key=attrgetter("time"))
 
 
 def _host(number: int) -> str:

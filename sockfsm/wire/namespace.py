@@ -1,7 +1,8 @@
-"""A network namespace of our own, without root a user namespace with it: capturing without root.
+"""Enters a network namespace of our own, so that we can capture without root.
 
-Inside, this process may open packet sockets; the programs that it starts keep their user and group
-but see no network besides a loopback of their own. Sources: user_namespaces(7), netdevice(7).
+Without root a user namespace comes with it. Inside, this process may open packet sockets. The programs
+that it starts keep their user and group, but see only a loopback of their own. Sources:
+user_namespaces(7), netdevice(7).
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ MEANING = (
     "in a network namespace of its own: the program sees only its own loopback, and nobody outside "
     "can connect to it"
 )
-# Measured: the kernel passes over set-user-ID bits of owners that the user namespace does not have.
+# Measured: the kernel ignores the set-user-ID bit of a file whose owner is unknown in the namespace.
 RIGHTS = "what gets rights by its file (sudo, ping, su) does not get them there"
 _ELSE = (
     "for the host's network do without packets (--no-capture), run as root (sudo), or give Python "
@@ -32,11 +33,11 @@ _ELSE = (
 
 
 class NamespaceError(SockfsmError):
-    """No namespace can be had here: says why, and what else there is."""
+    """No namespace can be entered here. The message says why, and what to do instead."""
 
 
 def needed() -> bool:
-    """Whether capturing is not permitted to this process where it is."""
+    """Whether this process lacks the permission to capture."""
     if not sys.platform.startswith("linux"):
         return False
     try:
@@ -47,7 +48,7 @@ def needed() -> bool:
 
 
 def possible() -> bool:
-    """Whether a child process of ours could enter a namespace (tried out, nothing changes here)."""
+    """Whether this process could enter a namespace. A child tries it, so nothing changes here."""
     if not sys.platform.startswith("linux"):
         return False
     child = os.fork()
@@ -62,11 +63,11 @@ def possible() -> bool:
 
 
 def enter() -> str:
-    """Move this process, which must have a single thread, into a network of its own, `lo` up.
+    """Move this process, which must have a single thread, into a network of its own, with `lo` up.
 
-    User and group stay what they are; who may not make a network gets a user namespace with it.
-    Returns what that means for a program. Raises NamespaceError; nothing has changed then, unless
-    the kernel gave the namespace but not its loopback.
+    User and group stay the same. Without the right to make a network namespace, a user namespace is
+    made as well. Returns a sentence that says what this means for a program. NamespaceError where it is
+    not possible; nothing has changed then, unless only bringing up the loopback failed.
     """
     if not sys.platform.startswith("linux"):
         raise NamespaceError("network namespaces exist on Linux only")
@@ -91,9 +92,10 @@ def enter() -> str:
 
 
 def enter_to_capture(report: Callable[[str], None]) -> str:
-    """Enter, and say so, where capturing is not permitted otherwise; what it means, '' if not done.
+    """Enter a namespace if capturing needs one, and say so with `report`.
 
-    For a program of ours that has a single thread. Where no namespace can be had nothing is done.
+    Returns what `enter` returned, or '' if none was needed or none is possible. For a process with a
+    single thread.
     """
     if not (needed() and possible()):
         return ""

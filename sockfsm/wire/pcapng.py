@@ -1,7 +1,7 @@
-"""Capture files: a streaming reader of pcap and pcapng, gzip too.
+"""A streaming reader of capture files: pcap and pcapng, compressed by gzip or not.
 
-The reader takes what can be read and names the rest in `problems`; memory stays bounded whatever
-the file holds. Sources: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
+It reads what can be read and names the rest in `problems`. Memory stays bounded whatever the file
+holds. Sources: draft-ietf-opsawg-pcapng, draft-ietf-opsawg-pcap.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from sockfsm.trace.events import Packet
 from sockfsm.wire import blocks
 from sockfsm.wire.window import Unpacked, Window
 
-BATCH = 1 << 14  # bytes whose packets are made at once; more keep the garbage collector busy
-LARGEST = 1 << 24  # a longer block or packet is damage, not data
+BATCH = 1 << 14  # bytes decoded at once; with more, the garbage collector has more to look through
+LARGEST = 1 << 24  # bytes; a longer block or packet is damage, not data
 _LONGEST_NAME = 64
 _NS = 1_000_000_000
 _PCAP = {
@@ -47,30 +47,30 @@ class Clock(NamedTuple):
 
 class _Interface(NamedTuple):
     link: int
-    ticks: int  # a second has that many
-    offset: int  # ns to add
+    ticks: int  # per second
+    offset: int  # ns to add to each time
 
 
-_PLAIN = _Interface(1, _NS, 0)  # ethernet, in ns: what a fast decoder knows
+_PLAIN = _Interface(1, _NS, 0)  # ethernet with times in ns: what `FrameDecoder.run` can decode
 
 
-class FrameDecoder(Protocol):
-    """Makes packets of frames: see `sockfsm.wire.headers.Decoder`."""
+class SupportsDecoding(Protocol):
+    """What `CaptureFile.packets` needs to make packets; `sockfsm.wire.headers.FrameDecoder` has it."""
 
     def run(self, data: bytes, place: int) -> tuple[list[Packet], int]:
-        """Of the packet blocks from `place` on, in network order: (packets, where it stopped)."""
+        """Decode packet blocks in network order from `place` on: (packets, where it stopped)."""
 
     def decode(self, frame: Frame) -> Packet | None:
-        """Of any frame."""
+        """Decode any frame."""
 
 
 class CaptureFile:
-    """One capture file. Iterate it for its frames; then `problems` and the rest are complete.
+    """One capture file. Iterate over it for its frames; the attributes are complete after that.
 
-    problems: one line for each thing that could not be read. dropped: packets that the capturing
-    kernel lost, None where the file does not tell. clock: of a capture of ours. complete: the file
-    ends with statistics, as ours do unless the capture was killed. Raises TraceError for a file
-    that is missing or no capture at all. names: link type -> the interface's name, where told.
+    problems: one line for each thing that could not be read. dropped: how many packets the capturing
+    kernel lost, None if the file does not say. clock: of a capture of ours, else None. complete: the
+    file ends with statistics, as ours do unless the capture was killed. names: link type -> name of
+    the interface, where the file says it. TraceError for a file that is missing or is no capture.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -105,38 +105,40 @@ class CaptureFile:
             raise TraceError(f"{self.path}: {error}") from None
 
     def _peek(self) -> None:
-        """Learn the clock before the first packet is asked for."""
+        """Read up to the first frame, so that the clock is known before packets are decoded."""
         for _ in self:
             break
-        self.problems.clear()
+        self.problems.clear()  # reading the file will find them again
 
     def __iter__(self) -> Iterator[Frame]:
         return chain.from_iterable(frames for frames, _ in self._batches(None))
 
-    def packets(self, decoder: FrameDecoder, problems: list[str] | None = None) -> Iterator[Packet]:
-        """What `decoder` makes of the frames, in their order; at the end, adds to `problems`."""
+    def packets(
+        self, decoder: SupportsDecoding, problems: list[str] | None = None
+    ) -> Iterator[Packet]:
+        """Yield the packets that `decoder` makes of the frames; at the end, add to `problems`."""
         return chain.from_iterable(self._packets(decoder, problems))
 
     def _packets(
-        self, decoder: FrameDecoder, problems: list[str] | None
+        self, decoder: SupportsDecoding, problems: list[str] | None
     ) -> Iterator[Iterable[Packet]]:
         for frames, packets in self._batches(decoder):
             yield packets or filter(None, map(decoder.decode, frames))
         if problems is not None:
-            problems += [problem for problem in self.lacks if problem not in problems]
+            problems += [problem for problem in self.losses if problem not in problems]
 
     @property
-    def lacks(self) -> list[str]:
-        """After the last frame: what could not be read, and what the capture says that it lost."""
-        found = [*self.problems]
+    def losses(self) -> list[str]:
+        """After the last frame: what could not be read, and what the capture says it has lost."""
+        lines = [*self.problems]
         if self.dropped:
-            found.append(f"{self.dropped} packets were dropped by the kernel that captured")
+            lines.append(f"{self.dropped} packets were dropped by the kernel that captured")
         if self.clock is not None and not self.complete and not self.problems:
-            found.append("the capture was killed or still runs: its last packets may be missing")
-        return found
+            lines.append("the capture was killed or still runs: its last packets may be missing")
+        return lines
 
-    def _batches(self, decoder: FrameDecoder | None) -> Iterator[_Batch]:
-        """Frames, or packets that `decoder` made at once."""
+    def _batches(self, decoder: SupportsDecoding | None) -> Iterator[_Batch]:
+        """Yield (frames, ()), or ((), packets) where `decoder` took the fast path."""
         self.problems.clear()
         self.comments.clear()
         self.dropped, self.complete = None, False
@@ -150,7 +152,7 @@ class CaptureFile:
             except (OSError, EOFError, zlib.error) as error:
                 self.problems.append(f"after byte {window.position}: {error}")
             except OverflowError:
-                self.problems.append(f"at byte {window.position}: a nonsense time")
+                self.problems.append(f"at byte {window.position}: an impossible time")
 
     def _cut(self, window: Window) -> None:
         if window.left:
@@ -188,7 +190,7 @@ class CaptureFile:
 
     # -- pcapng ----------------------------------------------------------------------------
 
-    def _pcapng(self, window: Window, decoder: FrameDecoder | None) -> Iterator[_Batch]:
+    def _pcapng(self, window: Window, decoder: SupportsDecoding | None) -> Iterator[_Batch]:
         order = "<"
         interfaces: list[_Interface] = []
         unpack = struct.Struct("<IIIIIII").unpack_from
@@ -200,7 +202,7 @@ class CaptureFile:
                     yield (), packets
                     continue
             place, data = window.place, window.data
-            # The common case first, in few steps: enhanced packets that are all there.
+            # The fast path: enhanced packet blocks that are completely in the window.
             limit, frames = len(data), []
             stop = min(limit - 32, place + BATCH)
             while place <= stop:
@@ -237,7 +239,7 @@ class CaptureFile:
             if kind == blocks.ENHANCED and len(body) >= 20 and self._whole(window, body, order):
                 number = struct.unpack_from(order + "I", body)[0]
                 if number < len(interfaces):
-                    continue  # it is in the window now: the common case takes it
+                    continue  # `has` has read on, so the fast path can take it now
                 self.problems.append(f"packet of an unknown interface at byte {window.position}")
             elif kind in (blocks.SIMPLE, 2) and interfaces:
                 frame = self._old_packet(kind, body, order, interfaces, last)
@@ -256,7 +258,7 @@ class CaptureFile:
     def _old_packet(
         self, kind: int, body: bytes, order: str, interfaces: list[_Interface], last: int
     ) -> Frame | None:
-        """A simple packet block, which has no time of its own, or an obsolete packet block."""
+        """The frame of a simple packet block, which has no time, or of an obsolete packet block."""
         if kind == blocks.SIMPLE and len(body) >= 4:
             length = struct.unpack_from(order + "I", body)[0]
             return last, interfaces[0].link, body[4 : 4 + length], length
@@ -270,7 +272,7 @@ class CaptureFile:
         return None
 
     def _other(self, kind: int, body: bytes, order: str, interfaces: list[_Interface]) -> bool:
-        """Take in a block that is no packet; False when it is damaged."""
+        """Handle a block that is no packet; False if it is damaged."""
         if kind == blocks.SECTION and len(body) >= 16:
             for code, value in _options(body[16:], order):
                 if code == blocks.COMMENT:
@@ -294,9 +296,9 @@ class CaptureFile:
 
     def _comment(self, text: str) -> None:
         self.comments.append(text)
-        found = _CLOCK.search(text)
-        if found and self.clock is None:
-            self.clock = Clock(int(found[1]), int(found[2]))
+        match = _CLOCK.search(text)
+        if match and self.clock is None:
+            self.clock = Clock(int(match[1]), int(match[2]))
 
 
 def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:

@@ -1,8 +1,8 @@
-"""A packet socket with a TPACKET_V3 ring, and its blocks as pcapng.
+"""A packet socket with a TPACKET_V3 ring, and the conversion of its blocks to pcapng.
 
-Imported by the capturing process, of which every millisecond of start delays the traced program:
-hence `_socket`, and no `socket`, `ctypes` or `array`; what the starter can do meanwhile (`opened`,
-`furnish`), it does. Sources: packet(7), linux/if_packet.h, linux/filter.h.
+Every millisecond in which the capturing process starts up delays the traced program. So this module
+imports `_socket` and neither `socket`, `ctypes` nor `array`, and the starter does what can be done
+meanwhile (`opened`, `furnish`). Sources: packet(7), linux/if_packet.h, linux/filter.h.
 """
 
 from __future__ import annotations
@@ -21,24 +21,26 @@ SO_ATTACH_FILTER, BPF_RET = 26, 0x06
 ETH_P_ALL = 3
 
 BLOCK_SIZE = 1 << 18
-BLOCK_COUNT = 64  # the kernel clears 16 MiB in 5 ms; what does not fit waits in our own memory
-FRAME_SIZE = 2048
+# 16 MiB, which take the kernel 5 ms to clear. More would delay the start; a longer burst is copied
+# into our own memory.
+BLOCK_COUNT = 64
+FRAME_SIZE = 2048  # the kernel asks for it; with TPACKET_V3 frames may be larger
 RETIRE_MS = 10  # a block that is not full is handed over after this time
 
-# Link types of pcap by hardware types of linux/if_arp.h; a tun or a tunnel has no MAC header.
+# Hardware type (linux/if_arp.h) -> link type of capture files. Tun devices have no MAC header.
 ARPHRD_LOOPBACK = 772
 LINK_ETHERNET, LINK_RAW = 1, 101
 LINKS = dict.fromkeys((65534, 512, 768, 769, 776, 778), LINK_RAW)
 
 _BLOCK = struct.Struct("=IIII")  # status, packets, offset of the first, bytes used
 _HEADER = struct.Struct("=IIIIIIH")  # next, seconds, ns, bytes kept, length, status, MAC header
-_MOST_KNOWN = 128
+_MOST_KNOWN = 128  # bytes; frames up to this size share one `Struct` for each size
 
 _known: dict[int, struct.Struct] = {}
 
 
 class RefusedError(Exception):
-    """The kernel does not let us capture; `cause` is permission, system or file."""
+    """Capturing is not possible; `cause` is `permission`, `system` or `file`."""
 
     def __init__(self, cause: str, text: str) -> None:
         super().__init__(text)
@@ -46,9 +48,9 @@ class RefusedError(Exception):
 
 
 def opened(interface: str) -> list[_socket.socket]:
-    """A packet socket for `interface` that receives nothing yet, without filter and ring.
+    """A packet socket for `interface`, without filter and ring, that receives nothing yet.
 
-    For a loopback also a second one, of UDP, for probes. RefusedError where that may not be.
+    For a loopback interface a UDP socket for probes comes second. RefusedError if the kernel refuses.
     """
     try:
         packets = _socket.socket(_socket.AF_PACKET, _socket.SOCK_RAW, 0)
@@ -60,7 +62,7 @@ def opened(interface: str) -> list[_socket.socket]:
         packets.bind((interface, 0))
         packets.setsockopt(SOL_PACKET, PACKET_VERSION, TPACKET_V3)
         if loopback(packets):
-            # lo shows each frame as it leaves and as it arrives: keep the arriving one.
+            # lo shows each frame twice, when it leaves and when it arrives: keep the second.
             packets.setsockopt(SOL_PACKET, PACKET_IGNORE_OUTGOING, 1)
             sockets.append(_socket.socket(_socket.AF_INET, _socket.SOCK_DGRAM, 0))
             sockets[1].bind(("127.0.0.1", 0))
@@ -72,32 +74,35 @@ def opened(interface: str) -> list[_socket.socket]:
 
 
 def loopback(packets: _socket.socket) -> bool:
+    """Whether the socket's interface is a loopback."""
     return bool(packets.getsockname()[3] == ARPHRD_LOOPBACK)
 
 
 def link(packets: _socket.socket) -> int:
-    """The link type of its frames, as a capture file numbers it."""
+    """The link type of the socket's frames, as capture files number it."""
     return LINKS.get(packets.getsockname()[3], LINK_ETHERNET)
 
 
 def attach(packets: _socket.socket, program: bytes) -> None:
-    """Give a socket a filter, an array of `struct sock_filter`. OSError when the kernel refuses."""
-    # CPython keeps the bytes at the end of the object; ctypes or array would cost milliseconds.
+    """Attach a filter, an array of `struct sock_filter`, to a socket. OSError if the kernel refuses."""
+    # The kernel wants the array's address. CPython keeps the bytes at the end of the object; to ask
+    # ctypes or array for it would cost milliseconds.
     address = id(program) + bytes.__basicsize__ - 1
     filter_of = struct.pack("@HP", len(program) // 8, address)
     packets.setsockopt(_socket.SOL_SOCKET, SO_ATTACH_FILTER, filter_of)
 
 
 def furnish(sockets: list[_socket.socket], snap: int) -> int:
-    """Give a packet socket from `opened` its filter, and its ring: the ring's size in bytes.
+    """Give the packet socket from `opened` its filter and its ring; returns the ring's size in bytes.
 
-    snap: bytes kept of each frame; 0 keeps the headers alone, and the probes. RefusedError.
+    snap: bytes kept of each frame; 0 keeps only headers, and the probes. RefusedError if there is no
+    memory for a ring.
     """
     from sockfsm.wire.snap import headers
 
     packets, *probes = sockets
     if snap:
-        # A filter of one instruction, `return snap`: the kernel copies no more of each frame.
+        # One instruction, `return snap`: a filter returns how many bytes of a frame to copy.
         program = struct.pack("=HBBI", BPF_RET, 0, 0, snap)
     else:
         port = probes[0].getsockname()[1] if probes else 0
@@ -113,7 +118,7 @@ def furnish(sockets: list[_socket.socket], snap: int) -> int:
 
 
 def _ring(packets: _socket.socket, count: int) -> bool:
-    """Whether there was memory for a ring of so many blocks; OSError when four are too many."""
+    """Make a ring of `count` blocks; False if there is no memory. OSError if four are too many."""
     frames = BLOCK_SIZE // FRAME_SIZE * count
     request = struct.pack("=IIIIIII", BLOCK_SIZE, count, FRAME_SIZE, frames, RETIRE_MS, 0, 0)
     try:
@@ -126,7 +131,7 @@ def _ring(packets: _socket.socket, count: int) -> bool:
 
 
 class Ring:
-    """The ring of an opened socket, mapped; nothing arrives in it before `start`."""
+    """The mapped ring of a socket from `opened`. Nothing arrives in it before `start`."""
 
     def __init__(self, packets: _socket.socket, size: int) -> None:
         self.socket = packets
@@ -142,7 +147,7 @@ class Ring:
         self.socket.bind((self.interface, ETH_P_ALL))
 
     def holds(self, token: bytes) -> bool:
-        """Whether `token` is in a block that waits or in the one that is being filled."""
+        """Whether `token` is in a block that waits, or in the one that the kernel is filling."""
         for number in range(self.count):
             start = (self.at + number) % self.count * BLOCK_SIZE
             if self.memory.find(token, start, start + BLOCK_SIZE) >= 0:
@@ -152,12 +157,15 @@ class Ring:
         return False
 
     def count_losses(self) -> None:
-        """Add what the kernel counted since the last time (reading resets its counters)."""
+        """Add the losses that the kernel has counted since the last time; reading resets its count."""
         reply = self.socket.getsockopt(SOL_PACKET, PACKET_STATISTICS, 12)
         self.dropped += struct.unpack("=III", reply)[1]
 
     def take(self) -> bytes | None:
-        """A copy of the oldest full (or timed out) block, which goes back to the kernel."""
+        """A copy of the oldest block that the kernel has handed over; None if there is none.
+
+        The block itself goes back to the kernel.
+        """
         base = self.at * BLOCK_SIZE
         status, _, _, used = _BLOCK.unpack_from(self.view, base + 8)
         if not status & TP_STATUS_USER:
@@ -169,7 +177,7 @@ class Ring:
 
 
 def _packet(kept: int) -> struct.Struct:
-    """A pcapng packet block with so many bytes of a frame, as `sockfsm.wire.blocks.packet`."""
+    """The form of a pcapng packet block for a frame of `kept` bytes, as in `blocks.packet`."""
     made = struct.Struct(f">IIIQII{kept}s{-kept & 3}xI")
     if kept <= _MOST_KNOWN:
         _known[kept] = made
@@ -177,9 +185,9 @@ def _packet(kept: int) -> struct.Struct:
 
 
 def converted(block: bytes, token: bytes) -> tuple[bytes, int]:
-    """A block of the ring as pcapng: (bytes to write, packets in them).
+    """Convert a block of the ring to pcapng: (bytes to write, number of packets in them).
 
-    Frames with the token are our probes and left out; an empty token stands for no search.
+    Frames that contain `token` are our probes and are left out; an empty token skips the search.
     """
     _, number, place, _ = _BLOCK.unpack_from(block, 8)
     pieces: list[bytes] = []

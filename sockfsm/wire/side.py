@@ -1,23 +1,23 @@
-"""One direction of a TCP connection: what one end sent, and how far its stream has come."""
+"""One direction of a TCP connection: what one end sent, and how far its stream has got."""
 
 from __future__ import annotations
 
 from typing import NamedTuple
 
-from sockfsm.trace.events import Packet
+from sockfsm.trace.events import Endpoint, Packet
 from sockfsm.wire.sequence import MASK, Seq
 
+# The most gaps that are remembered for one direction. More come only from a capture that has lost
+# most of its packets; then `missing` is too small.
 MOST_GAPS = 32
-
-End = tuple[str, int]
 
 
 class Span(NamedTuple):
-    """Which bytes of the sender's stream a segment carries, from `start` until before `end`.
+    """The bytes of the sender's stream that a segment carries: from `start` up to `end`, exclusive.
 
-    The first byte that was seen, or the one after SYN, is number 0. again: the capture has all of
-    them already. fills: some of them had been passed over: they come late, or their first copy was lost
-    before the capture.
+    Byte 0 is the one after SYN, or the first that was captured. again: the capture has all of them
+    already. fills: some of them fill a gap, because they come late or their first copy was lost before
+    the capture.
     """
 
     start: int
@@ -27,7 +27,7 @@ class Span(NamedTuple):
 
 
 class Side:
-    """What `end` sent on one connection."""
+    """What the endpoint `end` sent on one connection."""
 
     __slots__ = (
         "acked",
@@ -50,42 +50,42 @@ class Side:
         "retransmitted",
         "rst",
         "segments",
-        "stray_ack",
-        "strays",
         "syn",
         "syns",
+        "unacceptable",
+        "unacceptable_ack",
         "unanswered",
         "window",
         "zero_windows",
     )
 
-    def __init__(self, end: End) -> None:
+    def __init__(self, end: Endpoint) -> None:
         self.end = end
         self.isn: int | None = None  # sequence number of its SYN
-        self.base: int | None = (
-            None  # the sequence number that counts as 0: its SYN's, if it was seen
-        )
+        self.base: int | None = None  # relative numbers count from here: its SYN's, if captured
         self.next: int | None = None  # the sequence number after the highest that it sent
-        self.offset = 0  # what `next` is in its stream
+        self.offset = 0  # the place of `next` in its stream
         self.acked: int | None = None  # the last acknowledgement that it sent
-        self.window = -1  # the last window that it offered, not scaled; -1: none yet
+        self.window = -1  # the last receive window that it offered, not scaled; -1: none yet
         self.syn: Packet | None = None
         self.syns = 0
         self.answered = False  # it has sent a SYN-ACK
         self.fin: Packet | None = None
         self.fin_acked: Packet | None = None  # the other end's acknowledgement of it
         self.rst: Packet | None = None
-        self.doubtful: Packet | None = None  # an RST of a number that the other end does not expect
-        self.far: int | None = None  # what would follow the last data far outside the window
-        self.strays = 0  # packets that the other end must ignore
-        self.stray_ack: int | None = None
-        self.unanswered = (0, 0)  # retransmissions since the other end's n-th packet, n
+        self.doubtful: Packet | None = (
+            None  # an RST with a number that the other end does not expect
+        )
+        self.far: int | None = None  # the number after its last data far outside the window
+        self.unacceptable = 0  # packets that the other end must ignore
+        self.unacceptable_ack: int | None = None
+        self.unanswered = (0, 0)  # (retransmissions since the other end's n-th packet, n)
         self.packets = self.segments = self.bytes = 0
         self.retransmitted = self.late = 0
         self.zero_windows = 0
         self.first_data: int | None = None
         self.last_data: int | None = None
-        self.gaps: list[tuple[int, int]] = []  # offsets that were passed over
+        self.gaps: list[tuple[int, int]] = []  # (start, end) of stream bytes that were skipped
 
     def relative(self, seq: int) -> int:
         """`seq` counted from this side's first sequence number, modulo 2**32."""
@@ -103,7 +103,7 @@ class Side:
             self.next, self.offset = seq, -1 if syn else 0
         known = self.offset
         first = known + (Seq(seq) - self.next)
-        start = first + syn  # SYN and FIN have a number and are no bytes
+        start = first + syn  # SYN and FIN each take a sequence number, but carry no byte
         end = start + length
         following = end + fin
         if first < known and length <= 1 and following == known and not (syn or fin):
@@ -123,7 +123,7 @@ class Side:
         return Span(start, end, again=following <= known and not fills, fills=fills)
 
     def _fills(self, start: int, end: int) -> bool:
-        """Whether a segment brings bytes that were passed over."""
+        """Whether a segment fills a gap, or part of one; then the gap shrinks."""
         for place, (first, last) in enumerate(self.gaps):
             if start < last and end > first:
                 self.bytes += min(end, last) - max(start, first)
@@ -134,5 +134,5 @@ class Side:
 
     @property
     def missing(self) -> int:
-        """Bytes that it must have sent and that the capture does not hold."""
+        """Bytes that it must have sent but that were not captured."""
         return sum(last - first for first, last in self.gaps)

@@ -1,9 +1,9 @@
-"""Exactly the headers of each frame: a classic BPF program whose result is how much to keep.
+"""A classic BPF program that keeps exactly the headers of each frame.
 
-A filter on a packet socket returns the bytes of a frame that the kernel copies: here up to the end
-of the TCP or UDP header, so that no payload byte ever reaches us. Every load is guarded, because
-one beyond the end of a frame would drop it. Imported by the capturing process: `struct` alone.
-Sources: linux/filter.h, bpf(4), RFC 791, 8200, 792, 4443.
+A filter on a packet socket returns how many bytes of a frame the kernel copies. This one returns the
+end of the TCP or UDP header, so no payload byte ever reaches us. Every load is guarded, because a load
+beyond the end of a frame would drop it. The capturing process imports this, so only `struct` is
+imported. Sources: linux/filter.h, bpf(4), RFC 791, 8200, 792, 4443.
 """
 
 from __future__ import annotations
@@ -17,34 +17,34 @@ JA, JEQ, JGE, JGE_X, RET, RET_A = 0x05, 0x15, 0x35, 0x3D, 0x06, 0x16
 
 PROBE = 128  # bytes kept of our own probes
 _WHOLE = 0xFFFF
-_EXTENSIONS = 4  # IPv6 extension headers that are followed; the program may hold no loop
+_EXTENSIONS = 4  # IPv6 extension headers that are followed: BPF has no loops, so they are unrolled
 _LOCALHOST = 0x7F000001
 
-# (code, operand, where to go when true, and when false: '' for the next)
-_Step = tuple[int, int, str, str]
+# (code, operand, label to jump to if true, and if false; '' for the next instruction)
+_Instruction = tuple[int, int, str, str]
 
 
 class _Program:
-    """Instructions with names for the places to jump to."""
+    """BPF instructions, with labels to jump to."""
 
     def __init__(self) -> None:
-        self.steps: list[_Step] = []
+        self.instructions: list[_Instruction] = []
         self.places: dict[str, int] = {}
 
     def at(self, place: str) -> None:
-        self.places[place] = len(self.steps)
+        self.places[place] = len(self.instructions)
 
     def do(self, code: int, operand: int = 0, yes: str = "", no: str = "") -> None:
-        self.steps.append((code, operand, yes, no))
+        self.instructions.append((code, operand, yes, no))
 
     def switch(self, cases: dict[int, str], other: str) -> None:
-        """By the accumulator's value."""
+        """Jump by the accumulator's value."""
         for value, place in cases.items():
             self.do(JEQ, value, place)
         self.do(JA, 0, other)
 
     def need(self, size: int, other: str) -> None:
-        """Go to `other` when fewer than `size` bytes follow the index register."""
+        """Jump to `other` if fewer than `size` bytes follow the index register."""
         self.do(LD_LEN)
         self.do(JGE_X, 0, "", other)
         self.do(SUB_X)
@@ -52,7 +52,7 @@ class _Program:
 
     def packed(self) -> bytes:
         pieces = []
-        for number, (code, operand, yes, no) in enumerate(self.steps):
+        for number, (code, operand, yes, no) in enumerate(self.instructions):
             true, false = (self.places[p] - number - 1 if p else 0 for p in (yes, no))
             if code == JA:
                 operand, true = true, 0
@@ -61,9 +61,9 @@ class _Program:
 
 
 def headers(link: int, probe: int = 0) -> bytes:
-    """The program, as an array of `struct sock_filter`, for a link header of `link` bytes (14 or 0).
+    """The program, as an array of `struct sock_filter`. link: bytes of the link header, 14 or 0.
 
-    probe: UDP port of 127.0.0.1 from which and to which our own probes go, kept with their token.
+    probe: the UDP port of 127.0.0.1 that our probes come from and go to; their token is kept.
     """
     program = _Program()
     do, at = program.do, program.at
@@ -113,7 +113,7 @@ def headers(link: int, probe: int = 0) -> bytes:
 
 
 def program_start(program: _Program, link: int) -> None:
-    """Which IP it is; a frame without has only its link header kept, an ARP message all of it."""
+    """Branch by IP version. ARP is kept whole; of other frames only the link header is kept."""
     do, at = program.do, program.at
     do(LD_LEN)
     do(JGE, link + 20, "", "whole")
@@ -129,7 +129,7 @@ def program_start(program: _Program, link: int) -> None:
 
 
 def ipv6(program: _Program, link: int) -> None:
-    """Past the extension headers: leaves the protocol in the accumulator, its place in the index."""
+    """Skip extension headers. Leaves the protocol in the accumulator, its offset in the index."""
     do, at = program.do, program.at
     at("ipv6")
     do(LDX_IMM, 0)
@@ -142,7 +142,7 @@ def ipv6(program: _Program, link: int) -> None:
         )
         cases = dict.fromkeys((0, 43, 60, 135), options)
         program.switch({**cases, 51: authentic, 44: fragment}, following)
-        # Header length in units of 8 without the first 8 bytes; for authentication of 4.
+        # Header lengths count units of 8 bytes beyond the first 8; authentication counts units of 4.
         for place, units in ((options, 3), (authentic, 2)):
             at(place)
             program.need(link + 2, "whole")
@@ -168,7 +168,7 @@ def ipv6(program: _Program, link: int) -> None:
 
 
 def quoted(program: _Program, link: int) -> None:
-    """ICMP errors quote a packet: its IP header and 8 bytes of what follows, 20 of TCP."""
+    """Keep of an ICMP error the packet that it quotes: IP header and 8 bytes more, 20 for TCP."""
     do, at = program.do, program.at
     inner = link + 8
     at("icmp")

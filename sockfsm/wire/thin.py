@@ -1,4 +1,4 @@
-"""A capture of ours with some of its packets alone: the traced connections', the newest."""
+"""Thins a capture of ours: keeps the packets of traced connections, and of those the newest."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ from sockfsm.wire import blocks
 from sockfsm.wire.pcapng import CaptureFile, Frame
 
 PART = ".part"
-_BESIDES = 32  # bytes of a packet block that are no packet
+_OVERHEAD = 32  # bytes of a packet block beside the packet
 
 
 class Thinned(NamedTuple):
-    """kept: packets. left: not wanted. old: wanted, but more than there is room for."""
+    """How many packets were kept, left out as not wanted, and left out as too old."""
 
     kept: int
     left: int
@@ -28,11 +28,12 @@ class Thinned(NamedTuple):
 def thin(
     path: Path, wanted: Callable[[Frame], bool], *, number: int | None = None, most: int = 0
 ) -> Thinned:
-    """Write a new file beside a capture of ours (its name + PART) with the wanted frames alone.
+    """Write the wanted frames of a capture of ours to a new file beside it (its name + PART).
 
-    number: look at so many frames only. most: bytes for packets, of which the newest are kept; 0
-    for no limit. OSError, and nothing is left of the new file.
+    number: look only at this many frames. most: the most bytes of packets, of which the newest are
+    kept; 0 for no limit. OSError if it cannot be written; then the new file is removed.
     """
+    # Two passes: which packets are the oldest is known only when the size of all is known.
     source = CaptureFile(path)
     verdicts = bytearray()
     size = 0
@@ -68,10 +69,10 @@ def thin(
 
 
 def keep(path: Path, wanted: Callable[[Frame], bool]) -> tuple[int, int]:
-    """Rewrite a finished capture of ours with the wanted frames alone: (kept, left out).
+    """Rewrite a finished capture of ours with only the wanted frames; returns (kept, left out).
 
-    It is replaced at once: whoever reads it sees the old one or the new one. When the disk has no
-    room for the new one, the old one stays, and TraceError says so.
+    The file is replaced atomically: a reader sees the old one or the new one. TraceError if there is no
+    room for the new one; then the old one stays.
     """
     fresh = path.with_name(path.name + PART)
     try:
@@ -97,4 +98,4 @@ def keep(path: Path, wanted: Callable[[Frame], bool]) -> tuple[int, int]:
 
 
 def _size(frame: Frame) -> int:
-    return _BESIDES + (len(frame[2]) + 3 & ~3)
+    return _OVERHEAD + (len(frame[2]) + 3 & ~3)

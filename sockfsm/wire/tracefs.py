@@ -1,8 +1,8 @@
 """A tracing instance of our own in tracefs, so that nobody else's tracing is touched.
 
-It goes when we do, also by SIGKILL: a process that does nothing else waits for our end and removes
-it. What was left all the same is removed at the next start. Sources:
-Documentation/trace/ftrace.rst, fsopen(2).
+It disappears when we end, even by SIGKILL: a small process waits for our end and removes it. If that
+one was killed too, the next start removes the instance. Sources: Documentation/trace/ftrace.rst,
+fsopen(2).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ _NAME = re.compile(r"^sockfsm-(?P<pid>\d+)(-(?P<started>\d+))?-[0-9a-f]{6}$")
 _READ = 1 << 16
 
 
-class RefusedError(Exception):
-    """There is no instance to be had: says why."""
+class TracefsError(Exception):
+    """No tracing instance can be made. The message says why."""
 
 
 class Instance:
-    """Made at once; ends with `remove`. RefusedError where that may not be."""
+    """A tracing instance; end it with `remove`. TracefsError if the kernel refuses it."""
 
     def __init__(self) -> None:
         root = _tracefs()
@@ -37,24 +37,24 @@ class Instance:
             _sweep(self.instances)
             os.mkdir(self.name, dir_fd=self.instances)
             self._folder = os.open(self.name, os.O_RDONLY | os.O_DIRECTORY, dir_fd=self.instances)
-            # While this is open nobody can remove the instance; when we are killed, anybody can.
+            # While this is open, nobody can remove the instance. When we are killed, anybody can.
             self._held = os.open("tracing_on", os.O_RDONLY, dir_fd=self._folder)
             self._pipe = os.open("trace_pipe", os.O_RDONLY | os.O_NONBLOCK, dir_fd=self._folder)
         except OSError as error:
-            raise RefusedError(f"no tracing instance of our own: {error.strerror}") from None
+            raise TracefsError(f"no tracing instance of our own: {error.strerror}") from None
         finally:
             os.close(root)
         self._watched = _watch(self.instances, self.name)
 
     def read(self) -> bytes:
-        """What was told since the last time, cut anywhere; b'' when there is no more."""
+        """What was recorded since the last time, cut anywhere; b'' if there is no more."""
         try:
             return os.read(self._pipe, _READ)
         except BlockingIOError:
             return b""
 
     def lost(self) -> int:
-        """How much was overwritten before it was read."""
+        """How many events were overwritten before they were read."""
         lost = 0
         for cpu in os.listdir(descriptor := self._open("per_cpu", os.O_DIRECTORY)):
             with os.fdopen(self._open(f"per_cpu/{cpu}/stats")) as lines:
@@ -83,10 +83,10 @@ class Instance:
 
 
 def _watch(instances: int, name: str) -> int:
-    """Have an instance removed when we end, however we end: the descriptor that tells of it.
+    """Start a process that removes the instance when we end; returns the pipe end to keep open.
 
-    By a process that is no child of ours, in a session of its own: what kills our group, or what
-    the terminal sends, does not reach it. Where no process can be had there is none.
+    It is no child of ours and has a session of its own, so signals to our group or from the terminal do
+    not reach it. If no process can be made, nothing watches.
     """
     end, ours = os.pipe()
     try:
@@ -114,7 +114,7 @@ def _watch(instances: int, name: str) -> int:
 
 
 def _remove(instances: int, name: str) -> None:
-    """Once those that were killed with us let go of it."""
+    """Remove an instance, as soon as the processes that were killed with us have let go of it."""
     for _ in range(100):
         try:
             os.rmdir(name, dir_fd=instances)
@@ -127,17 +127,17 @@ def _remove(instances: int, name: str) -> None:
 
 
 def _sweep(instances: int) -> None:
-    """Remove instances of ours whose process was killed; those in use are busy."""
+    """Remove instances of ours whose process was killed. The kernel refuses it for those in use."""
     for name in os.listdir(instances):
-        found = _NAME.match(name)
-        # One of a name without a time is an older version's.
-        if found and _started(int(found["pid"])) != (found["started"] or "?"):
+        match = _NAME.match(name)
+        # Older versions made names without a start time.
+        if match and _started(int(match["pid"])) != (match["started"] or "?"):
             with suppress(OSError):
                 os.rmdir(name, dir_fd=instances)
 
 
 def _started(pid: int) -> str:
-    """When a process started, by the kernel's count: its number may be another's later."""
+    """When a process started, in the kernel's ticks; '' if there is none. Pids are used again."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:
             return file.read().rpartition(b") ")[2].split()[19].decode()
@@ -145,13 +145,13 @@ def _started(pid: int) -> str:
         return ""
 
 
-def _refused(code: int) -> RefusedError:
+def _refused(code: int) -> TracefsError:
     advice = ": run as root, or leave out --kernel-states" if code in (EPERM, EACCES) else ""
-    return RefusedError(f"no tracefs ({os.strerror(code)}){advice}")
+    return TracefsError(f"no tracefs ({os.strerror(code)}){advice}")
 
 
 def _tracefs() -> int:
-    """A descriptor of the root of tracefs: where it is mounted, else a mount that only we see."""
+    """A descriptor of the root of tracefs: of the mounted one, or of a mount that only we see."""
     for path in _MOUNTED:
         if os.path.exists(f"{path}/instances"):
             try:

@@ -1,15 +1,15 @@
-"""A file, gzip or not, read through a window that grows as it is asked to."""
+"""Reads a file, compressed by gzip or not, through a window that grows on demand."""
 
 from __future__ import annotations
 
 import zlib
 from typing import BinaryIO
 
-CHUNK = 1 << 18  # what stays in the processor's cache
+CHUNK = 1 << 18  # bytes; small enough to stay in the processor's cache
 
 
 class Unpacked:
-    """A gzip file, read as far as it goes: `gzip` gives nothing of a chunk that is cut."""
+    """Reads a gzip file as far as it goes. The module `gzip` returns nothing of a truncated chunk."""
 
     def __init__(self, stream: BinaryIO) -> None:
         self.stream = stream
@@ -17,7 +17,7 @@ class Unpacked:
         self.packed = b""
 
     def read(self, size: int) -> bytes:
-        """At most `size` bytes; EOFError after the last ones of a file that is cut."""
+        """Read at most `size` bytes; EOFError at the end of a truncated file."""
         while True:
             if self.unpacker.eof:
                 self.packed = self.unpacker.unused_data or self.stream.read(CHUNK)
@@ -41,7 +41,7 @@ class Unpacked:
 
 
 class Window:
-    """A file as one growing window: `data` from `place` on is what was not used yet."""
+    """A window on a file. `data` from `place` on has not been used yet."""
 
     def __init__(self, stream: BinaryIO | Unpacked) -> None:
         self.stream = stream
@@ -50,7 +50,7 @@ class Window:
         self.passed = 0  # bytes of the file before `data`
 
     def has(self, size: int) -> bool:
-        """Whether `size` bytes lie ahead, reading on where they do not yet."""
+        """Whether `size` bytes lie ahead. Reads on until they do, or the file ends."""
         while len(self.data) - self.place < size:
             more = self.stream.read(CHUNK)
             if not more:

@@ -1,4 +1,4 @@
-"""What a trace amounts to: counted while it passes, so that nothing is held in memory."""
+"""The totals of a timeline, counted while the events pass, so that none is held in memory."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ CLOSED = "CLOSED"
 EXITED = "EXITED"
 """The last state of one that was still open when its process ended."""
 ENDED = frozenset({CLOSED, "DETACHED", EXITED})
-"""Last states of a socket that is none any more."""
+"""The last states of sockets that are no longer open."""
 
 
-class Tally:
-    """Counts over the events that were added.
+class Totals:
+    """The totals of the events that were added.
 
-    refused: calls that ended with an errno. refusals, failures: the same as (method, state, errno
-    name) -> how often, by whether the state or the world around the socket was the reason.
-    sockets: identities of the sockets that came up. blocked: ns spent in waits, added over all
-    threads. sent, received: bytes.
+    refused: how many calls ended with an errno. refusals, failures: (method, state, name of the errno)
+    -> how often; refusals for calls that the state forbids, failures for those that failed because of
+    their surroundings. sockets: the identities that appeared, in order. waits, blocked: how many calls
+    blocked, and how long, in ns, summed over all threads. sent, received: bytes.
     """
 
     def __init__(self) -> None:

@@ -33,7 +33,7 @@ class Waited:
 
 
 @dataclass(slots=True)
-class Tally:
+class KindCounts:
     """A kind's counts: sockets, visits and time (ns) by state, calls by move, accepted sockets."""
 
     sockets: int = 0
@@ -65,7 +65,7 @@ class _Stay:
 
     __slots__ = ("counts", "last", "since", "state")
 
-    def __init__(self, counts: Tally, state: str, since: int, last: int) -> None:
+    def __init__(self, counts: KindCounts, state: str, since: int, last: int) -> None:
         self.counts = counts
         self.state = state
         self.since = since
@@ -78,13 +78,13 @@ class _Stay:
         self.state, self.since = state, max(time, self.since)
 
 
-def tally(calls: Iterable[Call]) -> dict[str, Tally]:
+def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
     """Kind -> counts, for the kinds that have a machine, in the order they appear.
 
     A socket's time in a state runs from the end of the call that led there (or its first call's
     begin) to the end of the one that left it (or its last call).
     """
-    found: dict[str, Tally] = {}
+    found: dict[str, KindCounts] = {}
     stays: dict[Socket, _Stay] = {}
     listeners: dict[str, _Stay] = {}
     moves: dict[tuple[str, str, str, str, bool, bool, bool], Move] = {}
@@ -94,7 +94,7 @@ def tally(calls: Iterable[Call]) -> dict[str, Tally]:
             continue
         stay = stays.get(socket)
         if stay is None:
-            counts = found.setdefault(socket.kind, Tally())
+            counts = found.setdefault(socket.kind, KindCounts())
             counts.sockets += 1
             parent = listeners.get(socket.parent or "")
             if call.call == BORN_OF_ACCEPT and parent is not None:

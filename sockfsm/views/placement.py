@@ -1,7 +1,7 @@
-"""Which end of a ladder a socket stands at, and which socket stands at the other end.
+"""On which side of a ladder a socket stands, and which socket stands on the other side.
 
-At the left is who opens: the connecting socket, the first of a pair, who sends datagrams without a
-name of its own. At the right is who is spoken to: listening and accepted sockets, bound ones.
+On the left stands the active side: a connecting socket, the first of a socketpair, a datagram socket
+that is not bound. On the right stands the passive side: listening, accepted and bound sockets.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ LEFT, RIGHT = 0, 1
 _OPENING = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED")
 
 
-class Ends:
-    """The sides and peers of one trace's sockets, by their identities."""
+class Placement:
+    """The sides and the peers of one trace's sockets."""
 
     def __init__(self, lanes: Lanes, summary: Summary) -> None:
         self._lanes = lanes
@@ -36,23 +36,23 @@ class Ends:
         return RIGHT if socket.local and not socket.remote else LEFT
 
     def side(self, socket: Socket | None) -> int:
-        """LEFT or RIGHT; LEFT for what has no socket."""
+        """LEFT or RIGHT; LEFT for None."""
         return self._sides.get(socket.identity, LEFT) if socket is not None else LEFT
 
     def peer(self, socket: Socket | None) -> Socket | None:
-        """The traced socket at the other end, once there was one."""
+        """The traced socket at the other end; None if there never was one."""
         if socket is None:
             return None
         return self._peers.get(socket.identity) or self._lanes.peer(socket)
 
     def of_packet(self, packet: Packet | Message) -> int:
-        """The sender's side."""
+        """The side of the sender."""
         if packet.socket is None and packet.receiver is not None:
             return 1 - self.side(packet.receiver)
         return self.side(packet.socket)
 
     def of_kernel(self, state: KernelState) -> tuple[int, Socket | None]:
-        """(the side, the traced socket) that a change of state belongs to."""
+        """(side, traced socket or None) that a change of state belongs to."""
         near, far, time = state.source, state.target, state.time
         opens = state.before in _OPENING
         socket = other = None
