@@ -7,8 +7,8 @@
     @pytest.mark.sockfsm(mode="enforce", capture=True)
     def test_strict(sockfsm_trace): ...
 
-A failing test that was traced gets its timeline as a section of its report. Nothing of sockfsm is
-imported before a test asks for it.
+The report of a failing traced test has the timeline as a section. No other module of sockfsm is
+imported before a test uses the fixture.
 """
 
 from __future__ import annotations
@@ -24,11 +24,11 @@ if TYPE_CHECKING:
 
 TRACE = pytest.StashKey["Trace"]()
 SHOWN = 200
-"""Lines of a timeline in a report; the last ones say what led to the failure."""
+"""The most lines of a timeline in a report. The last ones are kept: they led to the failure."""
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """`--sockfsm-enforce`."""
+    """Add `--sockfsm-enforce`."""
     parser.getgroup("sockfsm").addoption(
         "--sockfsm-enforce",
         action="store_true",
@@ -47,7 +47,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 @pytest.fixture
 def sockfsm_trace(request: pytest.FixtureRequest) -> Iterator[Trace]:
-    """Trace all sockets of this test; gives the live Trace."""
+    """Trace all sockets of this test; the value is the live `Trace`."""
     import sockfsm
 
     marker = request.node.get_closest_marker("sockfsm")
@@ -63,7 +63,7 @@ def sockfsm_trace(request: pytest.FixtureRequest) -> Iterator[Trace]:
 def pytest_runtest_makereport(
     item: pytest.Item,
 ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-    """Put the timeline of a failing traced test into its report."""
+    """Add the timeline of a failing traced test to its report."""
     report = yield
     trace = item.stash.get(TRACE, None)
     if trace is not None and report.failed and report.when == "call":
@@ -82,7 +82,7 @@ def _timeline(trace: Trace) -> str:
             total += 1
             lines.append(line)
     except SockfsmError as error:
-        # The test's own failure must stay readable whatever happened to its trace.
+        # Whatever happened to the trace, the test's own failure must stay readable.
         lines.append(f"the trace cannot be read: {error}")
     if total > SHOWN:
         lines.appendleft(f"... {total - SHOWN:,} lines before these are left out")

@@ -25,17 +25,18 @@ __all__ = ["illegal"]
 
 
 class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): ...
-    """Asserts that the block makes one illegal call, and swallows the OSError that comes of it.
+    """Assert that the block makes exactly one illegal call, and swallow the OSError that it raises.
 
-    call: what the program calls (`sendall`, `shutdown`) or its word in the machine (`send`,
-    `shutdown_wr`). state: the flat state in which it is illegal. errno: the number or its name.
-    socket: the socket that has to refuse it. Without them any state, errno or socket does.
+    call: what the program calls (`sendall`, `shutdown`), or its word in the machine (`send`,
+    `shutdown_wr`). state: the flat state in which the call is refused. errno: its number or name.
+    socket: the socket that refuses the call. The last three default to any.
 
-    AssertionError when the call was legal, when another call was refused, or when nothing was
-    refused; it says what happened instead. Exceptions that do not come of the refusal pass through.
-    Works in both modes, on `sockfsm.socket` and, traced for the block, on any other socket; what
-    that did before is not known then, so its state is a likely one. Only calls of the thread that
-    runs the block count. After the block, `.refusal` is the refused `Call`.
+    AssertionError if the call was legal, if another call was refused, or if none was; the message says
+    what happened instead. Exceptions that do not come from the refusal pass through.
+
+    It works in both modes, and on every socket. A socket that was not traced before is traced for the
+    block; its past is unknown, so its state is the likeliest one. Only calls of the thread that runs
+    the block count. After the block, `.refusal` is the refused `Call`.
     """
 
     def __init__(
@@ -65,7 +66,7 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
             self._tracing = sockfsm.tracing()
             self._tracing.__enter__()
         elif not session.session.installed:
-            # Only drop-in sockets are traced: for the block the others are as well.
+            # Only drop-in sockets are traced; trace all others as well while the block runs.
             session.patch()
             self._patched = True
         if self._socket is not None:
@@ -99,20 +100,20 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         raise AssertionError(self._explain(calls, refused)) from error
 
     def _counts(self, call: Call) -> bool:
-        """Whether the state refused the call, or may have where the socket's past is unknown."""
+        """Whether the state refused the call, or may have done so if the socket's past is unknown."""
         from sockfsm.trace.verdict import out_of_order
 
         unknown = self._state is None and self._errno is not None and self._late(call)
         return unknown or out_of_order(call)
 
     def _late(self, call: Call) -> bool:
-        """Whether sockfsm has seen the call's socket from this block on only."""
+        """Whether the call's socket has only been traced since this block began."""
         return (
             self._tracing is not None and call.socket is not None and call.socket.made_by == "adopt"
         )
 
     def _calls(self) -> list[Call]:
-        """The block's calls in this thread."""
+        """The calls that this thread has made in the block."""
         from sockfsm.trace.trace import Trace
         from sockfsm.tracer import recorder, session
 
@@ -133,22 +134,22 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         return self._named(call) and not self._differences(call)
 
     def _differences(self, call: Call) -> list[str]:
-        """In what the refusal of the right call is not the expected one."""
-        found = []
+        """How the refusal of the right call differs from the expected one."""
+        differences = []
         if self._state is not None and call.before != self._state:
-            found.append(f"in state {call.before}, not {self._state}")
+            differences.append(f"in state {call.before}, not {self._state}")
         if self._errno is not None and call.outcome != self._errno:
-            found.append(f"with {call.outcome}, not {self._errno}")
+            differences.append(f"with {call.outcome}, not {self._errno}")
         if self._number is not None and (call.socket is None or call.socket.number != self._number):
-            found.append("on another socket")
-        return found
+            differences.append("on another socket")
+        return differences
 
     def _explain(self, calls: list[Call], refused: list[Call]) -> str:
         expected = f"expected that {self._call}() is refused"
         expected += f" in state {self._state}" if self._state else ""
         expected += f" with {self._errno}" if self._errno else ""
         lines = [f"{expected}, but {self._instead(calls, refused)}"]
-        lines += [f"  {_told(call)}" for call in calls[-_TOLD:]]
+        lines += [f"  {_described(call)}" for call in calls[-_LISTED:]]
         lines += _advice(self._state, calls)
         if any(map(self._late, calls)):
             lines.append(_LATE)
@@ -174,22 +175,22 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         if call.refused:
             return (
                 f"it was legal in {call.before}: it failed with {call.outcome} for a reason outside"
-                f" of the socket (use pytest.raises(OSError) for that)"
+                f" the socket (use pytest.raises(OSError) for that)"
             )
         if call.socket is not None and call.before in ("", "-", "?"):
             return f"no machine covers {call.socket.kind} sockets"
         return f"it was legal in {call.before}"
 
 
-_TOLD = 12
+_LISTED = 12  # the most calls in an explanation
 _LATE = (
-    "  Tracing began with this block, so what the socket did before is not known: make it inside"
+    "  Tracing began with this block, so what the socket did before is not known: create it inside"
     " sockfsm.tracing(), or use the fixture sockfsm_trace."
 )
 
 
 def _known(word: str) -> str:
-    """`word` when a program or a machine calls something so. UsageError otherwise."""
+    """`word` if it is a method or a call of a machine. UsageError otherwise."""
     from sockfsm.record.layout import METHODS
 
     words = {name for method, call in METHODS for name in (method.partition("(")[0], call) if name}
@@ -199,7 +200,7 @@ def _known(word: str) -> str:
 
 
 def _name_of(number: int | str | None) -> str | None:
-    """`EINVAL` for errno.EINVAL. UsageError for what is no errno."""
+    """`EINVAL` for errno.EINVAL. UsageError for anything that is not an errno."""
     from sockfsm.model.errnos import errno_name, known_errno
 
     if number is None:
@@ -214,8 +215,8 @@ def _comes_of(error: BaseException, failures: list[Call]) -> bool:
     return isinstance(error, OSError) and any(error.errno == call.errno for call in failures)
 
 
-def _told(call: Call) -> str:
-    """One call as a line of the explanation, with the reason of a refusal."""
+def _described(call: Call) -> str:
+    """One call as a line of the explanation, and the reason if it was refused."""
     from sockfsm.views.phrases import answered, place, reason, spoken, states
 
     line = f"{spoken(call)} = {answered(call)}  {states(call)}  {place(call.site, 60)}"
@@ -224,7 +225,7 @@ def _told(call: Call) -> str:
 
 
 def _advice(state: str | None, calls: list[Call]) -> list[str]:
-    """Says so when the expected state is none that the block's sockets can be in."""
+    """A line of advice if the block's sockets have no state of the expected name."""
     from sockfsm.model.kinds import KINDS, flat_of
 
     kinds = {call.socket.kind for call in calls if call.socket is not None} & set(KINDS)

@@ -65,7 +65,7 @@ def test_every_lint_is_explained():
 def test_bad_input(trace):
     for arguments, message in (
         ((trace, "--no-lint", "nothing"), "nothing"),
-        ((), "which trace"),
+        ((), "no trace"),
         (("/nowhere",), "no such trace"),
     ):
         status, _, error = lint(*arguments)

@@ -17,15 +17,15 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "blocked",
         help="which calls of a running program are blocked right now",
-        description="List the calls that are blocked now, or were when the program ended: for how"
-        " long, on which socket, in which thread and line. Works while the program runs.",
+        description="List the calls that are blocked now, or were blocked when the program ended: for"
+        " how long, on which socket, in which thread and line. Works while the program runs.",
     )
     parser.add_argument("trace", metavar="TRACE", help="the folder that `sockfsm run` writes")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the blocked calls. SockfsmError for a trace that cannot be read."""
+    """Print the blocked calls. SockfsmError if the trace cannot be read."""
     from sockfsm.views.blocked import lines
     from sockfsm.views.text import paint_for
 

@@ -1,4 +1,4 @@
-"""`sockfsm check`: how a sequence of calls would end, by the model."""
+"""`sockfsm check`: predicts how a sequence of calls would end."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ _EXAMPLES = """examples:
   sockfsm check tcp --given peer=refuses connect so_error connect
   sockfsm check udp --batch < sequences.txt        one JSON object per line
 
-Without --given the reference environment holds: a non-blocking socket; one live listener (stream)
-or bound peer (datagram) with room, that never accepts, sends or closes; bind() takes a fresh name
-each time; connect() goes to the peer. `sockfsm machine KIND` lists calls, states and facts.
+Without --given the reference environment holds: the socket is non-blocking; there is one live
+listener (stream) or bound peer (datagram), which has room and never accepts, sends or closes; each
+bind() uses a new name; connect() goes to the peer. `sockfsm machine KIND` lists calls, states and
+facts.
 
-In a batch a line is call words with spaces or commas between them. A line that is no sequence is
-answered by {"error": ...} in its place and named on standard error; the status is 2 at the end.
+In a batch each line is one sequence: call words, separated by spaces or commas. A line that is not
+a sequence gives {"error": ...} and a line on standard error; the exit status is then 2.
 """
 
 
@@ -37,7 +38,7 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "check",
         help="predict how a sequence of calls would end",
-        description="Say for each call of a sequence: the state before, the outcome, the state "
+        description="Show for each call of a sequence the state before, the outcome, the state "
         "after, whether it is legal, refused or a lint, why, and what would have been legal.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
@@ -68,7 +69,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def _options_anywhere(parser: argparse.ArgumentParser) -> None:
-    """argparse takes no more calls after an option that follows KIND: give it the options first."""
+    """Allow options between the calls: argparse stops collecting them there, so put options first."""
     original = parser.parse_known_args
     values = ("--given", "--state", "--no-lint")
 
@@ -89,8 +90,10 @@ def _options_anywhere(parser: argparse.ArgumentParser) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Predict and print. UsageError for unknown kinds, calls, facts, states and lints; 2 when a
-    line of a batch was none."""
+    """Predict and print; 2 if a line of a batch was not a sequence.
+
+    UsageError for an unknown kind, call, fact, state or lint.
+    """
     from sockfsm.model.lints import enabled
 
     enabled(args.no_lint)
@@ -98,10 +101,10 @@ def run(args: argparse.Namespace) -> int:
     predictor = Predictor(args.kind, dict(_fact(text) for text in args.given))
     if args.batch:
         if args.calls:
-            raise UsageError("--batch reads its sequences on standard input: leave the calls out")
+            raise UsageError("--batch reads sequences from standard input: leave out the calls")
         return _batch(predictor, args.state)
     if not args.calls:
-        raise UsageError(f"no calls: write some, such as `sockfsm check {args.kind} bind connect`")
+        raise UsageError(f"no calls: name some, as in `sockfsm check {args.kind} bind connect`")
     words = [word for text in args.calls for word in text.replace(",", " ").split()]
     predictions = predictor.predict(words, args.state)
     if args.json:
@@ -115,7 +118,7 @@ def run(args: argparse.Namespace) -> int:
 def _fact(text: str) -> tuple[str, str]:
     fact, equals, value = text.partition("=")
     if not equals:
-        raise UsageError(f"--given {text!r} is no fact: write FACT=VALUE, such as peer=refuses")
+        raise UsageError(f"--given {text!r} is not a fact: write FACT=VALUE, such as peer=refuses")
     return fact, value
 
 
@@ -130,7 +133,7 @@ def _batch(predictor: Predictor, state: str) -> int:
         print(f"sockfsm: {message}", file=sys.stderr)
 
     batch = Batch(predictor, failed, state)
-    # Bytes that are no UTF-8 make a line that is no sequence, not a crash.
+    # A line with invalid UTF-8 is reported as not a sequence, like any other bad line.
     source = open(  # noqa: SIM115 - standard input is not ours to close
         sys.stdin.fileno(), encoding="utf-8", errors="backslashreplace", closefd=False
     )

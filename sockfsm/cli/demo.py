@@ -1,4 +1,4 @@
-"""`sockfsm demo`: real servers and clients, traced and captured, and shown in every way."""
+"""`sockfsm demo`: traces real servers and clients, and shows the result in every way."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from sockfsm.errors import SockfsmError, UsageError
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
 
-_INTRO = """A TCP echo whose client tries the addresses of getaddrinfo in turn, a UDP echo, a UNIX
-stream server that removes the name of a crashed one first, and four calls in the wrong order.
-The programs are plain Python with `socket`; read them in {source}
+_INTRO = """A TCP echo whose client tries the addresses of getaddrinfo in turn; a UDP echo; a UNIX
+stream server that first removes the name of a crashed one; and four calls in the wrong order.
+The programs are plain Python with `socket`. Read them in {source}
 """
 
 
@@ -40,7 +40,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play the demo. SockfsmError when its folder cannot be written."""
+    """Run the demo. SockfsmError if its folder cannot be written."""
     import sockfsm.demo
     from sockfsm.demo.play import lesson, record
     from sockfsm.trace.trace import PACKETS
@@ -58,7 +58,7 @@ def run(args: argparse.Namespace) -> int:
         _command("handshake", str(trace))
     for kind in ("tcp", "udp", "unix-stream"):
         _command("diagram", str(trace), "--kind", kind, "-o", str(shown / f"{kind}.svg"))
-    print("\nWith --enforce, a mistake is stopped before the kernel sees it, and explained:\n")
+    print("\nWith --enforce, a mistake is stopped before the kernel sees it, and is explained:\n")
     for line in lesson().splitlines():
         indent = " " * (len(line) - len(line.lstrip()) + 2)
         print(*wrap(line, 100, subsequent_indent=indent, drop_whitespace=True), sep="\n")
@@ -67,7 +67,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _command(*words: str) -> None:
-    """Run another command of ours, shown as one would type it."""
+    """Print a command as one would type it, and run it."""
     from sockfsm.cli.main import parser_for
 
     print(f"\n$ sockfsm {shlex.join(words)}\n")
@@ -75,12 +75,12 @@ def _command(*words: str) -> None:
     try:
         args.func(args)
     except SockfsmError as error:
-        # A picture that cannot be drawn here (no Graphviz) does not end the demo.
+        # The demo goes on even if a picture cannot be drawn because Graphviz is missing.
         print(f"sockfsm: {error}")
 
 
 def _folder(output: str | None) -> Path:
-    """The demo's folder, made. UsageError when it cannot be, or when it holds something else."""
+    """Make the demo's folder. UsageError if that is not possible, or if it is not empty."""
     if output is None:
         names = chain(["sockfsm-demo"], (f"sockfsm-demo-{number}" for number in count(2)))
         folder = next(path for name in names if not (path := Path(name)).exists())
@@ -91,5 +91,7 @@ def _folder(output: str | None) -> Path:
         if any(folder.iterdir()):
             raise UsageError(f"{folder}: is not empty; choose a new folder with -o DIR")
     except OSError as error:
-        raise UsageError(f"{folder}: cannot write there: {error.strerror}; choose -o DIR") from None
+        raise UsageError(
+            f"{folder}: cannot write there: {error.strerror}; choose another folder with -o DIR"
+        ) from None
     return folder

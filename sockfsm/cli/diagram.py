@@ -1,4 +1,4 @@
-"""`sockfsm diagram`: a kind's machine, the stream server's life, or a trace's path as a picture."""
+"""`sockfsm diagram`: draws a kind's machine, the life of a stream server, or the path of a trace."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SERVER = "server"
 TCP_STATES = "tcp-states"
 _EXAMPLES = """examples:
   sockfsm diagram tcp -o tcp.svg              the life of a TCP socket
-  sockfsm diagram unix-stream --refusals      ... with the calls that are refused, as DOT
+  sockfsm diagram unix-stream --refusals      a kind with its refused calls, as DOT
   sockfsm diagram server -o server.png        a stream server, its data socket and its client
-  sockfsm diagram tcp-states -o states.svg    TCP's own states, as RFC 9293 has them
+  sockfsm diagram tcp-states -o states.svg    TCP's own states, as in RFC 9293
   sockfsm diagram sockfsm-trace -o run.svg    what a traced program did, over its machine
-  sockfsm diagram sockfsm-trace --socket 3    ... one of its sockets
+  sockfsm diagram sockfsm-trace --socket 3    the same for one of its sockets
 
 The suffix of FILE chooses the format: .svg, .png, .dot (or .gv), .mmd (Mermaid). Without -o, DOT or
 Mermaid is printed. SVG and PNG need Graphviz's `dot`, or `pip install sockfsm[draw]`.
@@ -49,24 +49,24 @@ def add(subparsers: Subparsers) -> None:
         "--format", choices=("dot", "mmd"), default="dot", help="what to print without -o"
     )
     parser.add_argument(
-        "--refusals", action="store_true", help="kind: add the refused calls and their errnos"
+        "--refusals", action="store_true", help="kind: add the refused calls with their errnos"
     )
     parser.add_argument(
-        "--full", action="store_true", help="kind or trace: every state, not only the main ones"
+        "--full", action="store_true", help="kind or trace: draw all states, not only the main ones"
     )
     parser.add_argument(
         "--socket",
         action="append",
         default=[],
         metavar="N",
-        help="trace: only this socket, as #3, 3 or its identity (repeatable)",
+        help="trace: only this socket: #3, 3 or its identity (repeatable)",
     )
     parser.add_argument("--kind", choices=KINDS, help="trace: only the sockets of this kind")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Draw, or print text. SockfsmError for input that cannot be drawn or written."""
+    """Draw to a file, or print text. SockfsmError if it cannot be drawn or written."""
     graph = _graph(args)
     if args.output is None:
         from sockfsm.diagrams.render import draw
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 def _graph(args: argparse.Namespace) -> Graph:
     if args.what in (*KINDS, SERVER, TCP_STATES):
         if args.socket or args.kind:
-            raise UsageError(f"--socket and --kind choose from a trace, and {args.what} is none")
+            raise UsageError(f"--socket and --kind are for a trace, and {args.what} is not a trace")
     elif not Path(args.what).exists():
         raise UsageError(
             f"no kind and no trace {args.what!r}: choose one of {', '.join(KINDS)}, {SERVER}, "
@@ -92,7 +92,7 @@ def _graph(args: argparse.Namespace) -> Graph:
         raise UsageError("--refusals is for a kind: a trace's own refusals are always drawn")
     if args.what in (SERVER, TCP_STATES):
         if args.refusals or args.full:
-            raise UsageError(f"the picture of {args.what} has neither --refusals nor --full")
+            raise UsageError(f"{args.what} takes neither --refusals nor --full")
         if args.what == SERVER:
             from sockfsm.diagrams.server import server
 

@@ -1,4 +1,4 @@
-"""`sockfsm export`: a trace in the form of another tool."""
+"""`sockfsm export`: writes a trace in the format of another tool."""
 
 from __future__ import annotations
 
@@ -44,20 +44,20 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "export",
         help="write a trace for Wireshark, Perfetto, spreadsheets, ...",
-        description="Write a trace in the form of another tool.",
+        description="Write a trace in the format of another tool.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("trace", metavar="TRACE", help="the folder that `sockfsm run` wrote")
     parser.add_argument("-o", "--output", metavar="FILE", help="write here instead of to stdout")
     parser.add_argument(
-        "--form", choices=FORMS, help="the form; by default what FILE's ending says"
+        "--form", choices=FORMS, help="the format; by default the suffix of FILE chooses it"
     )
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Write the trace. SockfsmError for an unreadable trace, form or file."""
+    """Write the trace. SockfsmError for an unreadable trace, a bad format or an unwritable file."""
     form = args.form or _ENDINGS.get(Path(args.output or "").suffix)
     if form is None:
         endings = ", ".join(_ENDINGS)
@@ -70,7 +70,7 @@ def run(args: argparse.Namespace) -> int:
         sys.stdout.buffer.flush()
         _warn(trace)
         return 0
-    first = next(pieces, b"")  # what is wrong with the trace shows before the file is made
+    first = next(pieces, b"")  # a trace that cannot be read must not leave an empty file
     try:
         with open(args.output, "wb") as file:
             file.write(first)
@@ -82,7 +82,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _warn(trace: Trace) -> None:
-    """Most forms have no place for it, and who reads a file looks here."""
+    """Print what the trace lacks: most formats have no place for it."""
     from sockfsm.views.incomplete import incomplete
 
     for line in incomplete(trace):

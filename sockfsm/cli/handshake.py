@@ -1,4 +1,4 @@
-"""`sockfsm handshake`: how the connections of a trace or a capture file opened and closed."""
+"""`sockfsm handshake`: shows how the connections of a trace or a capture file opened and closed."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ if TYPE_CHECKING:
 
 _EXAMPLES = """examples:
   sockfsm handshake sockfsm-trace             the connections of a traced program
-  sockfsm handshake lecture.pcap.gz           any pcap or pcapng file, gzip or not
+  sockfsm handshake lecture.pcap.gz           any pcap or pcapng file, compressed or not
   sockfsm handshake lecture.pcapng --port 80  only connections to or from that port
   sockfsm handshake sockfsm-trace --json | jq '.connections[].opening.round_trip'
 
 how to read it:
-  each line between the two ends is a segment; at the left the TCP state of the client after it,
-  at the right the server's (RFC 9293). Sequence numbers count from each end's first one. `?!` marks
-  what no rule explains, such as a reset of a wrong number, which its receiver must ignore. Of a
-  trace, the calls behind the segments are named, and `kernel` are the kernel's own states.
+  Each arrow is a segment. On its left is the client's TCP state after it, on its right the server's
+  (RFC 9293). Sequence numbers count from each end's first one. `?!` marks a segment that no rule
+  explains, such as a reset with a wrong sequence number, which its receiver must ignore. For a trace,
+  the calls behind the segments are named, and `kernel` shows the kernel's own states.
 """
 
 
@@ -44,14 +44,12 @@ def add(subparsers: Subparsers) -> None:
     )
     parser.add_argument("--port", type=int, metavar="N", help="only connections with this port")
     parser.add_argument("--json", action="store_true", help="one JSON object, times in ns")
-    parser.add_argument(
-        "--no-pager", action="store_true", help="on a terminal: print all, do not start $PAGER"
-    )
+    parser.add_argument("--no-pager", action="store_true", help="print everything, without $PAGER")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the handshakes. SockfsmError for a source without readable packets."""
+    """Print the handshakes. SockfsmError if the source has no packets that can be read."""
     from sockfsm.cli.pager import page
     from sockfsm.trace.trace import Trace
     from sockfsm.views import handshake as view
@@ -83,7 +81,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _kernel(path: Path, problems: list[str]) -> KernelPaths | None:
-    """The kernel's own states, when they were recorded beside the packets."""
+    """The kernel's own states, if they were recorded."""
     if not path.exists():
         return None
     from sockfsm.trace.kernel_paths import KernelPaths

@@ -1,4 +1,4 @@
-"""`sockfsm learn`: the machine that the running kernel implements, learned and compared with ours."""
+"""`sockfsm learn`: learns the machine that the running kernel implements, and compares it with ours."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ if TYPE_CHECKING:
     from sockfsm.learn.mealy import Comparison, Mealy
 
 _EXAMPLES = """examples:
-  sockfsm learn tcp                  learn it, and say whether it is ours
-  sockfsm learn tcp -o learned.svg   ... and draw it
+  sockfsm learn tcp                  learn it, and say whether it equals ours
+  sockfsm learn tcp -o learned.svg   learn it, and draw it as well
   sockfsm learn tcp --calls "bind listen accept connect send recv shutdown_wr close" -o small.svg
-                                     a smaller picture, of fewer calls
+                                     a smaller picture, with fewer calls
   sockfsm learn udp --json           the learned machine as data
 
-Learned by L* (AALpy, `pip install 'sockfsm[learn]'`) from outcomes alone, in the reference
-environment: what the kernel does not show by any call is one state, whatever the model calls it.
-The status is 1 when the machines differ.
+L* (AALpy, `pip install 'sockfsm[learn]'`) learns from outcomes alone, in the reference environment.
+States of the model that no sequence of calls can tell apart are one learned state. The exit status is
+1 if the machines differ.
 """
 
 
@@ -31,8 +31,8 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "learn",
         help="learn the machine that the running kernel implements",
-        description="Learn the Mealy machine that the running kernel implements, by asking it "
-        "sequences of calls, and compare it with the model.",
+        description="Learn the Mealy machine that the running kernel implements, by making sequences "
+        "of calls, and compare it with the model.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -40,12 +40,15 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument("-o", "--output", metavar="FILE", help="draw it (.svg, .png, .dot, .mmd)")
     parser.add_argument("--calls", metavar="WORDS", help="learn with these calls only")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
-    parser.add_argument("--seed", type=int, default=1, metavar="N", help="of the random walks")
+    parser.add_argument("--seed", type=int, default=1, metavar="N", help="seed of the random walks")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Learn, compare, print. UsageError for an unknown kind, or when AALpy is missing."""
+    """Learn, compare and print; 1 if the machines differ.
+
+    UsageError for an unknown kind or call, or if AALpy is missing.
+    """
     table_of(args.kind)
     from sockfsm.conform.suites import WORDS
     from sockfsm.learn.lstar import learn
@@ -79,18 +82,18 @@ def _print(learned: Mealy, compared: Comparison) -> None:
     )
     for state in range(learned.size):
         print(f"  {state:3}  {', '.join(compared.names.get(state, ()))}")
-    found = compared.difference
-    if found is None:
+    difference = compared.difference
+    if difference is None:
         print("equivalent: no sequence of calls tells the kernel's machine from ours")
     else:
         print(
-            f"different: after {' '.join(found.calls)} the kernel says {found.learned}, "
-            f"the model {found.model}"
+            f"different: after {' '.join(difference.calls)} the kernel says {difference.learned}, "
+            f"the model {difference.model}"
         )
 
 
 def _as_json(learned: Mealy, compared: Comparison) -> dict[str, object]:
-    found = compared.difference
+    difference = compared.difference
     return {
         "kind": learned.kind,
         "states": learned.size,
@@ -102,8 +105,12 @@ def _as_json(learned: Mealy, compared: Comparison) -> dict[str, object]:
             {"state": state, "call": call, "outcome": outcome, "target": target}
             for (state, call), (outcome, target) in learned.steps.items()
         ],
-        "equivalent": found is None,
+        "equivalent": difference is None,
         "difference": None
-        if found is None
-        else {"calls": list(found.calls), "kernel": found.learned, "model": found.model},
+        if difference is None
+        else {
+            "calls": list(difference.calls),
+            "kernel": difference.learned,
+            "model": difference.model,
+        },
     }

@@ -1,4 +1,4 @@
-"""`sockfsm lint`: the mistakes in a trace that the kernel let through."""
+"""`sockfsm lint`: finds mistakes in a trace that the kernel let through."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _EXAMPLES = """examples:
   sockfsm lint sockfsm-trace --no-lint short-send --no-lint unbound-listen
   sockfsm lint --list                   what each lint means, and what to do instead
 
-The exit status is 1 when something was found, 0 when not.
+The exit status is 1 if something was found, else 0.
 """
 
 
@@ -25,7 +25,7 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "lint",
         help="the mistakes in a trace that the kernel let through",
-        description="Find the calls that succeeded although they almost always are a mistake.",
+        description="Find calls that succeeded although they are almost always a mistake.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
@@ -47,7 +47,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the findings; 1 when there are any. SockfsmError for a bad trace or lint."""
+    """Print the findings; 1 if there are any. SockfsmError for a bad trace or an unknown lint."""
     from sockfsm.errors import UsageError
     from sockfsm.model.lints import LINTS
     from sockfsm.trace.lints import find
@@ -62,7 +62,7 @@ def run(args: argparse.Namespace) -> int:
             )
         return 0
     if args.trace is None:
-        raise UsageError("lint: which trace? give its folder, or --list")
+        raise UsageError("no trace: name its folder, or give --list")
     found = 0
     trace = Trace.open(args.trace)
     for finding in find(trace.calls(), args.no_lint):

@@ -1,4 +1,4 @@
-"""`sockfsm machine`: the states, rules and refusals of a kind, and why."""
+"""`sockfsm machine`: shows the states, rules and refusals of a kind, with their reasons."""
 
 from __future__ import annotations
 
@@ -30,8 +30,8 @@ def add(subparsers: Subparsers) -> None:
     parser = subparsers.add_parser(
         "machine",
         help="the states, rules and refusals of a kind, and why",
-        description="Show the machine of a kind of socket: its states, which call is refused where "
-        "and with which errno, and the ordered rules behind that, each with reason and source.",
+        description="Show the machine of a kind of socket: its states, which calls are refused in "
+        "which state and with which errno, and the ordered rules, each with its reason and source.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

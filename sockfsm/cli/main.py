@@ -1,7 +1,7 @@
 """The command line: finds the command's module, runs it, and turns errors into exit statuses.
 
-Each command is a module of its own with `add(subparsers)`, which declares it and sets `func`. Only
-the chosen one is imported, so that `sockfsm --help` is quick.
+Each command is a module with a function `add(subparsers)`, which declares it and sets `func`. Only the
+chosen command is imported, so that `sockfsm --help` is quick.
 """
 
 from __future__ import annotations
@@ -41,8 +41,8 @@ COMMANDS = {
 
 _EXAMPLES = """examples:
   sockfsm demo                          see everything it can do, on real sockets
-  sockfsm run server.py --port 8000     trace a program; --enforce stops illegal calls
-  sockfsm run -m http.server            ... or a module
+  sockfsm run server.py --port 8000     trace a program; with --enforce, stop illegal calls
+  sockfsm run -m http.server            trace a module
   sockfsm show sockfsm-trace            what it did, call by call
   sockfsm handshake sockfsm-trace       how its connections opened and closed
   sockfsm diagram tcp -o tcp.svg        the life of a TCP socket as a picture
@@ -55,13 +55,13 @@ _INTERRUPTED = 128 + signal.SIGINT
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run a command; its exit status, 2 for input that cannot be taken (one line on stderr)."""
+    """Run a command and return its exit status; 2, with one line on stderr, for bad input."""
     arguments = list(sys.argv[1:] if argv is None else argv)
     if argv is None:
-        # In a process of our own: long traces are many small objects and no cycles.
+        # In a process of our own, collect garbage rarely: a trace is many small objects and no cycles.
         gc.set_threshold(100_000, 50, 100)
     if isinstance(sys.stdout, TextIOWrapper):
-        # A path may have letters that this terminal's encoding does not: they are escaped.
+        # Escape letters that the terminal's encoding does not have.
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
         try:
@@ -74,8 +74,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sockfsm: {_inert(str(error))}", file=sys.stderr)
         return BAD_INPUT
     except BrokenPipeError:
-        # The reader has gone (head, less): nothing is wrong. Python's own flush at exit must not
-        # complain either.
+        # The reader (head, less) has ended, which is no error. Python flushes stdout at exit, and
+        # must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
     except KeyboardInterrupt:
@@ -90,14 +90,14 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _inert(text: str) -> str:
-    """An error names files and arguments, which may hold what a terminal acts on."""
+    """Escape an error message: it names files and arguments, which may contain escape sequences."""
     from sockfsm.views.text import plain
 
     return plain(text)
 
 
 class _Parser(argparse.ArgumentParser):
-    """An argument that cannot be taken is one line, not the whole usage."""
+    """Reports a bad argument in one line, without the whole usage."""
 
     def error(self, message: str) -> NoReturn:
         raise UsageError(f"{message}; see: {self.prog} --help")
@@ -109,7 +109,7 @@ def commands() -> dict[str, tuple[str, str]]:
 
 
 def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
-    """The parser, with the full declaration of the one command that `arguments` name."""
+    """The parser. Only the command that `arguments` name is declared in full."""
     parser = _Parser(
         prog="sockfsm",
         description="See what your sockets really do: every call, state, wait and packet.",
@@ -133,7 +133,7 @@ def _formatter(prog: str) -> argparse.HelpFormatter:
 
 
 class _Version(argparse.Action):
-    """`--version`; the package's metadata are read only when it is asked for."""
+    """`--version`: reads the package's metadata only when the option is given."""
 
     def __init__(self, option_strings: Sequence[str], dest: str, **_: object) -> None:
         super().__init__(option_strings, dest, nargs=0, help="show the version and exit")

@@ -1,4 +1,4 @@
-"""Long output through the user's pager when it goes to a terminal, as git(1) does it."""
+"""Sends long output through the user's pager if it goes to a terminal, as git(1) does."""
 
 from __future__ import annotations
 
@@ -12,14 +12,14 @@ from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from itertools import islice
 
-_AT_ONCE = 200
+_AT_ONCE = 200  # lines in one write
 
 
 def page(lines: Iterable[str], *, wanted: bool = True) -> None:
-    """Print `lines`, through $PAGER or `less` when standard output is a terminal.
+    """Print `lines`; if standard output is a terminal, through $PAGER or `less`.
 
-    An empty PAGER, `cat` or one that is not installed stands for none. What fits on a screen less
-    prints and ends (LESS=FRX unless set). Quitting the pager ends the output: nothing is wrong then.
+    No pager is used if PAGER is empty, `cat`, or not installed. With LESS=FRX, which is set unless the
+    user has set LESS, `less` prints what fits on a screen and ends. Quitting the pager ends the output.
     """
     command = pager() if wanted and sys.stdout.isatty() else ""
     if not command:
@@ -40,7 +40,7 @@ def page(lines: Iterable[str], *, wanted: bool = True) -> None:
         ) as process,
     ):
         assert process.stdin is not None
-        # From here on Ctrl-C is the pager's, which ends a search by it.
+        # Ctrl-C is meant for the pager, which ends a search by it.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             for text in _blocks(lines):
@@ -52,21 +52,21 @@ def page(lines: Iterable[str], *, wanted: bool = True) -> None:
 
 
 def _blocks(lines: Iterable[str]) -> Iterator[str]:
-    """The lines with their ends, some at a time: where Python does not buffer, each is a write."""
+    """Yield many lines at a time: without buffering (python -u), each would be a write of its own."""
     left = iter(lines)
     while block := list(islice(left, _AT_ONCE)):
         yield "\n".join(block) + "\n"
 
 
 def columns() -> int:
-    """How wide a ladder may be: the terminal's width, 100 to 140; 100 where there is none."""
+    """The width for a ladder: the terminal's, between 100 and 140; 100 if there is no terminal."""
     if not sys.stdout.isatty():
         return 100
     return min(max(shutil.get_terminal_size().columns, 100), 140)
 
 
 def pager() -> str:
-    """The shell command that shows a long text; empty for none, and for one that is not there."""
+    """The pager's shell command; '' if there is none, or it is not installed."""
     command = os.environ.get("PAGER", "less").strip()
     words = shlex.split(command) if command.count("'") % 2 == command.count('"') % 2 == 0 else []
     if command == "cat" or not words or shutil.which(words[0]) is None:

@@ -1,4 +1,4 @@
-"""`sockfsm show`: the timeline of a trace in the terminal."""
+"""`sockfsm show`: prints the timeline of a trace."""
 
 from __future__ import annotations
 
@@ -24,14 +24,15 @@ how to read the ladder:
  0.279229                  #2 ┏ connect(127.0.0.1:34103)     echo.py:20 ▒
  0.279277 SYN-SENT         #2 ┃ connect ────── SYN seq 0 ─────> accept ▒ #1     SYN-RECEIVED
  0.279339 CONNECTED        #2 ┗ connect = ok                            ▒
-  Time runs down, in seconds since the program started. At the left stands who connects, at the
-  right who listens and what it accepted; each row shows the two ends of one connection. A call is
-  a span from where it begins to where it returns, shaded while it blocks. An arrow is a packet: at
-  its tail the call that caused it, at its head the call whose wait it ended; 'queued' where the
-  call had returned before. Sequence numbers count from each side's first one. A state stands at
-  the side when it changes: CONNECTED is the API's, SYN-SENT is TCP's (RFC 9293). Where the kernel's own
-  states were recorded they stand between; its event says CLOSED where TCP is in TIME-WAIT. AF_UNIX
-  sockets have no packets: their messages (dotted) are put together from the calls of both ends.
+  Time runs down, in seconds since the program started. Each row shows the two ends of one
+  connection: on the left the socket that connects, on the right the listening socket and those that
+  it accepted. A call is a span from where it begins to where it returns, shaded while it blocks. An
+  arrow is a packet; its tail names the call that caused it, its head the call whose wait it ended.
+  'queued' means that the call had returned before. Sequence numbers count from each side's first
+  one. A state is shown when it changes: CONNECTED is the API's, SYN-SENT is TCP's (RFC 9293). If the
+  kernel's own states were recorded, they stand in the middle; the kernel says CLOSED where TCP is in
+  TIME-WAIT. AF_UNIX sockets have no packets; their messages (dotted arrows) are put together from
+  the calls of both ends.
 """
 
 
@@ -50,7 +51,7 @@ def add(subparsers: Subparsers) -> None:
         action="append",
         default=[],
         metavar="N",
-        help="only this socket, as #3, 3 or its identity (repeatable)",
+        help="only this socket: #3, 3 or its identity (repeatable)",
     )
     parser.add_argument(
         "--port",
@@ -58,33 +59,31 @@ def add(subparsers: Subparsers) -> None:
         type=int,
         default=[],
         metavar="N",
-        help="only what has to do with this port, of either end (repeatable)",
+        help="only events about this port, at either end (repeatable)",
     )
     parser.add_argument(
         "--thread",
         action="append",
         default=[],
         metavar="NAME",
-        help="only this thread (main, 'p2 main') or process (p2), and what it sent (repeatable)",
+        help="only this thread (main, 'p2 main') or process (p2), and its packets (repeatable)",
     )
     parser.add_argument(
         "--from",
         dest="since",
         metavar="TIME",
-        help="begin here: 1.5, 20ms, 300us after the start",
+        help="begin at this time after the start: 1.5, 20ms, 300us",
     )
-    parser.add_argument("--to", dest="until", metavar="TIME", help="stop here")
+    parser.add_argument("--to", dest="until", metavar="TIME", help="stop at this time")
     form = parser.add_mutually_exclusive_group()
-    form.add_argument("--list", action="store_true", help="a line for each event, for grep")
+    form.add_argument("--list", action="store_true", help="one line per event, for grep")
     form.add_argument("--json", action="store_true", help="one JSON object per line, times in ns")
-    parser.add_argument(
-        "--no-pager", action="store_true", help="on a terminal: print all, do not start $PAGER"
-    )
+    parser.add_argument("--no-pager", action="store_true", help="print everything, without $PAGER")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Print the timeline. SockfsmError for an unreadable trace or a filter that names nothing."""
+    """Print the timeline. SockfsmError for an unreadable trace, or a filter that matches nothing."""
     from sockfsm.cli.pager import columns, page
     from sockfsm.views import jsonlines
     from sockfsm.views.glyphs import glyphs_for

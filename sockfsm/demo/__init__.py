@@ -1,1 +1,1 @@
-"""Small servers and clients, written step by step with plain sockets, and what traces them."""
+"""Small servers and clients, written step by step with plain sockets, and the code that traces them."""

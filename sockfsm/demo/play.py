@@ -17,7 +17,7 @@ _PATIENCE = 20.0
 
 
 class _Actor(threading.Thread):
-    """A thread that keeps what its function returned or raised."""
+    """A thread that runs a function and keeps what it returned or raised."""
 
     def __init__(self, name: str, function: Callable[..., object], *arguments: object) -> None:
         super().__init__(name=name, daemon=True)
@@ -28,14 +28,14 @@ class _Actor(threading.Thread):
         self.start()
 
     def run(self) -> None:
-        """Play the part."""
+        """Run the function."""
         try:
             self._result = self._function(*self._arguments)
         except BaseException as error:  # noqa: BLE001 - handed to whoever waits for the result
             self._error = error
 
     def result(self) -> Any:
-        """What the function returned. RuntimeError when it does not come to an end."""
+        """What the function returned; or raise what it raised. RuntimeError if it does not end."""
         self.join(_PATIENCE)
         if self._error is not None:
             raise self._error
@@ -45,12 +45,12 @@ class _Actor(threading.Thread):
 
 
 def _served(name: str, server: Callable[..., object], *arguments: object) -> tuple[_Actor, Any]:
-    """Start a server and wait until it is ready; what it tells then (its port), or None."""
-    told: SimpleQueue[object] = SimpleQueue()
-    actor = _Actor(name, server, *arguments, lambda *port: told.put(port[0] if port else None))
+    """Start a server and wait until it is ready: (its thread, its port or None)."""
+    ready: SimpleQueue[object] = SimpleQueue()
+    actor = _Actor(name, server, *arguments, lambda *port: ready.put(port[0] if port else None))
     while True:
         try:
-            return actor, told.get(timeout=0.2)
+            return actor, ready.get(timeout=0.2)
         except Empty:
             if not actor.is_alive():
                 actor.result()
@@ -58,7 +58,7 @@ def _served(name: str, server: Callable[..., object], *arguments: object) -> tup
 
 
 def record(folder: Path) -> None:
-    """Play all programs and write their trace to `folder`. SockfsmError when it cannot be written."""
+    """Run all programs and write their trace to `folder`. SockfsmError if it cannot be written."""
     with sockfsm.tracing(folder, capture=True):
         play_tcp()
         play_udp()
@@ -67,7 +67,7 @@ def record(folder: Path) -> None:
 
 
 def play_tcp() -> None:
-    """A TCP echo; the client finds the server at the last of the addresses it tries."""
+    """Run a TCP echo. The client finds the server at the last of the addresses that it tries."""
     server, port = _served("tcp server", tcp_echo.server)
     client = _Actor("tcp client", tcp_echo.client, port, b"Hello over TCP")
     _expect(client.result(), b"Hello over TCP")
@@ -75,7 +75,7 @@ def play_tcp() -> None:
 
 
 def play_udp() -> None:
-    """A UDP echo, twice."""
+    """Run a UDP echo, twice."""
     server, port = _served("udp server", udp_echo.server)
     client = _Actor("udp client", udp_echo.client, port, b"Hello over UDP")
     _expect(client.result(), (b"Hello over UDP", b"Hello over UDP"))
@@ -83,7 +83,7 @@ def play_udp() -> None:
 
 
 def play_unix() -> None:
-    """A UNIX stream echo at a path where a crashed server has left its name."""
+    """Run a UNIX stream echo, at a path where a crashed server has left its name."""
     with TemporaryDirectory(prefix="sockfsm-") as folder:
         path = os.path.join(folder, "echo.sock")
         unix_echo.crash(path)
@@ -99,7 +99,7 @@ def _expect(answer: object, expected: object) -> None:
 
 
 def lesson() -> str:
-    """What a program in enforce mode is told about its first mistake."""
+    """The error message that a program gets in enforce mode for its first mistake."""
     with sockfsm.tracing(mode="enforce"):
         errors = wrong_order.mistakes()
     return str(errors[0].strerror or errors[0])

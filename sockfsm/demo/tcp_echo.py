@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 
 def server(ready: Callable[[int], None]) -> None:
-    """Serve one client on a free port of 127.0.0.1; `ready` is told the port."""
+    """Serve one client on a free port of 127.0.0.1; `ready` gets the port."""
     # 1. Say what we want: a stream, for a server (AI_PASSIVE). 2. Have it resolved.
     results = socket.getaddrinfo(
         "127.0.0.1", 0, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE | socket.AI_NUMERICHOST
@@ -23,9 +23,9 @@ def server(ready: Callable[[int], None]) -> None:
     # 5. Listen for connection requests.
     listening.listen(5)
     ready(listening.getsockname()[1])
-    # 6. Accept one. It comes on a NEW socket, the data socket; this one listens on.
+    # 6. Accept one. That makes a NEW socket, the data socket; this one goes on listening.
     data, _ = listening.accept()
-    # 7. Read and write on the data socket, until the client has said all.
+    # 7. Read and write on the data socket, until the client has sent everything.
     while message := data.recv(1024):
         data.sendall(message)
     # 8. Close both.
@@ -34,13 +34,13 @@ def server(ready: Callable[[int], None]) -> None:
 
 
 def client(port: int, message: bytes) -> bytes:
-    """Send `message`, give what comes back. OSError when nobody answers on `port`."""
-    # 1., 2. Resolve. Without a host it is this machine, usually by IPv6 and by IPv4.
+    """Send `message`, and return what comes back. OSError if nobody answers on `port`."""
+    # 1., 2. Resolve. Without a host it is this machine, usually with an IPv6 and an IPv4 address.
     for family, type_, proto, _, address in socket.getaddrinfo(None, port, type=socket.SOCK_STREAM):
         # 3. Create a socket. 4. No bind: the kernel assigns a port.
         sock = socket.socket(family, type_, proto)
         try:
-            # 5. Connect. The server may live at only one of the addresses: try them in turn.
+            # 5. Connect. The server may listen at only one of the addresses: try them in turn.
             sock.connect(address)
         except OSError:
             sock.close()
@@ -48,7 +48,7 @@ def client(port: int, message: bytes) -> bytes:
         break
     else:
         raise ConnectionRefusedError(f"nobody listens on port {port}")
-    # 6. Send, and say that this was all; then receive until the server has said all.
+    # 6. Send, and say that this was all. Then receive until the server has sent everything.
     sock.sendall(message)
     sock.shutdown(socket.SHUT_WR)
     answer = b""

@@ -1,11 +1,11 @@
-"""A UDP echo server and its client: connection-less communication, nothing to accept."""
+"""A UDP echo server and its client: connectionless communication, nothing to accept."""
 
 import socket
 from collections.abc import Callable
 
 
 def server(ready: Callable[[int], None]) -> None:
-    """Send two datagrams back where they came from; `ready` is told the port."""
+    """Send two datagrams back to where they came from; `ready` gets the port."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
     sock.bind(("127.0.0.1", 0))
     ready(sock.getsockname()[1])
@@ -17,12 +17,12 @@ def server(ready: Callable[[int], None]) -> None:
 
 
 def client(port: int, message: bytes) -> tuple[bytes, bytes]:
-    """Send `message` twice, without and with a connected socket; give both answers."""
+    """Send `message` twice, unconnected and connected, and return both answers."""
     sock = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-    # No bind: the first sendto has the kernel assign a port.
+    # No bind: on the first sendto the kernel assigns a port.
     sock.sendto(message, ("127.0.0.1", port))
     first, _ = sock.recvfrom(1024)
-    # A connected datagram socket only remembers its peer; nothing goes over the wire for it.
+    # Connecting a datagram socket only sets its peer; no packet is sent.
     sock.connect(("127.0.0.1", port))
     sock.send(message)
     second = sock.recv(1024)

@@ -1,4 +1,4 @@
-"""A UNIX stream server and its client, with the name of an old server still lying about."""
+"""A UNIX stream server and its client. An old server has left its name behind."""
 
 import os
 import socket
@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 
 def crash(path: str) -> None:
-    """A server that ends without removing its name: `path` stays, and nobody listens on it."""
+    """A server that ends without removing its name: `path` stays, but nobody listens on it."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.bind(path)
     sock.listen()
@@ -36,7 +36,7 @@ def server(path: str, ready: Callable[[], None]) -> None:
 
 
 def client(path: str, message: bytes) -> bytes:
-    """Send `message`, give the answer."""
+    """Send `message`, and return the answer."""
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
     sock.connect(path)
     sock.sendall(message)

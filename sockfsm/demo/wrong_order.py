@@ -1,10 +1,10 @@
-"""Mistakes that beginners make, each caught: the kernel answers with an errno."""
+"""Mistakes that beginners make. The kernel answers each with an errno."""
 
 import socket
 
 
 def mistakes() -> list[OSError]:
-    """Call in the wrong order; the errors that came of it, in order."""
+    """Make calls in the wrong order, and return the errors."""
     errors = []
     server = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     server.bind(("127.0.0.1", 0))
@@ -15,7 +15,7 @@ def mistakes() -> list[OSError]:
         errors.append(error)
     server.listen()
     client = socket.create_connection(server.getsockname())
-    # Data go over the data socket that accept gives, not over the listening socket.
+    # Data go through the data socket that accept returns, not through the listening socket.
     try:
         server.recv(1024)
     except OSError as error:

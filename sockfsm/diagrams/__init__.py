@@ -1,4 +1,4 @@
-"""Pictures: machines and traces become a `Graph`, renderers turn it into DOT, SVG, PNG, Mermaid.
+"""Pictures of machines and traces. Builders make a `Graph`; renderers draw it.
 
     model, trace -> lifecycle, server, path -> graph -> dot, mermaid -> render
 

@@ -1,4 +1,4 @@
-"""`python -m sockfsm.diagrams [FOLDER]`: bring the committed diagrams in step with the machines."""
+"""`python -m sockfsm.diagrams [FOLDER]`: redraw the committed diagrams that are out of date."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from sockfsm.errors import SockfsmError
 
 
 def main(arguments: list[str]) -> int:
-    """Redraw what is stale in the folder (default `diagrams`); 2 for a folder that cannot be used."""
+    """Redraw what is out of date in the folder (default `diagrams`); 2 if it cannot be used."""
     folder = Path(arguments[0] if arguments else "diagrams")
     if not folder.is_dir():
         print(f"sockfsm: no folder {folder}: name the one that holds the diagrams", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""The diagrams that stand in `diagrams/`: drawn from the machines, checked to be in step."""
+"""The diagrams in `diagrams/`: drawn from the machines, and checked to be in step with them."""
 
 from __future__ import annotations
 
@@ -15,13 +15,14 @@ from sockfsm.diagrams.stamp import digest, stamped
 from sockfsm.diagrams.tcp_states import tcp_states
 from sockfsm.model.kinds import KINDS, flat_of
 
-# Compared as they are; pictures differ between versions of Graphviz, so their stamps are compared.
+# Texts are compared as they are. Pictures differ between versions of Graphviz, so only the stamp in
+# them is compared: the hash of the DOT that they were drawn from.
 TEXTS = ("dot", "mmd")
 PICTURES = ("svg", "png")
 
 
 class Committed(NamedTuple):
-    """A diagram of the folder: the stem of its files, the formats it stands there in, its graph."""
+    """One diagram of the folder: the stem of its files, their formats, and what makes its graph."""
 
     name: str
     formats: tuple[str, ...]
@@ -29,7 +30,7 @@ class Committed(NamedTuple):
 
 
 def committed() -> Iterator[Committed]:
-    """Every diagram that belongs into `diagrams/`."""
+    """Yield every diagram that belongs in `diagrams/`."""
     yield Committed("server", (*TEXTS, *PICTURES), server)
     yield Committed("tcp-states", (*TEXTS, "svg"), tcp_states)
     for kind in KINDS:
@@ -42,7 +43,7 @@ def _lifecycle(kind: str, *, refusals: bool = False) -> Graph:
 
 
 def regenerate(folder: Path) -> list[Path]:
-    """Draw what is out of step in `folder`; the files written. DrawingError where nothing draws."""
+    """Draw what is out of step in `folder`; returns the files written. DrawingError without Graphviz."""
     written = []
     for diagram in committed():
         graph = diagram.graph()
@@ -57,7 +58,7 @@ def regenerate(folder: Path) -> list[Path]:
 
 
 def out_of_step(folder: Path) -> list[str]:
-    """The names of the files in `folder` that are missing, stale, or belong to no diagram."""
+    """The names of files in `folder` that are missing, out of date, or belong to no diagram."""
     wrong, expected = [], set()
     for diagram in committed():
         graph = diagram.graph()
@@ -68,14 +69,14 @@ def out_of_step(folder: Path) -> list[str]:
             if not _in_step(path, form, graph, dot):
                 wrong.append(path.name)
     known = {f".{form}" for form in (*TEXTS, *PICTURES)}
-    strays = {path.name for path in folder.iterdir() if path.suffix in known} - expected
-    return sorted([*wrong, *strays])
+    unknown = {path.name for path in folder.iterdir() if path.suffix in known} - expected
+    return sorted([*wrong, *unknown])
 
 
 def _in_step(path: Path, form: str, graph: Graph, dot: bytes) -> bool:
     if not path.is_file():
         return False
-    stands = path.read_bytes()
+    committed = path.read_bytes()
     if form in PICTURES:
-        return stamped(stands) == digest(dot.decode())
-    return stands == (dot if form == "dot" else draw(graph, form))
+        return stamped(committed) == digest(dot.decode())
+    return committed == (dot if form == "dot" else draw(graph, form))

@@ -1,4 +1,4 @@
-"""What a trace's sockets did, counted by state and by move in one pass over the calls."""
+"""Counts what the sockets of a trace did, by state and by move, in one pass over the calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from sockfsm.trace.events import Call, Socket
 
 
 class Move(NamedTuple):
-    """A way a call ended: in `source`, with `outcome`, leading to `target` (perhaps the same)."""
+    """One way in which a call ended: it led from `source` to `target`, which may be the same."""
 
     source: str
     target: str
@@ -26,7 +26,7 @@ class Move(NamedTuple):
 
 @dataclass(slots=True)
 class Waited:
-    """How often a move really blocked, and for how long, in ns."""
+    """How often a move really blocked, and for how long in all, in ns."""
 
     count: int = 0
     time: int = 0
@@ -34,7 +34,11 @@ class Waited:
 
 @dataclass(slots=True)
 class KindCounts:
-    """A kind's counts: sockets, visits and time (ns) by state, calls by move, accepted sockets."""
+    """The counts of one kind.
+
+    visits, time: state -> how often, and how long in ns. moves: move -> how often. made: (state of the
+    listening socket, state of the new one) -> how many sockets accept made.
+    """
 
     sockets: int = 0
     calls: int = 0
@@ -45,11 +49,11 @@ class KindCounts:
     made: Counter[tuple[str, str]] = field(default_factory=Counter)
 
     def stayed(self, state: str) -> dict[Move, int]:
-        """The calls that were taken in `state` and left it as it was, with their counts."""
+        """The successful calls that left `state` unchanged, with their counts."""
         return self._within(state, refused=False)
 
     def refused(self, state: str) -> dict[Move, int]:
-        """The refused calls that left `state` as it was, with their counts."""
+        """The refused calls that left `state` unchanged, with their counts."""
         return self._within(state, refused=True)
 
     def _within(self, state: str, *, refused: bool) -> dict[Move, int]:
@@ -61,7 +65,7 @@ class KindCounts:
 
 
 class _Stay:
-    """Where a socket is, since when, and when it was last heard of."""
+    """The state that a socket is in, since when, and the end of its latest call."""
 
     __slots__ = ("counts", "last", "since", "state")
 
@@ -72,19 +76,19 @@ class _Stay:
         self.last = last
 
     def leave(self, state: str, time: int) -> None:
-        # Calls of two threads may overlap; a stay is never negative.
+        # Calls of two threads may overlap, and a stay must not be negative.
         self.counts.time[self.state] += max(0, time - self.since)
         self.counts.visits[state] += 1
         self.state, self.since = state, max(time, self.since)
 
 
 def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
-    """Kind -> counts, for the kinds that have a machine, in the order they appear.
+    """Kind -> counts, for the kinds that have a machine, in the order in which they appear.
 
-    A socket's time in a state runs from the end of the call that led there (or its first call's
-    begin) to the end of the one that left it (or its last call).
+    A socket is in a state from the end of the call that led there (or the begin of its first call) to
+    the end of the call that left it (or of its last call).
     """
-    found: dict[str, KindCounts] = {}
+    by_kind: dict[str, KindCounts] = {}
     stays: dict[Socket, _Stay] = {}
     listeners: dict[str, _Stay] = {}
     moves: dict[tuple[str, str, str, str, bool, bool, bool], Move] = {}
@@ -94,11 +98,11 @@ def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
             continue
         stay = stays.get(socket)
         if stay is None:
-            counts = found.setdefault(socket.kind, KindCounts())
+            counts = by_kind.setdefault(socket.kind, KindCounts())
             counts.sockets += 1
             parent = listeners.get(socket.parent or "")
             if call.call == BORN_OF_ACCEPT and parent is not None:
-                # It never was in the initial state: accept made it as it is.
+                # accept made it in this state; it never was in the initial one.
                 stays[socket] = _Stay(counts, after, call.end, call.end)
                 counts.visits[after] += 1
                 counts.calls += 1
@@ -127,4 +131,4 @@ def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
             stay.last = call.end
     for stay in stays.values():
         stay.counts.time[stay.state] += max(0, stay.last - stay.since)
-    return found
+    return by_kind

@@ -18,7 +18,7 @@ _NOTE_COLUMNS = 80
 
 
 def to_dot(graph: Graph) -> str:
-    """The graph as DOT text, the same text for the same graph."""
+    """The graph as DOT text; equal graphs give equal texts."""
     from graphviz import Digraph
 
     names = identifiers(graph.nodes)
@@ -53,7 +53,7 @@ def to_dot(graph: Graph) -> str:
             "arrowsize": "0.75",
         },
     )
-    # The outermost frame is there for its label alone: the legend, below the picture.
+    # The only purpose of the outermost frame is its label: the legend, below the picture.
     with drawing.subgraph(name="cluster") as frame:
         frame.attr(
             label=_legend(graph), labelloc="b", labeljust="l", pencolor="transparent", margin="6"
@@ -156,7 +156,7 @@ def _edge(drawing: Digraph, edge: Edge, names: dict[str, str]) -> None:
 
 
 def _edge_label(edge: Edge, colour: str) -> str:
-    # A table's padding keeps the words off the line, which a plain label would touch.
+    # A plain label would touch the line; a table's padding keeps the words away from it.
     rows = "".join(_row(_words(row, colour)) for row in edge.rows)
     return f"<<table border='0' cellborder='0' cellspacing='0' cellpadding='2'>{rows}</table>>"
 
@@ -193,7 +193,7 @@ def _legend(graph: Graph) -> str:
     ]
     rows = ["<tr><td height='6'></td></tr>"]
     if lines:
-        # A table of its own, whose columns the notes do not share.
+        # In a table of its own, so that long notes do not stretch its columns.
         table = "<table border='0' cellborder='0' cellspacing='3' cellpadding='1'>"
         rows.append(_row(f"{table}{''.join(lines)}</table>"))
     rows += [
@@ -230,11 +230,11 @@ def _entry(meaning: Meaning) -> str:
 
 
 def _text(text: str) -> str:
-    # Graphviz takes an empty <font> or <b> for a syntax error.
+    # An empty <font> or <b> is a syntax error for Graphviz.
     return escape(clean(text), quote=True) or " "
 
 
 def _tip(text: str) -> str:
-    # Graphviz reads backslashes here as escapes and <...> as HTML; the space prevents that.
+    # In a tooltip Graphviz reads backslashes as escapes, and text in <...> as HTML.
     line = clean(" ".join(text.split())).replace("\\", "\\\\")
     return line if line and not line.startswith("<") else f" {line}"

@@ -1,6 +1,6 @@
-"""A small graph that knows no renderer: nodes, edges and clusters, styled by meaning, not colour.
+"""A small graph: nodes, edges and clusters, styled by what they mean, not by colour.
 
-The builders (`lifecycle`, `server`, `path`) make one, the renderers (`dot`, `mermaid`) draw it.
+The builders (`lifecycle`, `server`, `path`) make it, and the renderers (`dot`, `mermaid`) draw it.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from enum import Enum
 
 
 class Meaning(str, Enum):
-    """What a node, a row, an edge or a word of a label stands for; the value is the legend's text.
+    """What a node, a row, an edge or a word of a label stands for. The value is the legend's text.
 
-    Renderers choose a look for each; the order is the legend's order.
+    `palette` has a look for each. Their order is the order of the legend.
     """
 
     INITIAL = "begin"
@@ -38,7 +38,7 @@ class Meaning(str, Enum):
     NOTE = "note"
 
 
-# Meanings that colour a node's box; a node has one of them, and may have more (VISITED, INITIAL).
+# The meanings that colour a node's box. A node has one of them, and may have others, such as INITIAL.
 BOXES = (
     Meaning.SETUP,
     Meaning.LISTENING,
@@ -52,7 +52,7 @@ BOXES = (
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A piece of a label; `meaning` where it says more than its text."""
+    """A piece of a label. meaning: None for plain text."""
 
     text: str
     meaning: Meaning | None = None
@@ -62,13 +62,13 @@ Words = tuple[Word, ...]
 
 
 def words(text: str, meaning: Meaning | None = None) -> Words:
-    """One word as a label."""
+    """A label of one word."""
     return (Word(text, meaning),)
 
 
 @dataclass(frozen=True, slots=True)
 class Node:
-    """A state or a step. `rows` are the smaller lines under its label; `key` is unique."""
+    """A state or a step. key: unique in the graph. rows: smaller lines below the label."""
 
     key: str
     label: str
@@ -79,11 +79,11 @@ class Node:
 
 @dataclass(frozen=True, slots=True)
 class Edge:
-    """From node key to node key. `rows` are the label's lines.
+    """An edge from one node's key to another's.
 
-    weight: how much the edge wants to be short and straight. ranked: False for an edge that must
-    not push its ends apart (a message to the other side, a way back). strength: how many times the
-    usual width its line has. mutual: it has a head at both ends.
+    rows: the lines of its label. weight: how strongly it should be short and straight. ranked: False if
+    it must not push its ends apart, as a message to the other side or a way back. strength: the width
+    of its line, as a multiple of the usual one. mutual: it has an arrowhead at both ends.
     """
 
     source: str
@@ -99,7 +99,7 @@ class Edge:
 
 @dataclass(frozen=True, slots=True)
 class Cluster:
-    """A frame around some nodes; clusters may stand in a cluster."""
+    """A frame around some nodes, and around other clusters."""
 
     key: str
     title: str
@@ -110,7 +110,7 @@ class Cluster:
 
 @dataclass(slots=True)
 class Graph:
-    """A picture's content. `level` holds groups of node keys that stand side by side."""
+    """The content of a picture. level: groups of node keys that stand side by side."""
 
     title: str
     subtitle: str = ""
@@ -121,13 +121,13 @@ class Graph:
     notes: list[str] = field(default_factory=list)
 
     def add(self, node: Node) -> None:
-        """Add a node; ValueError when its key is taken."""
+        """Add a node. ValueError if its key is taken."""
         if node.key in self.nodes:
             raise ValueError(f"two nodes have the key {node.key!r}")
         self.nodes[node.key] = node
 
     def link(self, edge: Edge) -> None:
-        """Add an edge; ValueError when one of its ends is missing."""
+        """Add an edge. ValueError if one of its ends is missing."""
         for end in (edge.source, edge.target):
             if end not in self.nodes:
                 raise ValueError(f"an edge ends at {end!r}, which is no node")

@@ -1,4 +1,4 @@
-"""Text for pictures: hostile characters made visible, names safe, times and counts short."""
+"""Text for pictures: makes hostile characters visible, names safe, and counts short."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _UNSAFE = re.compile(r"[^A-Za-z0-9_]")
 
 
 def clean(text: str) -> str:
-    """`text` on one line: invisible characters as escapes, its length bounded."""
+    """`text` on one line, with invisible characters escaped, cut to 120 characters."""
     if text.isprintable() and len(text) <= _LONGEST:
         return text
     shown = "".join(
@@ -33,7 +33,7 @@ def _escape(character: str) -> str:
 
 
 def identifiers(keys: Iterable[str]) -> dict[str, str]:
-    """A safe and unique name for each key: letters, digits and underscores."""
+    """Key -> a unique name of letters, digits and underscores."""
     names: dict[str, str] = {}
     taken: set[str] = set()
     for key in keys:
@@ -47,5 +47,5 @@ def identifiers(keys: Iterable[str]) -> dict[str, str]:
 
 
 def times(count: int) -> str:
-    """`x3` with a multiplication sign, and nothing for once."""
+    """`x3`, with a multiplication sign; '' for 1."""
     return f"{TIMES}{count:,}" if count != 1 else ""

@@ -27,10 +27,10 @@ _ERRNOS_SHOWN = 2
 
 
 def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) -> Graph:
-    """A kind's lifecycle as a graph.
+    """The lifecycle of a kind as a graph.
 
-    refusals: each state also lists the calls that are refused there, by errno, and failed calls
-    that change the state are drawn. full: every flat state, and every call that changes it.
+    refusals: list in each state the calls that are refused there, by errno, and draw failed calls that
+    change the state. full: draw every flat state, and every call that changes it.
     """
     shown = tuple(flat.states) if full else main_states(flat)
     stage = stages(flat)
@@ -63,7 +63,7 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
 
 
 def common_ends(flat: FlatMachine) -> set[tuple[str, str]]:
-    """(call, target) of the moves that half of all states have: told once, not drawn each time."""
+    """(call, target) of moves that at least half of all states have: a note names them once."""
     count: dict[tuple[str, str], int] = {}
     for cell in flat:
         if cell.outcome in ACCEPTED and cell.state != cell.target:
@@ -80,7 +80,7 @@ def _subtitle(flat: FlatMachine, shown: tuple[str, ...], *, refusals: bool) -> s
 
 
 def state_node(flat: FlatMachine, state: str, stage: Meaning) -> Node:
-    """A state as a node, its parts as the tip."""
+    """A state as a node, with its parts as tooltip."""
     meanings = {stage} | ({Meaning.INITIAL} if state == flat.initial else set())
     parts = zip(flat.table.parts, flat.states[state], strict=True)
     tip = f"{state}: " + ", ".join(f"{part} {value}" for part, value in parts)
@@ -88,15 +88,15 @@ def state_node(flat: FlatMachine, state: str, stage: Meaning) -> Node:
 
 
 def staying(row: Words) -> Words:
-    """The line of a call that stays in the state: in the state's box, where no edge can cross it."""
+    """The label of a call that stays in the state. It stands in the box, where no edge crosses it."""
     return (Word("↻ ", Meaning.STAYS), *row)
 
 
 def refusal_rows(flat: FlatMachine, state: str) -> tuple[Words, ...]:
-    """The calls that are refused in a state of the reference environment, a line for each errno.
+    """The calls that are refused in a state in the reference environment, by errno.
 
-    Another environment may let one through (connect() again after a reset, recv() of no bytes):
-    that is what the edges and the table of the machine are for.
+    Another environment may allow one (connect() again after a reset, recv() of no bytes); the edges
+    and the machine's table show that.
     """
     reference = flat.table.reference
     by_errno: dict[str, list[str]] = {}
@@ -123,13 +123,13 @@ def drawn_moves(
     refusals: bool = False,
     full: bool = False,
 ) -> list[list[Cell]]:
-    """The changes of state between the states `shown`, parallel ones together in one list.
+    """The changes of state between the states `shown`; parallel ones are in one list.
 
-    refusals: also the failed calls that change the state. full: also mistakes and early ends, and
-    the failed calls without which a state would stand alone.
+    refusals: include failed calls that change the state. full: include mistakes and early ends, and
+    the failed calls without which a state would have no edge.
     """
     among = set(shown)
-    found: dict[tuple[str, str], list[Cell]] = {}
+    by_ends: dict[tuple[str, str], list[Cell]] = {}
     first = _first_ways(flat) if full else set()
     for cell in flat:
         if cell.state == cell.target or not {cell.state, cell.target} <= among:
@@ -139,12 +139,12 @@ def drawn_moves(
         failed = cell.outcome not in ACCEPTED
         wanted = refusals or _key(cell) in first if failed else full
         if wanted or _drawn(flat, cell, stage[cell.state]):
-            found.setdefault((cell.state, cell.target), []).append(cell)
-    return list(found.values())
+            by_ends.setdefault((cell.state, cell.target), []).append(cell)
+    return list(by_ends.values())
 
 
 def births(flat: FlatMachine, shown: Iterable[str], stage: Mapping[str, Meaning]) -> list[Edge]:
-    """From each listening state to the state in which `accept` makes its new socket."""
+    """Edges from a listening state to the state in which `accept` makes a new socket."""
     among = list(shown)
     listening = [state for state in among if stage[state] is Meaning.LISTENING]
     return [
@@ -166,7 +166,10 @@ def _key(cell: Cell) -> tuple[str, str, str]:
 
 
 def _first_ways(flat: FlatMachine) -> set[tuple[str, str, str]]:
-    """For each state the cell by which a walk from the initial one, accepted calls first, finds it."""
+    """The cells by which a walk from the initial state first reaches each other state.
+
+    It walks successful calls first; failed ones only where nothing else leads to a state.
+    """
     seen, ways = {flat.initial}, set[tuple[str, str, str]]()
     for failing in (False, True):
         todo = [state for state in flat.states if state in seen]
@@ -183,7 +186,7 @@ def _first_ways(flat: FlatMachine) -> set[tuple[str, str, str]]:
 
 
 def main_road(flat: FlatMachine, roads: Iterable[tuple[str, ...]] = ROADS) -> set[tuple[str, str]]:
-    """The edges of the usual lives, which are calls in order, walked through the machine."""
+    """The edges that the usual lives take. roads: each is a sequence of calls."""
     road: set[tuple[str, str]] = set()
     for calls in roads:
         state = flat.initial
@@ -214,7 +217,7 @@ def move_edge(flat: FlatMachine, cells: list[Cell], road: set[tuple[str, str]]) 
 
 
 def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
-    """The calls of parallel cells as label lines: `send / recv`, refused ones with their errnos."""
+    """The label of parallel cells: `send / recv`, and refused calls with their errnos."""
     pieces: dict[Word, None] = {}
     failed: dict[str, list[str]] = {}
     for cell in cells:
@@ -238,7 +241,7 @@ def call_rows(flat: FlatMachine, cells: Iterable[Cell]) -> list[Words]:
 
 
 def _called(flat: FlatMachine, cell: Cell) -> str:
-    """The call's word; `sendto` where a send without an address would be refused."""
+    """The call's word; `sendto` if a send without an address would be refused."""
     addressed = cell.call == "send" and connectionless(flat)
     return "sendto" if addressed and not works(flat, cell.state, "send") else cell.call
 
@@ -254,7 +257,7 @@ def _lines(pieces: list[Word]) -> list[Words]:
 
 
 def work(flat: FlatMachine, state: str, stage: Meaning) -> list[Cell]:
-    """The calls that do the work of a state and leave it alone: they move data, or take clients."""
+    """The calls that do the work of a state without leaving it: they move data or accept clients."""
     if stage not in (Meaning.LISTENING, Meaning.OPEN, Meaning.HALF):
         return []
     return [
@@ -267,5 +270,5 @@ def work(flat: FlatMachine, state: str, stage: Meaning) -> list[Cell]:
 
 
 def _drawn(flat: FlatMachine, cell: Cell, stage: Meaning) -> bool:
-    # close() is legal everywhere: drawn from where a life ends, else told in a note.
+    # close() is legal everywhere. It is drawn where a life usually ends; a note says the rest.
     return usual(flat, cell, stage) and (cell.call != "close" or stage is not Meaning.SETUP)

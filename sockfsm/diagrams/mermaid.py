@@ -1,6 +1,6 @@
 """A graph as Mermaid text.
 
-A flowchart: state diagrams there can neither style an edge nor quote a label.
+It is a flowchart, because Mermaid's state diagrams can neither style an edge nor quote a label.
 """
 
 from __future__ import annotations
@@ -12,13 +12,13 @@ from sockfsm.diagrams import palette
 from sockfsm.diagrams.graph import BOXES, Cluster, Edge, Graph, Meaning, Node, Words
 from sockfsm.diagrams.labels import clean, identifiers
 
-# Within quotes Mermaid still reads '#', '"', '<', '`' and Markdown; a code such as #35; is text.
+# Even in quotes Mermaid interprets '#', '"', '<', '`' and Markdown. Codes such as #35; stay text.
 _SPECIAL = re.compile(r"[^\w ,./()+:=|…→\u00d7·◷↻-]")
 
 
 def to_mermaid(graph: Graph) -> str:
-    """The graph as Mermaid text, the same text for the same graph."""
-    # The prefix keeps a state from being one of Mermaid's words, such as `end`.
+    """The graph as Mermaid text; equal graphs give equal texts."""
+    # With a prefix no name can be a keyword of Mermaid's, such as `end`.
     names = {key: f"s_{name}" for key, name in identifiers(graph.nodes).items()}
     out = [
         "---",
@@ -105,5 +105,5 @@ def _words(row: Words) -> str:
 
 
 def _text(text: str) -> str:
-    # An empty label is a syntax error there.
+    # An empty label is a syntax error for Mermaid.
     return _SPECIAL.sub(lambda match: f"#{ord(match[0])};", clean(text)) or " "

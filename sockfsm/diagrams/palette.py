@@ -1,7 +1,8 @@
-"""The look of each meaning, for all renderers, in Okabe and Ito's colours.
+"""The look of each meaning, for all renderers.
 
-Colour-blind readers tell them apart. Fills are light so that dark text stays legible (contrast 7:1
-or better); lines differ by dash as well as by colour, so that a print in grey still reads.
+The colours are Okabe and Ito's, which colour-blind readers can tell apart. Fills are light, so that
+dark text stays legible (contrast 7:1 or better). Lines differ by dash as well as by colour, so that a
+grey print is readable.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ FAINT = "#52606D"
 PAPER = "#FFFFFF"
 FRAME = "#F5F7FA"
 FONT = "Helvetica,Arial,sans-serif"
-# Drawn behind the name of a call that may wait; text, so that it survives in every format.
+# Stands behind the name of a call that may wait. It is text, so that it survives in every format.
 WAIT_MARK = "◷"
 STAY_MARK = "↻"
 WAITING = frozenset({Meaning.WOULD_BLOCK, Meaning.WAITED})
 
 
 class Box(NamedTuple):
-    """How a node looks: fill, border, border width in points, dash ('' is solid)."""
+    """The look of a node: fill, border, border width in points, dash ('' for solid)."""
 
     fill: str
     border: str
@@ -31,7 +32,7 @@ class Box(NamedTuple):
 
 
 class Line(NamedTuple):
-    """How an edge looks: colour, width in points, dash ('' is solid), text colour."""
+    """The look of an edge: colour, width in points, dash ('' for solid), text colour."""
 
     colour: str
     width: float = 1.1
@@ -81,7 +82,7 @@ def box(meanings: frozenset[Meaning]) -> Box:
 
 
 def line(meanings: frozenset[Meaning]) -> Line:
-    """The line of an edge with these meanings; the more telling one wins."""
+    """The line of an edge with these meanings; the first of `_LINES` wins."""
     return next((look for meaning, look in _LINES.items() if meaning in meanings), Line(FAINT))
 
 

@@ -1,4 +1,4 @@
-"""A trace's own path, drawn over the machines of its sockets."""
+"""The path of a trace, drawn over the machines of its sockets."""
 
 from __future__ import annotations
 
@@ -27,19 +27,19 @@ def path(
     full: bool = False,
     machines: Iterable[FlatMachine] = (),
 ) -> Graph:
-    """The states and moves that `calls` took, over the rest of their machine in grey.
+    """The states and moves that `calls` took; the rest of the machine is grey.
 
-    Pass one socket's calls to see its life alone. full: all states, visited or not. machines: use
-    these in place of the kinds' own. DrawingError when no call belongs to a socket with a machine.
+    Pass the calls of one socket to see only its life. full: draw all states, visited or not. machines:
+    use these instead of the kinds' own. DrawingError if no call is of a socket that has a machine.
     """
     own = {flat.kind: flat for flat in machines}
-    found = count_by_kind(calls)
-    if not found:
+    by_kind = count_by_kind(calls)
+    if not by_kind:
         raise DrawingError(f"nothing to draw in {title}: no call of a socket that has a machine")
-    graph = Graph(title=title, subtitle=_subtitle(found))
-    for kind, counts in found.items():
+    graph = Graph(title=title, subtitle=_subtitle(by_kind))
+    for kind, counts in by_kind.items():
         flat = own.get(kind) or flat_of(kind)
-        prefix = f"{kind}/" if len(found) > 1 else ""
+        prefix = f"{kind}/" if len(by_kind) > 1 else ""
         keys = _overlay(graph, flat, counts, prefix, full=full)
         if prefix:
             graph.clusters.append(Cluster(kind.replace("-", "_"), flat.table.title, keys))
@@ -49,10 +49,10 @@ def path(
     return graph
 
 
-def _subtitle(found: dict[str, KindCounts]) -> str:
+def _subtitle(by_kind: dict[str, KindCounts]) -> str:
     return "; ".join(
         f"{kind}: {_plural(counts.sockets, 'socket')}, {_plural(counts.calls, 'call')}"
-        for kind, counts in found.items()
+        for kind, counts in by_kind.items()
     )
 
 
@@ -63,7 +63,7 @@ def _plural(count: int, word: str) -> str:
 def _overlay(
     graph: Graph, flat: FlatMachine, counts: KindCounts, prefix: str, *, full: bool
 ) -> tuple[str, ...]:
-    """Draw one kind; the keys of its nodes."""
+    """Draw one kind; returns the keys of its nodes."""
     stage = stages(flat)
     base = tuple(flat.states) if full else main_states(flat)
     shown = tuple(dict.fromkeys([*base, *counts.visits]))

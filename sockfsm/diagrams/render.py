@@ -1,4 +1,4 @@
-"""Graph or DOT text to a picture: in-process by pygraphviz where it is installed, else by `dot`."""
+"""Draws a graph or DOT text: by pygraphviz in this process if it is installed, else by `dot`."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ _MISSING = (
     "graphviz) or run `pip install sockfsm[draw]`, or write the text forms (.dot, .mmd)"
 )
 _graphviz_is_not_reentrant = Lock()
-# Sharp on a display of double density, at a README's width.
+# Sharp on a high-density display, at the width of a README.
 _PNG_DPI = "144"
 
 
 def draw(source: Graph | str, form: str) -> bytes:
-    """`source` (a graph, or DOT text) as dot, gv, svg, png or mmd; the texts are UTF-8.
+    """Draw `source`, a graph or DOT text, as dot, gv, svg, png or mmd. Texts are UTF-8.
 
-    Raises DrawingError for an unknown form, Mermaid of DOT text, or when nothing here can draw.
+    DrawingError for an unknown format, for Mermaid from DOT text, or if no Graphviz is installed.
     """
     if form not in FORMATS:
         raise DrawingError(f"no format {form!r}: choose one of {', '.join(FORMATS)}")
@@ -40,7 +40,7 @@ def draw(source: Graph | str, form: str) -> bytes:
     if form in ("dot", "gv"):
         return dot.encode()
     scaled = _with_dpi(dot) if form == "png" else dot
-    # In-process first: starting `dot` costs more than the drawing.
+    # In-process first: starting `dot` takes longer than drawing.
     picture = _by_pygraphviz(scaled, form) or _by_dot(scaled, form)
     if picture is None:
         raise DrawingError(_MISSING)
@@ -48,10 +48,10 @@ def draw(source: Graph | str, form: str) -> bytes:
 
 
 def save(source: Graph | str, path: Path | str) -> Path:
-    """Draw `source` into the file `path`, in the format of its suffix.
+    """Draw `source` to the file `path`, in the format of its suffix; returns the path.
 
-    Raises DrawingError for an unknown suffix, a drawing that fails (the file is then untouched) or
-    a file that cannot be written.
+    DrawingError for an unknown suffix, a drawing that fails, or a file that cannot be written. The file
+    stays untouched if the drawing fails.
     """
     path = Path(path)
     form = path.suffix[1:].lower()
@@ -67,22 +67,22 @@ def save(source: Graph | str, path: Path | str) -> Path:
 
 
 def _by_pygraphviz(dot: str, form: str) -> bytes | None:
-    """Draw by pygraphviz, in this process; None when it is not installed."""
+    """Draw with pygraphviz, in this process; None if it is not installed."""
     try:
         import pygraphviz
     except ImportError:
         return None
-    with _graphviz_is_not_reentrant, _captured_stderr() as said:
+    with _graphviz_is_not_reentrant, _captured_stderr() as messages:
         try:
             drawing = pygraphviz.AGraph(string=dot)
             return bytes(drawing.draw(format=form, prog="dot"))
         except (OSError, ValueError, pygraphviz.DotError) as error:
-            reason = _first_line(said()) or _first_line(str(error))
+            reason = _first_line(messages()) or _first_line(str(error))
             raise DrawingError(f"pygraphviz could not draw: {reason}") from error
 
 
 def _by_dot(dot: str, form: str) -> bytes | None:
-    """Draw by the `graphviz` package; None when `dot` is not on the PATH."""
+    """Draw with the package `graphviz`; None if `dot` is not on the PATH."""
     from subprocess import CalledProcessError
 
     import graphviz
@@ -97,21 +97,21 @@ def _by_dot(dot: str, form: str) -> bytes | None:
 
 @contextmanager
 def _captured_stderr() -> Iterator[Callable[[], str]]:
-    """Gather what C code writes to descriptor 2; all but fontconfig's remarks is passed on later.
+    """Capture what C code writes to descriptor 2. What is not fontconfig's is passed on at the end.
 
-    The wheel's fontconfig warns about newer files of the system's, which is nobody's business here.
+    The fontconfig in pygraphviz's wheel warns about configuration files newer than itself.
     """
     from tempfile import TemporaryFile
 
     if sys.stderr is None:
-        # Started with descriptor 2 closed: it may be anything by now.
+        # The process began with descriptor 2 closed, so 2 may be any file by now.
         yield str
         return
     sys.stderr.flush()
     kept = os.dup(2)
     with TemporaryFile() as gathered:
 
-        def said() -> str:
+        def messages() -> str:
             gathered.seek(0)
             lines = gathered.read().decode("utf-8", "replace").splitlines(keepends=True)
             return "".join(line for line in lines if not line.startswith("Fontconfig"))
@@ -119,17 +119,17 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
         os.dup2(gathered.fileno(), 2)
         failed = True
         try:
-            yield said
+            yield messages
             failed = False
         finally:
             os.dup2(kept, 2)
             os.close(kept)
             if not failed:
-                os.write(2, said().encode())
+                os.write(2, messages().encode())
 
 
 def _with_dpi(dot: str) -> str:
-    """The resolution belongs to the PNG alone: in an SVG it would scale the text away."""
+    """The DOT text with a resolution for PNG. In an SVG it would change the size of the text."""
     return dot.replace("{", f"{{\n\tgraph [dpi={_PNG_DPI}]", 1)
 
 

@@ -1,7 +1,7 @@
-"""A stream server's whole life, its data socket and its client beside it, TCP and UNIX in one picture.
+"""The life of a stream server, its data socket and its client, for TCP and UNIX in one picture.
 
-The scripts below only name calls in order. Every state and every edge is looked up by walking them
-through the machines, so the picture cannot say anything that the machines do not.
+The scripts below only name calls in order. Every state and every edge comes from walking them through
+the machines, so the picture cannot show anything that the machines do not say.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _TAGS = {"tcp": "TCP", "unix-stream": "UNIX"}
 
 
 class ScriptCall(NamedTuple):
-    """A call of a script: its number in the server's order (0: none), and what it is for."""
+    """A call of a script. number: its place in the server's order, 0 for none. purpose: a remark."""
 
     call: str
     number: int = 0
@@ -31,7 +31,7 @@ class ScriptCall(NamedTuple):
 
 
 class Actor(NamedTuple):
-    """A socket of the picture and the calls of its life; a call that its machine lacks is skipped."""
+    """A socket of the picture and the calls of its life. Calls that its machine lacks are skipped."""
 
     key: str
     title: str
@@ -79,7 +79,7 @@ CLIENT = Actor(
 
 
 class _Taken(NamedTuple):
-    """A step as one machine takes it."""
+    """A call of a script, and the cell of one machine for it."""
 
     step: ScriptCall
     flat: FlatMachine
@@ -87,9 +87,9 @@ class _Taken(NamedTuple):
 
 
 def server(machines: Sequence[FlatMachine] | None = None) -> Graph:
-    """The picture; machines: those of `KINDS` unless given.
+    """The picture. machines: by default those of `KINDS`.
 
-    DrawingError when a machine forbids a step of a script.
+    DrawingError if a machine forbids a call of a script.
     """
     flats = list(machines or map(flat_of, KINDS))
     graph = Graph(
@@ -106,7 +106,7 @@ def server(machines: Sequence[FlatMachine] | None = None) -> Graph:
 
 
 def _join(graph: Graph, flats: Sequence[FlatMachine]) -> None:
-    """What leads from one socket to another: accept makes one, and two that talk."""
+    """Draw what leads from one socket to another: accept makes one, and two exchange data."""
     asks = _where(CLIENT, "connect", flats)
     for state in _where(LISTENER, "accept", flats):
         listening = f"listening/{state}"
@@ -131,7 +131,7 @@ def _message(source: str, target: str, text: str, *, mutual: bool = False) -> Ed
 
 
 def _actor(graph: Graph, actor: Actor, flats: Sequence[FlatMachine]) -> Cluster:
-    """Add an actor's states and moves; what it does within a state stands in the state's box."""
+    """Add the states and moves of an actor. A call that stays in a state stands in the state's box."""
     by_ends: dict[tuple[str, str], dict[ScriptCall, list[_Taken]]] = {}
     found: dict[str, FlatMachine] = {}
     for flat in flats:

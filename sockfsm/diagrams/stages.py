@@ -1,7 +1,7 @@
-"""What a flat state is in a picture: set up, listening, open, half shut, dead, closed.
+"""The stage of a flat state in a picture: being set up, listening, open, half shut, dead or closed.
 
-Read off the parts `fd` and `role` and the calls that work there, so that it holds for every kind and
-every later state.
+It is derived from the parts `fd` and `role` and from the calls that work in the state, so it needs no
+change for a new kind or a new state.
 """
 
 from __future__ import annotations
@@ -14,22 +14,22 @@ from sockfsm.model.flat import Cell, FlatMachine
 from sockfsm.model.rules import ACCEPTED, OK, WOULD_BLOCK
 
 BORN_OF_ACCEPT = "accepted"
-"""The call word under which machines and traces tell that accept made this socket."""
+"""The call word with which machines and traces record that accept made this socket."""
 
 BORN_READY = frozenset({BORN_OF_ACCEPT, "socketpair", "adopt"})
-"""The call words by which a socket comes into the program in a later state than a created one."""
+"""The call words with which a socket begins in a later state than CREATED."""
 
 ASIDE = frozenset({"exit", "detach", "disconnect", "so_error"})
-"""Calls beside the usual life, legal nearly everywhere: clutter in a student's picture."""
+"""Calls outside the usual life. They are legal nearly everywhere and would clutter a picture."""
 
 ROADS = (
     ("resolve", "create", "bind", "listen", "close", "unlink", "exit"),
     ("resolve", "create", "connect", "close", "exit"),
 )
-"""The usual lives, as calls in order; a call that a kind lacks or refuses there is passed over."""
+"""The usual lives, as calls in order. A call that a kind lacks, or refuses there, is skipped."""
 
 STEPS = frozenset(call for road in ROADS for call in road) - ASIDE
-"""The calls by which a socket is set up, and put down."""
+"""The calls that set up and close a socket."""
 
 
 @lru_cache(maxsize=8)
@@ -67,24 +67,24 @@ def connectionless(flat: FlatMachine) -> bool:
 
 
 def works(flat: FlatMachine, state: str, call: str) -> bool:
-    """Whether `call` does its work in `state`, now or after a wait, in the reference environment."""
+    """Whether `call` succeeds in `state`, now or after a wait, in the reference environment."""
     expected = flat.table.predict(call, flat.states[state], flat.table.reference)
     return expected is not None and expected.outcome in (OK, WOULD_BLOCK)
 
 
 def waits(flat: FlatMachine, state: str, call: str) -> bool:
-    """Whether a blocking socket may sleep in `call`: a non-blocking one would be told so."""
+    """Whether `call` may block a blocking socket. A non-blocking one gets EAGAIN or the like there."""
     outcomes = {cell.outcome for cell in flat.cells.get((state, call), ())}
     return bool(outcomes & (ACCEPTED - {OK, "eof"}))
 
 
 def goes_well(cell: Cell) -> bool:
-    """A call that the kernel takes and that is no mistake, in the life of a created socket."""
+    """Whether the call succeeds and is no mistake, in the life of a created socket."""
     return cell.outcome in ACCEPTED and not cell.rule.lint and cell.call not in BORN_READY
 
 
 def seen_whole(cell: Cell) -> bool:
-    """False for what can only be when something happened to the socket beside sockfsm."""
+    """False for what is only possible if something happened to the socket unseen by sockfsm."""
     return all(g.holds("complete") for g in cell.rule.given if g.name == "history")
 
 
@@ -98,7 +98,7 @@ def usual(flat: FlatMachine, cell: Cell, stage: Meaning) -> bool:
 
 
 def main_states(flat: FlatMachine) -> tuple[str, ...]:
-    """The states a student should know: with a name of their own, reached by usual calls."""
+    """The states that a student should know: those with their own name that usual calls reach."""
     own = {template for _, template in flat.table.names if not template.startswith("+")}
     stage = stages(flat)
     seen, todo = {flat.initial}, [flat.initial]

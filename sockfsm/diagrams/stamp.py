@@ -1,4 +1,4 @@
-"""A picture carries the hash of the DOT it was drawn from, so that a stale one can be told."""
+"""Stamps a picture with the hash of the DOT it was drawn from, to recognise one that is out of date."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import zlib
 
 _KEY = "sockfsm DOT sha256"
 _SVG = re.compile(rb"<!-- " + _KEY.encode() + rb" ([0-9a-f]{64}) -->")
-# Signature and the IHDR chunk, which must come first, are 8 + 25 bytes.
+# The signature (8 bytes) and the IHDR chunk (25 bytes), which must come first.
 _PNG_HEAD = 33
 
 
@@ -19,7 +19,7 @@ def digest(dot: str) -> str:
 
 
 def stamp(picture: bytes, kind: str, dot: str) -> bytes:
-    """`picture` ('svg' or 'png') with the hash of `dot` as a comment or a text chunk in it."""
+    """`picture` with the hash of `dot`: in an SVG as a comment, in a PNG as a text chunk."""
     if kind == "svg":
         return picture.rstrip() + f"\n<!-- {_KEY} {digest(dot)} -->\n".encode()
     body = b"tEXt" + f"{_KEY}\0{digest(dot)}".encode("latin-1")
@@ -28,10 +28,10 @@ def stamp(picture: bytes, kind: str, dot: str) -> bytes:
 
 
 def stamped(picture: bytes) -> str | None:
-    """The hash that `stamp` left in an SVG or a PNG; None where there is none."""
-    found = _SVG.search(picture)
-    if found:
-        return found[1].decode()
+    """The hash that `stamp` left in an SVG or PNG; None if there is none."""
+    match = _SVG.search(picture)
+    if match:
+        return match[1].decode()
     mark = b"tEXt" + _KEY.encode() + b"\0"
     at = picture.find(mark)
     return (

@@ -1,4 +1,4 @@
-"""TCP's own eleven states (RFC 9293, figure 5), drawn from their machine: segments, not calls."""
+"""TCP's own eleven states (RFC 9293, figure 5), drawn from their machine. Edges are segments."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ _ROADS = (
     ("snd_syn", "rcv_ack_syn", "snd_fin", "rcv_ack_fin", "rcv_fin", "timeout_2msl"),
     ("listen", "rcv_syn", "rcv_ack_syn", "rcv_fin", "snd_fin", "rcv_ack_fin"),
 )
-"""The end that opens and closes first, and the end that answers, as events in order."""
+"""The usual lives as events in order: of the end that opens and closes first, and of the other end."""
 
 _STAGES = {
     "CLOSED": Meaning.FINAL,
@@ -27,7 +27,7 @@ _STAGES = {
 
 
 def tcp_states() -> Graph:
-    """The figure as a graph; the moves that every state has are told in a note."""
+    """The figure as a graph. A note names the moves that every state has."""
     flat = FlatMachine(TABLE)
     graph = Graph(
         title="TCP's own states",

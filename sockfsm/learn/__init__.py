@@ -1,1 +1,1 @@
-"""Active automata learning: the machine that the running kernel implements, asked out of it."""
+"""Active automata learning: learns the machine that the running kernel implements."""

@@ -1,4 +1,4 @@
-"""L* on the running kernel. The one module that imports AALpy."""
+"""Runs L* on the running kernel. The only module that imports AALpy."""
 
 from __future__ import annotations
 
@@ -13,17 +13,20 @@ from sockfsm.errors import UsageError
 from sockfsm.learn.mealy import Mealy, compare
 from sockfsm.model.predict import Predictor
 
+# How many random walks test each state of a hypothesis, and how many calls each walk makes.
 _WALKS, _LENGTH = 100, 8
 
 
 def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
     """Learn the machine that the kernel implements for `kind` in the reference environment.
 
-    A few seconds. Only the kernel answers: a hypothesis is tested by random walks from each of its
-    states, and then by the shortest sequence on which our model would differ from it; what the
-    kernel says there is what the machine learns, and where it confirms the hypothesis the
-    difference is real. UsageError when AALpy is not installed, the kind is unknown,
-    or the kernel answers the same sequence in two ways.
+    Takes a few seconds. Only the kernel answers queries. A hypothesis is tested by random walks from
+    each of its states, and then by the shortest sequence on which our model differs from it. If the
+    kernel contradicts the hypothesis there, learning goes on; if it confirms it, the difference between
+    kernel and model is real.
+
+    UsageError if AALpy is not installed, the kind or a call is unknown, or the kernel gives two answers
+    to the same sequence.
     """
     if kind not in BENCHES:
         raise UsageError(f"no kind {kind!r}: choose one of {', '.join(BENCHES)}")
@@ -35,7 +38,7 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
         raise UsageError(f"learning needs AALpy ({error}): pip install 'sockfsm[learn]'") from error
 
     class Kernel(SUL):  # type: ignore[misc]
-        """One socket on the bench, from pre() to post()."""
+        """The system under learning: a socket on the bench, from pre() to post()."""
 
         def __init__(self, bench: Bench) -> None:
             super().__init__()
@@ -53,7 +56,7 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
             self.sock = None
 
     class Walks(Oracle):  # type: ignore[misc]
-        """Random walks first, then the sequence that our model finds suspicious."""
+        """Tests a hypothesis by random walks, then by the sequence on which our model differs."""
 
         def __init__(self, kernel: Kernel) -> None:
             super().__init__(list(calls), kernel)
@@ -62,9 +65,9 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
             )
 
         def find_cex(self, hypothesis: Any) -> tuple[str, ...] | None:
-            found: tuple[str, ...] | None = self._walks.find_cex(hypothesis)
-            if found is not None:
-                return found
+            counterexample: tuple[str, ...] | None = self._walks.find_cex(hypothesis)
+            if counterexample is not None:
+                return counterexample
             suspect = compare(_as_data(kind, calls, hypothesis), Predictor(kind)).difference
             if suspect is None or self.sul.query(suspect.calls)[-1] == suspect.learned:
                 return None
@@ -72,7 +75,7 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
 
     began = time.monotonic()
     state = random.getstate()
-    # AALpy walks with the global generator: the same seed learns by the same queries.
+    # AALpy uses the global generator. With the same seed it asks the same queries.
     random.seed(seed)
     try:
         with BENCHES[kind](249) as bench:
@@ -92,7 +95,7 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
 
 
 def _as_data(kind: str, calls: tuple[str, ...], machine: Any) -> Mealy:
-    """AALpy's automaton, its states numbered breadth first."""
+    """AALpy's automaton as data, its states numbered breadth first."""
     numbers = {machine.initial_state: 0}
     queue = [machine.initial_state]
     steps: dict[tuple[int, str], tuple[str, int]] = {}

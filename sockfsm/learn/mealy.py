@@ -1,4 +1,4 @@
-"""A learned machine as data, and the shortest sequence that tells it from ours."""
+"""A learned machine as data, and the shortest sequence on which it differs from ours."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from sockfsm.model.predict import Node, Predictor
 
 @dataclass(frozen=True)
 class Mealy:
-    """States are numbers, 0 the initial one; steps: (state, call) -> (outcome, next state).
+    """A Mealy machine. Its states are numbers; 0 is the initial one.
 
-    queries, steps_asked, seconds: what learning it took.
+    steps: (state, call) -> (outcome, next state). queries, steps_asked, seconds: how many sequences and
+    calls, and how much time, it took to learn it.
     """
 
     kind: str
@@ -30,7 +31,7 @@ class Mealy:
 
 @dataclass(frozen=True)
 class Difference:
-    """The shortest sequence that tells two machines apart, and the last call's two outcomes."""
+    """A shortest sequence on which two machines differ, and the two outcomes of its last call."""
 
     calls: tuple[str, ...]
     learned: str
@@ -39,14 +40,18 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparison:
-    """names: the model's states for each learned state, in the order they are reached."""
+    """The result of a comparison.
+
+    difference: None if the machines are equivalent. names: learned state -> the model's states that
+    correspond to it, in the order in which they are reached.
+    """
 
     difference: Difference | None
     names: Mapping[int, tuple[str, ...]]
 
 
 def compare(learned: Mealy, predictor: Predictor) -> Comparison:
-    """Walk both machines side by side, breadth first: the first difference is a shortest one."""
+    """Walk both machines side by side. Breadth first, so the first difference is a shortest one."""
     start = (0, predictor.created)
     ways: dict[tuple[int, str], tuple[str, ...]] = {(0, predictor.created.name): ()}
     names: dict[int, list[str]] = {}
@@ -65,4 +70,4 @@ def compare(learned: Mealy, predictor: Predictor) -> Comparison:
             if (target, after.name) not in ways:
                 ways[target, after.name] = (*way, call)
                 queue.append((target, after))
-    return Comparison(difference, {state: tuple(found) for state, found in names.items()})
+    return Comparison(difference, {state: tuple(listed) for state, listed in names.items()})

@@ -8,10 +8,10 @@ from sockfsm.model.rules import ACCEPTED
 
 
 def picture(learned: Mealy, compared: Comparison) -> Graph:
-    """The machine as the kernel gave it away: one box per state, one edge per pair of states.
+    """The learned machine as a graph, with one node for each state and one edge for each pair.
 
-    A state in which a call that *failed* has left its mark (a fresh socket that is half shut) is
-    marked: no textbook draws it.
+    A state to which a *failed* call has led (a fresh socket with one side shut) is coloured, because no
+    textbook draws it.
     """
     graph = Graph(
         title=f"{learned.kind}: learned from the kernel",
