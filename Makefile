@@ -64,7 +64,7 @@ soak: $(READY)
 
 diagrams: $(READY)
 	$(BIN)/python -m sockfsm.diagrams
-	$(BIN)/python -m sockfsm.pages
+	$(BIN)/python diagrams/pages.py
 	$(BIN)/python traces/record.py --pictures
 
 machines: $(READY)

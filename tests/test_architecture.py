@@ -21,7 +21,7 @@ FLOORS = (
     {"trace"},
     {"tracer", "views"},
     {"conform", "diagrams", "export", "run", "sockfsm", "startup"},
-    {"demo", "learn", "pages", "testing"},
+    {"demo", "learn", "testing"},
     {"pytest_plugin"},
     {"cli"},
     {"__main__"},

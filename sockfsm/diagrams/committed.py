@@ -43,7 +43,10 @@ def _lifecycle(kind: str, *, refusals: bool = False) -> Graph:
 
 
 def regenerate(folder: Path) -> list[Path]:
-    """Draw what is out of step in `folder`; returns the files written. DrawingError without Graphviz."""
+    """Draw what is out of step in `folder`; returns the files written.
+
+    DrawingError if nothing here can draw.
+    """
     written = []
     for diagram in committed():
         graph = diagram.graph()
