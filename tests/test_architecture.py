@@ -11,12 +11,13 @@ from pathlib import Path
 import pytest
 
 import sockfsm
+from sockfsm import tcp_names
 
 PACKAGE = Path(sockfsm.__file__).parent
 PAGE = PACKAGE.parent / "ARCHITECTURE.md"
 
 FLOORS = (
-    {"errors", "events", "files", "private", "schema"},
+    {"errors", "events", "files", "private", "schema", "tcp_names"},
     {"model", "record", "wire"},
     {"trace"},
     {"tracer", "views"},
@@ -153,6 +154,25 @@ def test_files_are_parsed_at_a_border() -> None:
     # What is read back in the traced program itself cannot load msgspec: it is checked there.
     own = {name for name in found if name.startswith("sockfsm.record.")}
     assert found - own - {"sockfsm.trace.trace", "sockfsm.model.shipped"} == {"sockfsm.schema"}
+
+
+def test_the_names_of_tcp_states_stand_in_one_place() -> None:
+    """The rules of RFC 9293 use them in conditions, which are checked against that place."""
+    names = {name for name in tcp_names.STATES if "-" in name} | {"ESTABLISHED"}
+    found = {
+        module
+        for module, tree in modules()
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and node.value in names
+    }
+    # A unix-stream or tcp kind has a role of that name; /proc/net/tcp and the kernel have their own.
+    assert found <= {
+        "sockfsm.tcp_names",
+        "sockfsm.model.rfc9293",
+        "sockfsm.model.tcp",
+        "sockfsm.conform.bench",
+        "sockfsm.conform.expect",
+    }
 
 
 @pytest.mark.parametrize(

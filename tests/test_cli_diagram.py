@@ -86,8 +86,8 @@ def test_a_folder_that_is_no_trace(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_options_that_do_not_fit(trace: str, capsys: pytest.CaptureFixture[str]) -> None:
-    assert "choose from a trace" in bad(["tcp", "--socket", "1"], capsys)
-    assert "choose from a trace" in bad(["server", "--kind", "tcp"], capsys)
+    assert "are for a trace" in bad(["tcp", "--socket", "1"], capsys)
+    assert "are for a trace" in bad(["server", "--kind", "tcp"], capsys)
     assert "neither --refusals nor --full" in bad(["server", "--full"], capsys)
     assert "--refusals is for a kind" in bad([trace, "--refusals"], capsys)
 

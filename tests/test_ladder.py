@@ -9,11 +9,13 @@ from synthetic import MS, Story, echo
 from test_timeline import hostile
 
 from sockfsm.trace.events import Cause, Packet, Wait
+from sockfsm.views.activity import NOTHING, OPEN, Activity
 from sockfsm.views.glyphs import ASCII, BOX, glyphs_for
 from sockfsm.views.ladder import Ladder
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.selection import Selection
 from sockfsm.views.text import Paint, width
+from sockfsm.views.totals import ENDED
 from sockfsm.wire.kernel_states import KernelState
 
 
@@ -249,6 +251,20 @@ def test_filters() -> None:
 def test_a_wait_that_began_before_the_selection_is_shaded_in_it() -> None:
     rows = shown(echo(), since=6_050_000, until=6_150_000)
     assert "▒ #1" in row(rows, "SYN seq 0")
+
+
+@pytest.mark.parametrize("state", sorted(ENDED))
+def test_a_socket_that_is_no_longer_open_has_no_bar(state: str) -> None:
+    """Also one that has left its path behind."""
+    story, activity = Story(), Activity()
+    story.process()
+    socket = story.socket("unix-stream")
+    bound = story.call(1, socket, "bind", states="CREATED -> BOUND")
+    activity.end(bound, now=bound.end)
+    assert activity.of(socket, bound.end) == OPEN
+    closed = story.call(2, socket, "close", states=f"BOUND -> {state}")
+    activity.end(closed, now=closed.begin)
+    assert activity.of(socket, closed.end) == NOTHING
 
 
 def test_packets_alone_make_a_ladder() -> None:

@@ -19,6 +19,8 @@ from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import KINDS, flat_of, machine_of, table_of
 from sockfsm.model.rules import ACCEPTED, WITHOUT_DESCRIPTOR, Table, rule
 from sockfsm.model.shipped import FILE, text
+from sockfsm.tracer.rows import GONE
+from sockfsm.views.totals import ENDED
 
 WORDS = (
     *("bind", "listen", "accept", "connect", "send", "recv"),
@@ -217,6 +219,16 @@ def test_a_refusal_is_told_by_the_rule_of_the_reference_environment() -> None:
         refusal = FlatMachine(table).refusal("X", "go", facts)
         assert refusal is not None
         assert refusal.outcome == outcome
+
+
+def test_the_states_of_sockets_that_are_no_longer_open_are_those_of_the_machines() -> None:
+    gone = {
+        state
+        for kind in KINDS
+        for state, values in flat_of(kind).states.items()
+        if dict(zip(flat_of(kind).table.parts, values, strict=True))["fd"] not in ("none", "open")
+    }
+    assert gone == ENDED == GONE
 
 
 def test_unknown_parts_values_and_kinds_are_named() -> None:

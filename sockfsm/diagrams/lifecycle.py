@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from sockfsm.diagrams.graph import Edge, Graph, Meaning, Node, Word, Words, words
 from sockfsm.diagrams.stages import (
@@ -21,17 +22,26 @@ from sockfsm.diagrams.stages import (
 from sockfsm.model.flat import Cell, FlatMachine
 from sockfsm.model.rules import ACCEPTED, OK, WOULD_BLOCK
 
+if TYPE_CHECKING:
+    from sockfsm.model.executed import SocketMachine
+
 _CALLS_PER_LINE = 3
 _MANY = 6
 _ERRNOS_SHOWN = 2
 
 
-def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) -> Graph:
+def lifecycle(
+    machine: FlatMachine | SocketMachine, *, refusals: bool = False, full: bool = False
+) -> Graph:
     """The lifecycle of a kind as a graph.
 
-    refusals: list in each state the calls that are refused there, by errno, and draw failed calls that
-    change the state. full: draw every flat state, and every call that changes it.
+    machine: a kind's flat machine, or one from `sockfsm.machine`; transitions that were removed from
+    it are not drawn, and a note names them. refusals: list in each state the calls that are refused
+    there, by errno, and draw failed calls that change the state. full: draw every flat state, and every
+    call that changes it.
     """
+    flat = machine if isinstance(machine, FlatMachine) else machine.flat
+    removed = set() if isinstance(machine, FlatMachine) else _removed(machine)
     shown = tuple(flat.states) if full else main_states(flat)
     stage = stages(flat)
     graph = Graph(
@@ -40,7 +50,8 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
     )
     for state in shown:
         node = state_node(flat, state, stage[state])
-        rows = tuple(staying(row) for row in call_rows(flat, work(flat, state, stage[state])))
+        working = [cell for cell in work(flat, state, stage[state]) if _key(cell) not in removed]
+        rows = tuple(staying(row) for row in call_rows(flat, working))
         if refusals:
             rows += refusal_rows(flat, state)
         graph.add(replace(node, rows=rows))
@@ -48,7 +59,12 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
     everywhere = common_ends(flat) if full else set()
     for cells in drawn_moves(flat, shown, stage, refusals=refusals, full=full):
         ends = cells[0].state, cells[0].target
-        kept = [c for c in cells if ends in road or (c.call, c.target) not in everywhere]
+        kept = [
+            cell
+            for cell in cells
+            if ends in road or (cell.call, cell.target) not in everywhere
+            if _key(cell) not in removed
+        ]
         if kept:
             graph.link(move_edge(flat, kept, road))
     graph.edges += births(flat, shown, stage)
@@ -59,7 +75,20 @@ def lifecycle(flat: FlatMachine, *, refusals: bool = False, full: bool = False) 
         graph.notes.append(
             "close() is legal in every state; it is drawn where a life usually ends."
         )
+    for call in dict.fromkeys(call for _, call, _ in sorted(removed)):
+        states = dict.fromkeys(state for state, other, _ in sorted(removed) if other == call)
+        graph.notes.append(f"Removed from this machine: {call} in {', '.join(states)}.")
     return graph
+
+
+def _removed(machine: SocketMachine) -> set[tuple[str, str, str]]:
+    """The keys of the cells whose transition somebody has removed from a machine."""
+    events = machine.events
+    return {
+        _key(cell)
+        for cell in machine.flat
+        if cell.trigger not in events or not events[cell.trigger].transitions.get(cell.state)
+    }
 
 
 def common_ends(flat: FlatMachine) -> set[tuple[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from sockfsm import tcp_names as tcp
 from sockfsm.diagrams.graph import Graph, Meaning, Node
 from sockfsm.diagrams.lifecycle import common_ends, main_road, move_edge
 from sockfsm.model.flat import Cell, FlatMachine
@@ -14,15 +15,15 @@ _ROADS = (
 """The usual lives as events in order: of the end that opens and closes first, and of the other end."""
 
 _STAGES = {
-    "CLOSED": Meaning.FINAL,
-    "LISTEN": Meaning.LISTENING,
-    "ESTABLISHED": Meaning.OPEN,
-    "FIN-WAIT-1": Meaning.HALF,
-    "FIN-WAIT-2": Meaning.HALF,
-    "CLOSE-WAIT": Meaning.HALF,
-    "CLOSING": Meaning.DEAD,
-    "LAST-ACK": Meaning.DEAD,
-    "TIME-WAIT": Meaning.DEAD,
+    tcp.CLOSED: Meaning.FINAL,
+    tcp.LISTEN: Meaning.LISTENING,
+    tcp.ESTABLISHED: Meaning.OPEN,
+    tcp.FIN_WAIT_1: Meaning.HALF,
+    tcp.FIN_WAIT_2: Meaning.HALF,
+    tcp.CLOSE_WAIT: Meaning.HALF,
+    tcp.CLOSING: Meaning.DEAD,
+    tcp.LAST_ACK: Meaning.DEAD,
+    tcp.TIME_WAIT: Meaning.DEAD,
 }
 
 

@@ -9,20 +9,8 @@ This is not the state of the API: a reset connection is CLOSED here and still a 
 from __future__ import annotations
 
 from sockfsm.model.rules import Rule, Table, rule
+from sockfsm.tcp_names import STATES
 
-STATES = (
-    "CLOSED",
-    "LISTEN",
-    "SYN-SENT",
-    "SYN-RECEIVED",
-    "ESTABLISHED",
-    "FIN-WAIT-1",
-    "FIN-WAIT-2",
-    "CLOSE-WAIT",
-    "CLOSING",
-    "LAST-ACK",
-    "TIME-WAIT",
-)
 _FIGURE = "RFC 9293, figure 5"
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from sockfsm import tcp_names as tcp
 from sockfsm.trace.events import Endpoint
 from sockfsm.trace.tcp_path import paths
 from sockfsm.wire.findings import Connection
@@ -50,10 +51,10 @@ def difference(connection: Connection, kernel: tuple[tuple[str, ...], tuple[str,
     """
     differences = []
     for who, ours, theirs in zip(("client", "server"), paths(connection), kernel, strict=True):
-        expected = tuple("CLOSED" if state == "TIME-WAIT" else state for state in ours)
+        expected = tuple(tcp.CLOSED if state == tcp.TIME_WAIT else state for state in ours)
         if not theirs or theirs == expected:
             continue
-        if theirs == (*expected, "CLOSED"):
+        if theirs == (*expected, tcp.CLOSED):
             differences.append(
                 f"{who}: gave up without a segment; by the segments it is {ours[-1]}"
             )

@@ -14,6 +14,7 @@ from __future__ import annotations
 from functools import cache
 from typing import NamedTuple
 
+from sockfsm import tcp_names as tcp
 from sockfsm.model.flat import FlatMachine
 from sockfsm.wire.findings import CLIENT, SERVER, Connection, Segment
 
@@ -52,7 +53,7 @@ class _TcpEnd:
         self.state = state
         self.path = [state]
         self.strange = False
-        self.syn_acked = state == "ESTABLISHED"
+        self.syn_acked = state == tcp.ESTABLISHED
         self.fin_at: int | None = None  # the relative number that acknowledges its FIN
         self.fin_acked = False
 
@@ -87,12 +88,15 @@ def walk(connection: Connection) -> Walk:
     """Play the segments of a connection to the machines of both ends."""
     kind = connection.opening.kind
     if kind == "mid-stream":
-        client, server = _TcpEnd("ESTABLISHED"), _TcpEnd("ESTABLISHED")
+        client, server = _TcpEnd(tcp.ESTABLISHED), _TcpEnd(tcp.ESTABLISHED)
     elif kind == "self-connect" or _both_call(connection):
-        client, server = _TcpEnd("CLOSED"), _TcpEnd("CLOSED")
+        client, server = _TcpEnd(tcp.CLOSED), _TcpEnd(tcp.CLOSED)
     else:
         # A port on which nothing listens answers from CLOSED (RFC 9293, 3.10.7.1).
-        client, server = _TcpEnd("CLOSED"), _TcpEnd("CLOSED" if kind == "refused" else "LISTEN")
+        client, server = (
+            _TcpEnd(tcp.CLOSED),
+            _TcpEnd(tcp.CLOSED if kind == "refused" else tcp.LISTEN),
+        )
     if kind == "self-connect":
         server = client
     ends = {CLIENT: client, SERVER: server}
@@ -197,13 +201,13 @@ def _unaware(later: Segment, segment: Segment) -> bool:
 def _send(end: _TcpEnd, segment: Segment) -> None:
     flags = segment.flags
     if "R" in flags:
-        if end.state != "CLOSED":
+        if end.state != tcp.CLOSED:
             end.event("snd_rst")
     elif "S" in flags:
         if "A" not in flags:
             end.event("snd_syn")
-        elif end.state in ("SYN-RECEIVED", "ESTABLISHED"):
-            if end.state == "SYN-RECEIVED":
+        elif end.state in (tcp.SYN_RECEIVED, tcp.ESTABLISHED):
+            if end.state == tcp.SYN_RECEIVED:
                 end.event("snd_syn_ack")
         else:
             end.strange = True
@@ -215,14 +219,14 @@ def _send(end: _TcpEnd, segment: Segment) -> None:
 def _receive(end: _TcpEnd, segment: Segment) -> None:
     flags = segment.flags
     if "R" in flags:
-        if end.state != "CLOSED":
+        if end.state != tcp.CLOSED:
             end.event("rcv_rst")
         return
     if "S" in flags and "A" not in flags:
-        if end.state != "CLOSED":
+        if end.state != tcp.CLOSED:
             end.event("rcv_syn")
         return
-    if end.state == "CLOSED":
+    if end.state == tcp.CLOSED:
         return
     if "A" in flags and segment.relative_ack is not None:
         if not end.syn_acked and segment.relative_ack >= 1:

@@ -12,7 +12,7 @@ from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.phrases import place
 from sockfsm.views.text import Paint, address, count, cut, cut_front, duration, pad, plain
-from sockfsm.views.totals import CLOSED, ENDED, EXITED, Totals
+from sockfsm.views.totals import CLOSED, DETACHED, EXITED, Totals
 
 if TYPE_CHECKING:
     from sockfsm.trace.source import TraceSource
@@ -117,7 +117,7 @@ def _endings(lanes: Lanes, totals: Totals) -> Iterator[str]:
     """Yield how the sockets that were shown ended, even if their end was not selected."""
     states = {identity: lanes.states.get(identity, "?") for identity in totals.sockets}
     closed = sum(state == CLOSED for state in states.values())
-    detached = sum(state == "DETACHED" for state in states.values())
+    detached = sum(state == DETACHED for state in states.values())
     exited = sum(state == EXITED for state in states.values())
     if closed:
         yield _titled("closed", count(closed, "socket"))
@@ -125,7 +125,9 @@ def _endings(lanes: Lanes, totals: Totals) -> Iterator[str]:
         yield _titled("detached", count(detached, "socket"))
     if exited:
         yield _titled("open", f"{count(exited, 'socket')} when the process ended")
-    left = {identity: state for identity, state in states.items() if state not in ENDED}
+    # A closed socket that has left its path behind is listed, because that is worth knowing.
+    usual = (CLOSED, DETACHED, EXITED)
+    left = {identity: state for identity, state in states.items() if state not in usual}
     shown = [
         f"{lanes.name_of(identity)} {plain(state)}"
         for identity, state in islice(left.items(), _LISTED)

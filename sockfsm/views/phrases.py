@@ -5,20 +5,12 @@ from __future__ import annotations
 from functools import lru_cache
 
 from sockfsm.model.kinds import KINDS, flat_of
+from sockfsm.tcp_names import FLAGS
 from sockfsm.trace.events import Address, Call, Packet, Site
 from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.text import address, cut_front, plain
 
-_FLAGS = {
-    "S": "SYN",
-    "F": "FIN",
-    "R": "RST",
-    "U": "URG",
-    "P": "PSH",
-    "E": "ECE",
-    "C": "CWR",
-    "A": "ACK",
-}
+_SPOKEN = "SFRUPECA"  # the order in which flags are named: SYN-ACK, PSH-ACK
 _ENDS = {
     "EINPROGRESS": "under way (EINPROGRESS)",
     "EALREADY": "still under way (EALREADY)",
@@ -148,7 +140,7 @@ def flags(packet: Packet) -> str:
 
 def spelled(letters: str) -> str:
     """TCP flags in words: `SYN-ACK`."""
-    return "-".join(name for letter, name in _FLAGS.items() if letter in letters) or "no flags"
+    return "-".join(FLAGS[letter] for letter in _SPOKEN if letter in letters) or "no flags"
 
 
 def named(call: Call) -> str:

@@ -6,13 +6,14 @@ that is not bound. On the right stands the passive side: listening, accepted and
 
 from __future__ import annotations
 
+from sockfsm.tcp_names import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT
 from sockfsm.trace.events import Message, Packet, Socket
 from sockfsm.trace.summary import Summary
 from sockfsm.views.lanes import Lanes
 from sockfsm.wire.kernel_states import KernelState
 
 LEFT, RIGHT = 0, 1
-_OPENING = ("CLOSED", "LISTEN", "SYN-SENT", "SYN-RECEIVED")
+_OPENING = (CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED)
 
 
 class Placement:

@@ -9,8 +9,10 @@ CLOSED = "CLOSED"
 """The last state of a socket that the program closed."""
 EXITED = "EXITED"
 """The last state of one that was still open when its process ended."""
-ENDED = frozenset({CLOSED, "DETACHED", EXITED})
-"""The last states of sockets that are no longer open."""
+DETACHED = "DETACHED"
+"""The last state of a socket whose descriptor `detach` handed to somebody else."""
+ENDED = frozenset({CLOSED, "CLOSED_PATH_LEFT", DETACHED, EXITED})
+"""The last states of sockets that are no longer open; a test compares them with the machines."""
 
 
 class Totals:

@@ -14,6 +14,7 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
+from sockfsm.tcp_names import FLAGS
 from sockfsm.trace.events import Endpoint, Packet
 from sockfsm.wire.pcapng import BATCH, CaptureFile, Frame
 
@@ -30,11 +31,10 @@ ELSEWHERE = (1 << 32, None)  # for other link types: an offset beyond every fram
 IP_KINDS = frozenset({b"\x08\x00", b"\x86\xdd"})
 TCP, UDP, ICMP, ICMP6 = 6, 17, 1, 58
 _ICMP_ERRORS = (3, 4, 5, 11, 12)  # unreachable, quench, redirect, time exceeded, bad parameter
-FIN, SYN, RST, PSH, ACK = 1, 2, 4, 8, 16
+ACK = 1 << tuple(FLAGS).index("A")  # its bit
 
-_LETTERS = "FSRPAUEC"  # scapy's order, from bit 0
-FLAGS = tuple(
-    "".join(letter for bit, letter in enumerate(_LETTERS) if number >> bit & 1)
+_FLAG_LETTERS = tuple(
+    "".join(letter for bit, letter in enumerate(FLAGS) if number >> bit & 1)
     for number in range(256)
 )
 # The most pairs of endpoints that are remembered: a hostile capture must not fill the memory.
@@ -81,7 +81,7 @@ class FrameDecoder:
         """
         found: list[Packet] = []
         add, new, limit = found.append, tuple.__new__, len(data)
-        clock, ends, flags, joined = self.clock, self.ends, FLAGS, _NOT_JOINED
+        clock, ends, flags, joined = self.clock, self.ends, _FLAG_LETTERS, _NOT_JOINED
         unpack, unpack6 = _BLOCK.unpack_from, PLAIN6.unpack_from
         stop = min(limit - _BLOCK.size, place + BATCH)
         while place <= stop:
@@ -137,7 +137,7 @@ class FrameDecoder:
             return None
         seq, ack, bits, window = _TCP.unpack_from(data, place + 4)
         payload = max(ip.length - (bits >> 10 & 60), 0)
-        flags = FLAGS[bits & 255]
+        flags = _FLAG_LETTERS[bits & 255]
         return Packet(time, wall, "tcp", *pair, flags, seq, ack, window, payload, data, link)
 
     def quoted(self, frame: Frame) -> Packet | None:

@@ -21,6 +21,7 @@ from struct import pack
 from typing import TYPE_CHECKING, NamedTuple
 
 from sockfsm import private
+from sockfsm import tcp_names as tcp
 from sockfsm.errors import SockfsmError
 
 if TYPE_CHECKING:
@@ -36,19 +37,21 @@ _READS = 1 << 10  # reads in one go: the kernel may write as fast as we read
 # A connection that ended less than this (ns) ago is kept in any case: its call may not be logged yet.
 GRACE = 2_000_000_000
 
+# The kernel's numbers (include/net/tcp_states.h). It has two states for SYN-RECEIVED: 12 is that of a
+# socket whose three-way handshake is under way in a listener's queue.
 _STATES = {
-    1: "ESTABLISHED",
-    2: "SYN-SENT",
-    3: "SYN-RECEIVED",
-    4: "FIN-WAIT-1",
-    5: "FIN-WAIT-2",
-    6: "TIME-WAIT",
-    7: "CLOSED",
-    8: "CLOSE-WAIT",
-    9: "LAST-ACK",
-    10: "LISTEN",
-    11: "CLOSING",
-    12: "SYN-RECEIVED",
+    1: tcp.ESTABLISHED,
+    2: tcp.SYN_SENT,
+    3: tcp.SYN_RECEIVED,
+    4: tcp.FIN_WAIT_1,
+    5: tcp.FIN_WAIT_2,
+    6: tcp.TIME_WAIT,
+    7: tcp.CLOSED,
+    8: tcp.CLOSE_WAIT,
+    9: tcp.LAST_ACK,
+    10: tcp.LISTEN,
+    11: tcp.CLOSING,
+    12: tcp.SYN_RECEIVED,
 }
 _LINE = re.compile(
     r"^\s*.{1,16}-(?P<pid>\d+)\s+\[\d+\] \S+\s+(?P<seconds>\d+)\.(?P<micros>\d{6}): "
@@ -170,7 +173,7 @@ class KernelStates:
     def _thin(self, wanted: Callable[[list[KernelState]], bool]) -> None:
         """Drop the ended connections that are not wanted, once they are old enough to judge."""
         until = time.monotonic_ns() - GRACE
-        over = [s for s, life in self._running.items() if life[-1].after == "CLOSED"]
+        over = [s for s, life in self._running.items() if life[-1].after == tcp.CLOSED]
         for sock in over:
             self._ended.append(self._running.pop(sock))
         ended = [life for life in self._ended if life[-1].time > until or wanted(life)]
@@ -244,7 +247,7 @@ def lives(states: Iterable[KernelState]) -> Iterator[list[KernelState]]:
 
 
 def _begins(state: KernelState, life: list[KernelState]) -> bool:
-    return state.before in ("CLOSED", "LISTEN") and life[-1].after == "CLOSED"
+    return state.before in (tcp.CLOSED, tcp.LISTEN) and life[-1].after == tcp.CLOSED
 
 
 def with_ports(states: Iterable[KernelState]) -> list[KernelState]:
