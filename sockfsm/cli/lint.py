@@ -63,19 +63,19 @@ def run(args: argparse.Namespace) -> int:
         return 0
     if args.trace is None:
         raise UsageError("no trace: name its folder, or give --list")
-    found = 0
+    findings = 0
     trace = Trace.open(args.trace)
     for finding in find(trace.calls(), args.no_lint):
-        found += 1
+        findings += 1
         print(_json(finding) if args.json else _text(finding))
-    if not found and not args.json:
+    if not findings and not args.json:
         print("nothing found")
     if args.json and (problems := lacking(trace)):
         print(json.dumps({"problems": problems}))
     elif not args.json:
         for line in incomplete(trace):
             print(line)
-    return 1 if found else 0
+    return 1 if findings else 0
 
 
 _IN = " " * 4

@@ -133,14 +133,14 @@ def _message(source: str, target: str, text: str, *, mutual: bool = False) -> Ed
 def _actor(graph: Graph, actor: Actor, flats: Sequence[FlatMachine]) -> Cluster:
     """Add the states and moves of an actor. A call that stays in a state stands in the state's box."""
     by_ends: dict[tuple[str, str], dict[ScriptCall, list[_Taken]]] = {}
-    found: dict[str, FlatMachine] = {}
+    flat_by_state: dict[str, FlatMachine] = {}
     for flat in flats:
         for one in _walk(actor, flat):
             ends = one.cell.state, one.cell.target
             by_ends.setdefault(ends, {}).setdefault(one.step, []).append(one)
             for state in ends:
-                found.setdefault(state, flat)
-    for state, flat in found.items():
+                flat_by_state.setdefault(state, flat)
+    for state, flat in flat_by_state.items():
         node = state_node(flat, state, stages(flat)[state])
         rows = _label(by_ends.get((state, state), {}), len(flats))
         graph.add(Node(f"{actor.key}/{state}", state, node.meanings, rows, node.tip))
@@ -149,7 +149,7 @@ def _actor(graph: Graph, actor: Actor, flats: Sequence[FlatMachine]) -> Cluster:
             rows = _label(steps, len(flats))
             ends = f"{actor.key}/{source}", f"{actor.key}/{target}"
             graph.link(Edge(*ends, rows, frozenset({Meaning.LEGAL_PATH}), weight=8))
-    return Cluster(actor.key, actor.title, tuple(f"{actor.key}/{state}" for state in found))
+    return Cluster(actor.key, actor.title, tuple(f"{actor.key}/{state}" for state in flat_by_state))
 
 
 def _label(steps: Mapping[ScriptCall, list[_Taken]], kinds: int) -> tuple[Words, ...]:

@@ -79,9 +79,9 @@ class Flows:
                 total, _, key, seq, ack, bits, window = unpack6(data, start)
                 total, fragment = total + 20, 0  # IPv6 counts without its header, IPv4 with it
             if key:
-                found = known.get(key)
-                if found is not None and bits & 0xF7 == ACK and window and not fragment & 0x1FFF:
-                    flow, sender = found
+                entry = known.get(key)
+                if entry is not None and bits & 0xF7 == ACK and window and not fragment & 0x1FFF:
+                    flow, sender = entry
                     length = total - 20 - (bits >> 10 & 60)
                     if flow.quiet and sender.next == seq and length >= 0 and sender.window:
                         # The fast path, which nearly all frames take.
@@ -115,24 +115,24 @@ class Flows:
 
     def add(self, packet: Packet) -> tuple[Flow, Side, Side, SegmentRole]:
         """Add one TCP packet: (its flow, the sender's side, the other side, its role)."""
-        found = self._tcp.get((packet.source, packet.target))
-        flow, sender, other = self._find(packet, found)
+        entry = self._tcp.get((packet.source, packet.target))
+        flow, sender, other = self._find(packet, entry)
         return flow, sender, other, flow.add(packet, sender, other)
 
     def _find(
-        self, packet: Packet, found: tuple[Flow, Side, Side] | None
+        self, packet: Packet, entry: tuple[Flow, Side, Side] | None
     ) -> tuple[Flow, Side, Side]:
         """The flow of a packet. A new SYN on used ports begins another flow."""
         before: Flow | None = None
-        if found is not None:
-            flow = found[0]
+        if entry is not None:
+            flow = entry[0]
             if flow.before is not None and "S" not in packet.flags:
                 before, flow.before = flow.before, None
                 if _answers_before(packet, flow, before):
                     return self._undo(packet, flow, before)
             fresh = "S" in packet.flags and "A" not in packet.flags
             if not (fresh and not flow.continued_by(packet)):
-                return found
+                return entry
             before = flow
         flow = Flow(packet)
         if before is not None and before.open:

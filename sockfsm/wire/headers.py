@@ -79,8 +79,8 @@ class FrameDecoder:
         first block that is not a complete packet block of that interface, or after BATCH bytes. Other
         protocols and later fragments are left out.
         """
-        found: list[Packet] = []
-        add, new, limit = found.append, tuple.__new__, len(data)
+        packets: list[Packet] = []
+        add, new, limit = packets.append, tuple.__new__, len(data)
         clock, ends, flags, joined = self.clock, self.ends, _FLAG_LETTERS, _NOT_JOINED
         unpack, unpack6 = _BLOCK.unpack_from, PLAIN6.unpack_from
         stop = min(limit - _BLOCK.size, place + BATCH)
@@ -116,7 +116,7 @@ class FrameDecoder:
             packet = self.decode((wall, ETHERNET, frame, length))
             if packet is not None:
                 add(packet)
-        return found, place
+        return packets, place
 
     def decode(self, frame: Frame) -> Packet | None:
         """Decode one frame of any link type; None if it is not TCP or UDP, or is too short."""
@@ -271,7 +271,7 @@ def options(packet: Packet) -> TcpOptions:
         return TcpOptions()
     end = start + (packet.raw[start + 12] >> 4) * 4
     sound = start + 20 <= end <= len(packet.raw)
-    found: dict[str, object] = {}
+    values: dict[str, object] = {}
     data = packet.raw[start + 20 : end]
     place = 0
     while place < len(data) and data[place] != 0:
@@ -286,9 +286,9 @@ def options(packet: Packet) -> TcpOptions:
         read = _OPTIONS.get((kind, size))
         if read:
             name, meaning = read
-            found[name] = meaning(value)
+            values[name] = meaning(value)
         place += size
-    return TcpOptions(**found, sound=sound)  # type: ignore[arg-type]
+    return TcpOptions(**values, sound=sound)  # type: ignore[arg-type]
 
 
 _OPTIONS: dict[tuple[int, int], tuple[str, Callable[[bytes], object]]] = {

@@ -39,7 +39,7 @@ _LOST = msgspec.json.Decoder(_Lost)
 def read(path: Path, problems: list[str]) -> list[KernelState]:
     """The changes of a file. Adds a line to `problems` for what was lost or cannot be read."""
     states: list[KernelState] = []
-    found: list[str] = []
+    lines: list[str] = []
     damaged = lost = 0
     try:
         with regular(path) as file:
@@ -53,10 +53,10 @@ def read(path: Path, problems: list[str]) -> list[KernelState]:
                 except (msgspec.MsgspecError, RecursionError, UnicodeDecodeError):
                     damaged += 1
     except OSError as error:
-        found.append(f"{path.name}: cannot be read: {error.strerror}")
+        lines.append(f"{path.name}: cannot be read: {error.strerror}")
     if lost:
-        found.append(f"{lost} of the kernel's changes of state were lost")
+        lines.append(f"{lost} of the kernel's changes of state were lost")
     if damaged:
-        found.append(f"{path.name}: {damaged} damaged lines were passed over")
-    problems += [problem for problem in found if problem not in problems]
+        lines.append(f"{path.name}: {damaged} damaged lines were passed over")
+    problems += [problem for problem in lines if problem not in problems]
     return states
