@@ -52,6 +52,7 @@ def sockfsm_trace(request: pytest.FixtureRequest) -> Iterator[Trace]:
 
     marker = request.node.get_closest_marker("sockfsm")
     chosen = dict(marker.kwargs) if marker is not None else {}
+    # The command line wins over the marker, so that one run can enforce everywhere.
     if request.config.getoption("--sockfsm-enforce"):
         chosen["mode"] = "enforce"
     with sockfsm.tracing(**chosen) as trace:

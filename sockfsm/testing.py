@@ -72,6 +72,7 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
         if self._socket is not None:
             known = sockets.records.get(id(self._socket)) or sockets.adopt(self._socket)
             self._number = known.model.number
+        # A trace may have millions of calls; only those from here on are read.
         self._since = monotonic_ns()
         return self
 
@@ -90,6 +91,7 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
                 session.unpatch()
             if self._tracing is not None:
                 self._tracing.__exit__(None, None, None)
+        # An unrelated exception must pass, even if some call was refused as well.
         failures = [call for call in calls if call.refused]
         if error is not None and not _comes_of(error, failures):
             return False

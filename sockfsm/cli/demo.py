@@ -50,7 +50,9 @@ def run(args: argparse.Namespace) -> int:
     shown = Path(os.path.relpath(folder)) if args.output is None else folder
     trace = shown / "trace"
     print(_INTRO.format(source=os.path.dirname(sockfsm.demo.__file__)))
+    # Otherwise the message below, on standard error, would come first.
     sys.stdout.flush()
+    # Before any thread starts: a namespace can be entered by a single-threaded process only.
     enter_to_capture(lambda line: print(f"sockfsm: {line}", file=sys.stderr))
     record(trace)
     _command("show", str(trace))

@@ -60,6 +60,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chosen(flat: FlatMachine, state: str | None, call: str | None) -> dict[str, object]:
+    # Narrowed down afterwards, so that every form of output is a part of the same data.
     data = as_data(flat)
     if state:
         data["states"] = {state: data["states"][state]}

@@ -51,6 +51,7 @@ def _served(name: str, server: Callable[..., object], *arguments: object) -> tup
     while True:
         try:
             return actor, ready.get(timeout=0.2)
+        # A server that has failed will never be ready: show its error instead of waiting.
         except Empty:
             if not actor.is_alive():
                 actor.result()

@@ -110,10 +110,12 @@ def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
                 continue
             stay = stays[socket] = _Stay(counts, before, call.begin, call.end)
             counts.visits[before] += 1
+        # Something unseen has moved the socket, a child process for example.
         elif stay.state != before:
             stay.leave(before, call.begin)
         counts = stay.counts
         counts.calls += 1
+        # One `Move` for all equal ones: a trace has millions of calls and a few dozen moves.
         way = (before, after, call.call, call.outcome, call.refused, call.explained, call.enforced)
         move = moves.get(way)
         if move is None:

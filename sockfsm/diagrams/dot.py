@@ -146,6 +146,7 @@ def _edge(drawing: Digraph, edge: Edge, names: dict[str, str]) -> None:
         attributes["labeltooltip"] = _tip(edge.tip)
     if look.dash:
         attributes["style"] = look.dash
+    # Defaults are not written, so that the DOT stays readable.
     if edge.weight != 1:
         attributes["weight"] = str(edge.weight)
     if not edge.ranked:

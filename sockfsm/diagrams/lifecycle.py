@@ -59,6 +59,8 @@ def lifecycle(
     everywhere = common_ends(flat) if full else set()
     for cells in drawn_moves(flat, shown, stage, refusals=refusals, full=full):
         ends = cells[0].state, cells[0].target
+        # A move that nearly all states have (such as close to CLOSED) is drawn on the main road
+        # only.
         kept = [
             cell
             for cell in cells
@@ -135,6 +137,7 @@ def refusal_rows(flat: FlatMachine, state: str) -> tuple[Words, ...]:
             by_errno.setdefault(rule.outcome, []).append(call)
     rows = []
     for errno, calls in by_errno.items():
+        # In a closed socket all calls fail alike: a list of them would be the largest box.
         if len(calls) > _MANY and len(by_errno) == 1:
             calls = ["every other call"]
         for start in range(0, len(calls), _CALLS_PER_LINE):

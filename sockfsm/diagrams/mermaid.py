@@ -60,6 +60,7 @@ def _node(name: str, node: Node) -> str:
 
 def _edge(edge: Edge, names: dict[str, str]) -> str:
     label = "<br/>".join(_words(row) for row in edge.rows)
+    # Mermaid has one kind of dashed arrow; linkStyle tells dashed and dotted apart.
     arrow = "-.->" if palette.edge_line(edge).dash else "-->"
     if edge.mutual:
         arrow = "<" + arrow

@@ -66,6 +66,7 @@ def _overlay(
     """Draw one kind; returns the keys of its nodes."""
     stage = stages(flat)
     base = tuple(flat.states) if full else main_states(flat)
+    # A state that was visited is shown even if it is not among the main ones.
     shown = tuple(dict.fromkeys([*base, *counts.visits]))
     for state in shown:
         if state in flat.states:
@@ -123,6 +124,7 @@ def _visited_edge(source: str, target: str, moves: dict[Move, int], counts: Kind
         meaning = Meaning.REFUSED
     else:
         meaning = Meaning.VISITED
+    # Ten thousand calls are drawn twice as wide as one; beyond that width says no more.
     strength = 1 + min(1.0, log10(sum(moves.values())) / 4)
     return Edge(source, target, rows, frozenset({meaning}), weight=6, strength=strength)
 

@@ -108,6 +108,7 @@ def _captured_stderr() -> Iterator[Callable[[], str]]:
         yield str
         return
     sys.stderr.flush()
+    # Graphviz writes its warnings in C, past sys.stderr.
     kept = os.dup(2)
     with TemporaryFile() as gathered:
 

@@ -113,6 +113,7 @@ def _join(graph: Graph, flats: Sequence[FlatMachine]) -> None:
         for target in _where(DATA, "recv", flats)[:1]:
             graph.link(Edge(listening, f"data/{target}", (), frozenset({Meaning.MAKES})))
             for peer in _where(CLIENT, "send", flats):
+                # The listening socket, a data socket and its client stand side by side.
                 graph.level.append((listening, f"data/{target}", f"client/{peer}"))
                 graph.link(_message(f"client/{peer}", f"data/{target}", "bytes", mutual=True))
         for client in asks:
@@ -161,6 +162,7 @@ def _walk(actor: Actor, flat: FlatMachine) -> Iterator[_Taken]:
     if actor is DATA:
         state = _follow(flat, state, ScriptCall(BORN_OF_ACCEPT)).target
     for step in actor.steps:
+        # `unlink` is a call of UNIX sockets only, `resolve` one of TCP only.
         if step.call not in flat.calls:
             continue
         cell = _follow(flat, state, step)

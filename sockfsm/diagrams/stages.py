@@ -49,6 +49,7 @@ def _stage(flat: FlatMachine, state: str) -> Meaning:
         return Meaning.LISTENING
     if connectionless(flat):
         able = [situation[side] == "open" for side in ("wr", "rd")]
+        # A datagram socket without a name and a peer can only be set up.
         if situation["name"] == situation["peer"] == "no":
             return Meaning.SETUP
     else:
@@ -57,6 +58,7 @@ def _stage(flat: FlatMachine, state: str) -> Meaning:
         return Meaning.SETUP if role == "connecting" else Meaning.OPEN
     if any(able):
         return Meaning.HALF
+    # Neither side works: before a connection that is normal, after one it is the end.
     beginning = role in ("fresh", "connecting") and not connectionless(flat)
     return Meaning.SETUP if beginning else Meaning.DEAD
 

@@ -68,6 +68,8 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
             counterexample: tuple[str, ...] | None = self._walks.find_cex(hypothesis)
             if counterexample is not None:
                 return counterexample
+            # The model proposes a sequence, but the kernel decides: a wrong model cannot be
+            # confirmed by this.
             suspect = compare(_as_data(kind, calls, hypothesis), Predictor(kind)).difference
             if suspect is None or self.sul.query(suspect.calls)[-1] == suspect.learned:
                 return None
@@ -81,8 +83,10 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
         with BENCHES[kind](249) as bench:
             kernel = Kernel(bench)
             machine = run_Lstar(list(calls), kernel, Walks(kernel), "mealy", print_level=0)
+            # The last query may have been left open.
             if kernel.sock is not None:
                 kernel.post()
+    # AALpy ends the process when it sees two answers to the same query.
     except SystemExit as error:
         raise UsageError(f"the kernel is not deterministic for {kind}") from error
     finally:

@@ -65,6 +65,7 @@ def compare(learned: Mealy, predictor: Predictor) -> Comparison:
             outcome, target = learned.steps[state, call]
             wanted, after, _ = predictor.step(node, call)
             if outcome != wanted:
+                # Go on all the same: the names of the states behind this call are wanted.
                 difference = difference or Difference((*way, call), outcome, wanted)
                 continue
             if (target, after.name) not in ways:

@@ -123,7 +123,7 @@ class Causes:
         upto, sends = self._upto, self.sends
         first = last = bisect_right(upto, start) - 1
         if first >= len(sends):
-            return None
+            return None  # bytes that no logged send accounts for
         if upto[first + 1] < end:
             last = bisect_left(upto, end) - 1
             if last >= len(sends):
@@ -180,6 +180,7 @@ class Causes:
         fitting = self._one([call for call in ran if call.done == length], time)
         if fitting is not NONE_FITS or not ran:
             return fitting
+        # No send has this length: count back from the latest one until the lengths add up.
         gathered, left = [], length
         last = bisect_right(self._begins, time + self._slack)
         for call in reversed(self.sends[max(last - _GATHERED, 0) : last]):
@@ -206,8 +207,10 @@ class Causes:
             now = self._let_go(time)
         if now is not NONE_FITS:
             return now
+        # No close ran at that time. The FIN may be late because data went out late (a full window).
         if closing and len(self.processes) == 1 and closing[-1].end <= sent + self._slack:
             return self._called(closing[-1], time)
+        # Or because a call on the socket outlasted the close.
         if closing and closing[-1].end <= time <= self.outlasted + self._slack:
             return self._called(closing[-1], time)
         if self.gone(time):
@@ -253,6 +256,7 @@ class Causes:
         close = [
             c for c in calls if c.begin - slack <= time <= c.end + slack and c.outcome != "deferred"
         ]
+        # Several ran within the slack: leave the slack away.
         if len(close) > 1:
             close = [c for c in close if c.begin <= time <= c.end] or close
         if len(close) == 1:

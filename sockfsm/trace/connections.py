@@ -20,6 +20,7 @@ def with_calls(report: Report, directory: Directory) -> Report:
 
 
 def _judged(connection: Connection, directory: Directory) -> Connection:
+    # Only a complete handshake can wait in an accept queue.
     if connection.opening.kind != "normal":
         return connection
     opening, closing = connection.opening, connection.closing
@@ -47,6 +48,7 @@ def _reset(connection: Connection, closing: Closing, directory: Directory) -> Cl
     socket = directory.owner("tcp", near, far, connection.begin, opens=True)
     if socket is None:
         return closing
+    # Linux answers unread data with RST at close, so the reset has a reason other than SO_LINGER.
     unread = came.bytes - directory.causes[socket.identity].read
     how = "closed" if directory.closed(socket) else "its process ended"
     if unread > 0:

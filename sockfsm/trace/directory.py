@@ -77,6 +77,8 @@ class Directory:
         if word in _NAMING:
             self._named.append((call, socket, end_of(socket.local), end_of(socket.remote)))
         if identity in self._closed:
+            # A call that began before the close and ended after it keeps the kernel's socket alive. A
+            # later one means that the socket was not closed for good: another process holds it.
             if call.begin < self._closed[identity]:
                 causes.outlasted = call.end
             else:

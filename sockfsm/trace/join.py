@@ -181,6 +181,8 @@ class Join:
         directory, key = self.directory, (packet.source, packet.target)
         lane = self._lanes.get(key)
         if lane is None or lane.side is not side:
+            # The flow has changed: a SYN has begun another one on these ports, or that SYN has turned
+            # out to be unacceptable and the flow before goes on, with the lane that it had.
             displaced = lane
             if displaced is not None and displaced.before is not None:
                 lane = displaced.before  # what an unacceptable SYN seemed to end
@@ -201,6 +203,7 @@ class Join:
             lane.met = True
             lane.receiver = back.socket if back is not None else directory.receiver(packet)
             lane.blocked = self.blocked(lane.receiver)
+        # What its receiver ignores wakes nobody.
         taken = lane.blocked if role.kind != wire.UNACCEPTABLE else None
         return lane, cause, lane.receiver, taken
 
@@ -267,6 +270,7 @@ class _Lane:
         if kind == wire.SYN:
             return self._opening(time, role.again)
         if kind == wire.SYN_ACK:
+            # From here on the place of each byte in the stream is known.
             self.counted = self.causes
             self.syn = self.syn or SYN_ACK
             return Cause("kernel", AGAIN) if role.again else SYN_ACK
@@ -326,6 +330,7 @@ class _Lane:
             # An RST without ACK answers a segment, and takes its number from that segment's
             # acknowledgement (RFC 9293, 3.10.7.1).
             return NO_SOCKET if packet.seq == self.side.next else BAD_ACKNOWLEDGEMENT
+        # An RST with ACK that answers a SYN: nobody listens there.
         asked = back is not None and back.syn is not None and packet.ack == back.side.next
         if self.syn is None and asked:
             return NO_LISTENER

@@ -37,11 +37,13 @@ def find(calls: Iterable[Call], off: Iterable[str] = ()) -> Iterator[Finding]:
         name = ""
         if call.socket is not None:
             before = short.pop(call.socket, None)
+            # A program that goes on sending may well send the rest.
             if before is not None and call.call != "send" and "short-send" in on:
                 yield Finding(LINTS["short-send"], before)
             if _is_short(call):
                 short[call.socket] = call
             name = _lint_of(call, call.socket)
+        # The end of a process is no call of the program's.
         elif call.call == "exit":
             continue
         if name in on:

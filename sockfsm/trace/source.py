@@ -164,6 +164,7 @@ class MemoryTrace(TraceSource):
     def summary(self, *, index: bool = False) -> Summary:
         """See `TraceSource`."""
         summary = Summary(self.calls(), index=index, slack=max(SLACK, self.clock_error))
+        # A process without calls is in no call; the caller has to name it.
         known = {process.log for process in summary.processes}
         others = [process for process in self._processes if process.log not in known]
         summary.processes = sorted([*summary.processes, *others], key=attrgetter("started"))

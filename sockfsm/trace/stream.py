@@ -73,6 +73,7 @@ def _merged(
 ) -> Iterator[Mark]:
     """Merge by time. At equal times begins come first, then calls, packets, the kernel's states."""
     captured = (Mark(packet.time, WHOLE, packet) for packet in packets)
+    # heapq.merge keeps the order of its arguments for equal times.
     first, *last = others or ((),)
     return heapq.merge(first, calls, captured, *last, key=itemgetter(0))
 

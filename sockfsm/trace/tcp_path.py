@@ -148,6 +148,7 @@ def _arrivals(segments: list[Segment]) -> list[int | None]:
 def _arrival(segments: list[Segment], number: int, latest: int) -> int | None:
     segment = segments[number]
     arrival = max(number, latest)
+    # Only SYN and FIN demand an answer. Of a plain ACK no later segment needs to know.
     answered = not set("SF") & set(segment.flags)
     missed = False
     for place, later in enumerate(segments[number + 1 :], number + 1):
@@ -200,12 +201,15 @@ def _unaware(later: Segment, segment: Segment) -> bool:
 
 def _send(end: _TcpEnd, segment: Segment) -> None:
     flags = segment.flags
+    # RST goes first, then SYN, then FIN: the order in which a receiver looks at them (RFC 9293,
+    # 3.10.7.4).
     if "R" in flags:
         if end.state != tcp.CLOSED:
             end.event("snd_rst")
     elif "S" in flags:
         if "A" not in flags:
             end.event("snd_syn")
+        # In ESTABLISHED a SYN-ACK is a repetition: the last ACK of the opening had not arrived in time.
         elif end.state in (tcp.SYN_RECEIVED, tcp.ESTABLISHED):
             if end.state == tcp.SYN_RECEIVED:
                 end.event("snd_syn_ack")
@@ -228,6 +232,7 @@ def _receive(end: _TcpEnd, segment: Segment) -> None:
         return
     if end.state == tcp.CLOSED:
         return
+    # A segment with ACK and FIN is two events, the acknowledgement first (RFC 9293, 3.10.7.4).
     if "A" in flags and segment.relative_ack is not None:
         if not end.syn_acked and segment.relative_ack >= 1:
             end.syn_acked = True

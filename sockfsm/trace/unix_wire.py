@@ -96,6 +96,7 @@ class Peers:
             if socket.kind == "unix-stream":
                 waiting.setdefault(call.address, deque()).append(socket)
             elif (other := self._holder(call.address, call.end)) is not None:
+                # Datagram sockets need no accept, and the peer is not connected back.
                 self.of[socket.identity] = other
         for call, socket in sorted(_of(calls, "accepted"), key=lambda pair: pair[0].end):
             queue = waiting.get(socket.local) if socket.local is not None else None

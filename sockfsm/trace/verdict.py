@@ -16,6 +16,7 @@ def out_of_order(call: Call) -> bool:
     """
     if not call.refused:
         return False
+    # The model refuses it in every environment that it could be in.
     if call.predicted or call.enforced:
         return True
     return call.socket is not None and _refused_by_state(call.socket.kind, call.before, call.call)

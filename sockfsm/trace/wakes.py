@@ -79,11 +79,13 @@ class Blocked:
             self._next = next(self._coming, None)
         if not active:
             return None
+        # Most often there is one wait, and it lasts: then there is nothing to sort out.
         if active[0].end < time - slack or len(active) > 1:
             active[:] = [call for call in active if call.end >= time - slack]
         fitting = [call for call in active if _ended_by(call, packet)]
         if len(fitting) > 1:
             fitting = [call for call in fitting if call.begin <= time <= call.end]
+        # None, or several threads wait for the same thing: then nobody can tell which one got it.
         if len(fitting) != 1:
             return None
         active.remove(fitting[0])
@@ -151,6 +153,7 @@ def _ended_by(call: Call, packet: Packet) -> bool:
     """Whether the way that the call ended fits such a packet."""
     flags, word = packet.flags, call.call
     if word == "accept":
+        # Several SYNs may be under way. The accept returned the connection of this peer.
         return "S" in flags and "A" not in flags and end_of(call.address) == packet.source
     if call.outcome in _RESET:
         return "R" in flags

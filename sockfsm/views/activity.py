@@ -40,6 +40,7 @@ class Activity:
             self._until.pop(identity, None)
             return
         self._open.add(identity)
+        # The call goes on after its place in the ladder: later rows must show it.
         if now < call.end:
             self._until[identity] = call.end
 
@@ -56,5 +57,6 @@ class Activity:
 
 
 def _caller(event: Call | Wait) -> tuple[str, int]:
+    # A wait does not know its log. It never ends, so no call has to match it.
     log = event.process.log if isinstance(event, Call) else ""
     return log, event.thread.number

@@ -20,6 +20,7 @@ def lines(trace: TraceSource, paint: Paint | None = None) -> Iterator[str]:
     """Yield two lines for each blocked call, the longest wait first."""
     paint = paint or Paint(False)
     lanes = Lanes(trace)
+    # A wait names its thread by the kernel's number, which is unique on the machine.
     owners = {
         thread.ident: process for process in lanes.processes for thread in process.threads.values()
     }

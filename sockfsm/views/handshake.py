@@ -116,6 +116,8 @@ def _partly(opening: Opening) -> bool:
 
 def _ladder(connection: Connection, steps: tuple[SegmentStep, ...], paint: Paint) -> Iterator[str]:
     blank = " " * _TIME
+    # Plain data has no arrow of its own. Its number is shown once before and once after the first
+    # FIN.
     before, later, last = _passing(connection)
     for number, step in enumerate(steps):
         if before and number == len(connection.opening.segments):

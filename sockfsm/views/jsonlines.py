@@ -168,6 +168,7 @@ def _ended(call: Call | None, zero: int) -> dict[str, Any] | None:
 
 def _address(value: Address | None) -> Any:
     if isinstance(value, bytes):
+        # A path may hold any bytes; `os.fsencode` gives them back.
         return value.decode("utf-8", "surrogateescape")
     return list(value) if isinstance(value, tuple) else value
 

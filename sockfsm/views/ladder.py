@@ -46,6 +46,7 @@ class Ladder:
         waiting = self._paint(glyphs.wait, "yellow")
         self._signs = {NOTHING: " ", OPEN: glyphs.bar, BUSY: glyphs.busy, WAITING: waiting}
         zero = self._rows.zero
+        # The width of the time column must be known before the first row.
         last = max((p.ended or p.started for p in self._lanes.processes), default=zero)
         self._layout = Layout(self._paint, zero, last, columns)
         self._room = self._layout.room
@@ -129,6 +130,7 @@ class Ladder:
     def _packet(self, row: LadderRow, packet: Packet) -> Iterator[str]:
         word, length = flags(packet), f" len {packet.length}" if packet.length else ""
         if packet.protocol == "tcp":
+            # A closed receive window explains a wait; other windows are left out.
             if packet.window == 0 and "A" in packet.flags and "R" not in packet.flags:
                 length += " win 0"
             seq, ack = packet.relative

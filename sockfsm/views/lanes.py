@@ -42,6 +42,7 @@ class Lanes:
         for socket in self.sockets.values():
             self.socket(socket)
             if socket.made_by == "accepted" and socket.parent is not None:
+                # In the order in which they were made, which is that of the accepts.
                 self._accepted.setdefault(socket.parent, deque()).append(socket)
         self._peers = _pairs(self.sockets.values())
         self.lonely = len(self.processes) <= 1
@@ -69,6 +70,7 @@ class Lanes:
     def who(self, process: Process, thread: Thread) -> str:
         """`main`, `Thread-1`; if there are several processes, `p2 main`."""
         name = thread_name(thread)
+        # Another process may have appeared since, if the program still runs.
         if self.lonely and len(self._processes) <= 1:
             return name
         return f"{self.process(process)} {name}"

@@ -45,6 +45,7 @@ class Layout:
         """One row. ends, bars: (left, right). middle: text of exactly `room` columns."""
         seconds = ("" if time is None else self._seconds(time)).rjust(self._time)
         left, right = ends
+        # A trace has few labels and states but many rows, so what stands beside them is kept.
         before = self._lefts.get(left)
         if before is None:
             before = self._lefts[left] = self._left(*left)

@@ -31,6 +31,7 @@ class Placement:
     def _side(self, socket: Socket, parents: set[str | None]) -> int:
         if socket.made_by == "accepted" or socket.identity in parents:
             return RIGHT
+        # Both are made by one call: the one with the lower number stands on the left.
         if socket.made_by == "socketpair":
             other = self._peers.get(socket.identity)
             return RIGHT if other is not None and other.number < socket.number else LEFT
@@ -48,12 +49,15 @@ class Placement:
 
     def of_packet(self, packet: Packet | Message) -> int:
         """The side of the sender."""
+        # The sender is not traced. It stands opposite to its receiver.
         if packet.socket is None and packet.receiver is not None:
             return 1 - self.side(packet.receiver)
         return self.side(packet.socket)
 
     def of_kernel(self, state: KernelState) -> tuple[int, Socket | None]:
         """(side, traced socket or None) that a change of state belongs to."""
+        # Not every state has a traced socket of its own: the kernel makes one for each SYN before
+        # accept.
         near, far, time = state.source, state.target, state.time
         opens = state.before in _OPENING
         socket = other = None

@@ -66,6 +66,7 @@ class LadderRows:
         self._placement = Placement(self.lanes, trace.summary(index=True))
         self._activity = Activity()
         self._shown: dict[tuple[str, bool], str] = {}
+        # The name of the only thread goes without saying.
         lonely = sum(len(self.lanes.threads_of(p)) for p in self.lanes.processes) <= 1
         # For each side the thread that called last; None if there is only one thread.
         self._who: list[str | None] = [None, None] if lonely else ["", ""]
@@ -99,6 +100,7 @@ class LadderRows:
         held: tuple[Mark, int] | None = None
         before = 0
         for mark in spans(self.trace, kernel):
+            # Marks come in the order of time, so nothing after this one is selected.
             if until is not None and mark.time > until:
                 break
             if not everything and not self._takes(selection, mark):

@@ -80,6 +80,7 @@ def _ports(event: Event, lanes: Lanes, sockets: list[Socket | None]) -> set[int]
         return {event.source[1], event.target[1]}
     names = [event.address] if isinstance(event, Call) else []
     for socket in sockets:
+        # The summary knows addresses that the socket got only later.
         known = lanes.sockets.get(socket.identity, socket) if socket is not None else None
         if known is not None:
             names += (known.local, known.remote)

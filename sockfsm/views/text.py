@@ -25,6 +25,7 @@ COLOURS = {
 
 def plain(text: str) -> str:
     """`text` with each character that a terminal would act on or hide escaped, as in \\x1b."""
+    # Nearly all texts: these checks are far quicker than looking at each letter.
     if text.isascii() and text.isprintable():
         return text
     return "".join(letter if letter.isprintable() else _escaped(letter) for letter in text)

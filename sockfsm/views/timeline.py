@@ -174,6 +174,7 @@ class Timeline:
             if not text:
                 continue
             shown = cut(plain(text), most)
+            # Wide letters take two columns, so `len` will not do.
             columns = width(shown)
             blanks = column - used if column > used else 1
             if used + blanks + columns > COLUMNS:

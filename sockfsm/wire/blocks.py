@@ -36,6 +36,7 @@ def block(kind: int, body: bytes, options: bytes = b"") -> bytes:
 
 def section(comment: str, application: str = "sockfsm") -> bytes:
     """The section header that opens a file."""
+    # -1: the length of the section is not known in advance.
     body = struct.pack(">IHHq", MAGIC, 1, 0, -1)
     options = option(COMMENT, comment.encode()) + option(SHB_USERAPPL, application.encode())
     return block(SECTION, body, options)

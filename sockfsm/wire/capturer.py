@@ -79,6 +79,7 @@ class Capturing:
         self.ring.start()
         if self.probe:
             self._prove(self.probe)
+        # The file is made only now, so that a capture that does not work leaves none behind.
         self.file = File(path)
         self._head(ring.interface, snap)
 
@@ -108,6 +109,7 @@ class Capturing:
     def fetch(self) -> int:
         """Empty the ring into memory; returns how many bytes that were."""
         taken = 0
+        # Blocks go back to the kernel at once. While they wait in memory the ring can fill again.
         while len(self.backlog) < BACKLOG and (block := self.ring.take()) is not None:
             self.backlog.append(block)
             taken += len(block)
@@ -152,6 +154,7 @@ class Capturing:
         """
         waiting = select.poll()
         waiting.register(0, select.POLLIN | select.POLLHUP)
+        # The pipe alone is not enough: a forked child of the starter may hold its other end open.
         gone = posix.pidfd_open(parent)
         waiting.register(gone, select.POLLIN)
         packets = self.ring.socket.fileno()
@@ -170,6 +173,7 @@ class Capturing:
             ready = dict(waiting.poll(patience))
             if 0 in ready or gone in ready:
                 break
+            # Reading the error clears it. Otherwise poll would return at once for ever.
             if ready.get(packets, 0) & select.POLLERR:
                 code = self.ring.socket.getsockopt(_socket.SOL_SOCKET, _socket.SO_ERROR)
                 self.note = f"the interface failed while capturing (error {code})"
@@ -190,6 +194,7 @@ class Capturing:
                 self.end = self.probe.send(b" end")
             except OSError as error:
                 self.note = f"the end of the capture is not proved: {error}"
+        # Without a probe (no loopback) wait until the kernel has handed over a half-full block.
         quiet = time.monotonic() + (5 if self.end else RETIRE_MS * 3 / 1000)
         while not self.step():
             if self.backlog:

@@ -46,6 +46,7 @@ def network_offset(link: int, data: bytes) -> int | None:
     inner = frame.getlayer(IP) or frame.getlayer(IPv6)
     if inner is None:
         return None
+    # scapy knows the layers but not their offsets.
     place = data.find(bytes(inner.original)) if inner.original else -1
     return place if place >= 0 else None
 

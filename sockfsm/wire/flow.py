@@ -99,6 +99,7 @@ class Flow:
     def open(self) -> bool:
         """Whether the opening was completed, and the connection is neither closed nor reset."""
         first, second = self.sides
+        # A FIN counts even if its acknowledgement is missing: the capture may have lost that.
         closed = (first.fin and second.fin) or first.rst or second.rst
         return self.opened is not None and not closed
 
@@ -107,6 +108,7 @@ class Flow:
         flags = packet.flags
         self.end = packet.time
         sender.packets += 1
+        # Without a SYN the first number that we see counts as 1, as it would after a SYN.
         if sender.base is None or (flags and "S" in flags and sender.isn is None):
             sender.base = packet.seq if "S" in flags else packet.seq - 1
         if other.base is None and "A" in flags:
@@ -115,6 +117,8 @@ class Flow:
             self._set_apart(packet, sender)
             return SegmentRole(UNACCEPTABLE)
         if "R" in flags:
+            # Whether the receiver takes an RST with an odd number depends on its exact window, which
+            # a capture does not show. What the receiver sends next does: see `_go_on` and `settle`.
             if self._doubts(packet, sender, other):
                 sender.doubtful = packet
                 self.quiet = False
@@ -128,6 +132,7 @@ class Flow:
         if "S" in flags:
             if sender.syn is None:
                 sender.syn, sender.isn = packet, packet.seq
+            # In a simultaneous open an end sends SYN and later SYN-ACK: that is no second SYN.
             sender.syns += "A" not in flags or "A" in sender.syn.flags
         closing = self._closes(packet, sender, other)
         opening = self._opens(packet, sender, other)
@@ -174,6 +179,8 @@ class Flow:
     def _take(self, packet: Packet, sender: Side, other: Side) -> Span:
         before = sender.retransmitted
         span = sender.take(packet)
+        # Count retransmissions only while the other end is silent: a long row of them at the end of a
+        # connection means that the other end is gone.
         if sender.retransmitted > before:
             count, since = sender.unanswered
             sender.unanswered = (count + 1 if since == other.packets else 1, other.packets)
@@ -233,6 +240,8 @@ class Flow:
                 return True  # on an open connection a SYN is only challenged (RFC 5961, 4.2)
             if "A" not in flags or other.isn is None or other.syn is None:
                 return False
+            # A SYN-ACK must acknowledge our SYN and, with TCP Fast Open (RFC 7413), may acknowledge
+            # its data.
             return not 1 <= Seq(packet.ack) - other.isn <= 1 + other.syn.length
         if "R" in flags:
             # It answers an unacceptable segment, with the number that that one acknowledged.
@@ -250,7 +259,7 @@ class Flow:
             return False
         if Seq(packet.seq) - other.acked <= self._widest(other) or sender.far == packet.seq:
             return False
-        sender.far = Seq(packet.seq) + (packet.length + ("F" in packet.flags))
+        sender.far = Seq(packet.seq) + (packet.length + ("F" in packet.flags))  # FIN counts as one
         return True
 
     def _widest(self, side: Side) -> int:
@@ -289,6 +298,7 @@ class Flow:
         """Whether the packet is part of the opening."""
         if "S" in packet.flags:
             if self.opened is not None and "A" in packet.flags:
+                # The ACK of the opening was lost. Its repetition belongs to the opening as well.
                 self.again = sender
             return True
         if self.opened is not None:

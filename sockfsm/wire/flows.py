@@ -73,6 +73,7 @@ class Flows:
             if size >= 40 and (kind is None or data[kind : kind + 2] in IP_KINDS):
                 version = data[start]
             key = b""
+            # 0x45 is IPv4 without options. Whatever does not match here takes the slow way.
             if version == 0x45 and data[start + 9] == TCP:
                 total, fragment, key, seq, ack, bits, window = unpack(data, start)
             elif version == 0x60 and size >= 60 and data[start + 6] == TCP:
@@ -101,6 +102,8 @@ class Flows:
                 packet = decode(frame)
                 if packet is not None:
                     flow, sender, _, _ = self.add(packet)
+                    # Forgetting all of them is simple, and costs one slow packet for each
+                    # direction.
                     if len(known) >= MOST_KNOWN:
                         known.clear()
                     known[key] = flow, sender
@@ -126,10 +129,12 @@ class Flows:
         before: Flow | None = None
         if entry is not None:
             flow = entry[0]
+            # The first packet after a SYN on an open connection decides which of the two goes on.
             if flow.before is not None and "S" not in packet.flags:
                 before, flow.before = flow.before, None
                 if _answers_before(packet, flow, before):
                     return self._undo(packet, flow, before)
+            # A socket may use the ports of a connection in TIME-WAIT again (RFC 6191).
             fresh = "S" in packet.flags and "A" not in packet.flags
             if not (fresh and not flow.continued_by(packet)):
                 return entry

@@ -123,6 +123,7 @@ def _segment(
     # An unacceptable segment may be all that this end sent.
     relative = 0 if syn and sender.isn is None else sender.relative(packet.seq)
     acknowledged = other.relative(packet.ack) if "A" in packet.flags else None
+    # A socket connected to itself acknowledges its own numbers.
     if sender.end == other.end and acknowledged is not None:
         acknowledged = sender.relative(packet.ack)
     return Segment(
@@ -192,6 +193,7 @@ def _opening_kind(flow: Flow) -> tuple[str, str]:
     if server.syn is None:
         if server.rst is not None:
             return "refused", ""
+        # A client that sends more than SYNs has seen a SYN-ACK, even if the capture has not.
         if client.packets - client.unacceptable > client.syns and not reset:
             return "normal", "the SYN-ACK is missing in the capture"
         return ("timed out", "") if client.syns > 1 else ("unanswered", "")
@@ -227,9 +229,12 @@ def _closing(flow: Flow, opening: str, offers: dict[int, TcpOptions]) -> Closing
     after = 0 if carried is None else sum(s.segments for s in flow.sides) - carried - shown
     waiting: tuple[str, ...] = ()
     if reset is not None:
+        # After both FINs are acknowledged the connection is over; a late RST is not its end.
         if not complete:
             kind = "reset"
         first = first or _who(flow, reset)
+    # The end that closes first must stay in TIME-WAIT; after a simultaneous close both must (RFC 9293,
+    # 3.6).
     if kind == "orderly":
         waiting = (order[0],)
     elif kind == "simultaneous":
@@ -326,6 +331,8 @@ def _reset_cause(flow: Flow, reset: Packet) -> str:
         return "a segment came for which no socket is left"
     if sender.fin is not None:
         return "closed with received data unread, after its own FIN"
+    # Linux sends RST with ACK when a socket is closed with unread data (RFC 1122, 4.2.2.13), or with
+    # SO_LINGER 0. A server that never sent may have been closed while still in the accept queue.
     early = sender is flow.sides[1] and not sender.bytes
     if other.bytes:
         accept = "before accept, " if early else ""

@@ -99,6 +99,8 @@ class FrameDecoder:
                 total, fragment = total + 20, 0  # IPv6 counts without its header, IPv4 with it
             elif version != b"\x08\x00\x45" or kept < 42:
                 protocol = 0
+            # Later fragments have no ports. Unknown endpoints go through `decode`, which remembers
+            # them.
             if key in ends and not fragment & 0x1FFF:
                 source, target = ends[key]
                 if protocol == TCP and kept >= 54:
@@ -161,6 +163,7 @@ class FrameDecoder:
         key = addresses + ports
         pair = self.ends.get(key)
         if pair is None:
+            # All packets of a direction share these objects, which saves memory.
             if len(self.ends) >= _MOST_ENDS:
                 self.ends.clear()
             half = len(addresses) // 2

@@ -118,10 +118,10 @@ class KernelStates:
             raise KernelStatesError(str(refusal)) from None
         try:
             for file, text in (
-                ("trace_clock", "mono"),
+                ("trace_clock", "mono"),  # the clock of our calls
                 ("buffer_size_kb", str(BUFFER_KB)),
-                ("options/fields", "1"),
-                ("options/hash-ptr", "0"),
+                ("options/fields", "1"),  # raw numbers by name, not a formatted line
+                ("options/hash-ptr", "0"),  # the socket's address identifies it
                 (f"{EVENT}/filter", "protocol==6 && (family==2 || family==10)"),
                 (f"{EVENT}/enable", "1"),
             ):
@@ -145,6 +145,7 @@ class KernelStates:
                 oldest = self._ended.popleft()
                 self._old += len(oldest)
                 self._held -= len(oldest)
+            # Thinning looks at everything that is held: wait until that has doubled.
             self._again = max(self._held + THIN, min(2 * self._held, MOST))
 
     def _take(self) -> bool:
@@ -162,6 +163,7 @@ class KernelStates:
 
     def _add(self, state: KernelState) -> None:
         life = self._running.get(state.sock)
+        # The kernel reuses a socket's memory, and with it the address that we know it by.
         if life and _begins(state, life):
             self._ended.append(life)
             life = None
@@ -217,6 +219,7 @@ def parse(lines: Iterable[str], numbers: dict[int, int] | None = None) -> Iterat
         if match is None:
             continue
         values = {name: int(value, 16) for name, value in _FIELD.findall(match["fields"])}
+        # An older or newer kernel may have other fields. A line without these tells nothing.
         if not {"skaddr", "oldstate", "newstate", "sport", "dport"} <= values.keys():
             continue
         four = values.get("family") == 2

@@ -73,6 +73,7 @@ def enter() -> str:
         raise NamespaceError("network namespaces exist on Linux only")
     user, group = os.geteuid(), os.getegid()
     libc = ctypes.CDLL(None, use_errno=True)
+    # As root a network namespace is enough. A user namespace would take rights away.
     alone = not needed() and libc.unshare(CLONE_NEWNET) == 0
     if not alone and libc.unshare(CLONE_NEWUSER | CLONE_NEWNET) != 0:
         error = os.strerror(ctypes.get_errno())
@@ -82,6 +83,7 @@ def enter() -> str:
         )
     try:
         if not alone:
+            # The kernel demands this before an unprivileged process may write gid_map.
             _write("/proc/self/setgroups", "deny")
             _write("/proc/self/uid_map", f"{user} {user} 1")
             _write("/proc/self/gid_map", f"{group} {group} 1")

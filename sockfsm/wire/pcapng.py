@@ -278,7 +278,7 @@ class CaptureFile:
                 if code == blocks.COMMENT:
                     self._comment(value.decode(errors="replace"))
         elif kind == blocks.INTERFACE and len(body) >= 8:
-            if len(interfaces) < 65536:
+            if len(interfaces) < 65536:  # a bound on memory; packets of others count as damaged
                 interfaces.append(_described(body, order))
                 for code, value in _options(body[8:], order):
                     if code == blocks.IF_NAME:
@@ -313,11 +313,11 @@ def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:
 
 def _described(body: bytes, order: str) -> _Interface:
     link = struct.unpack_from(order + "H", body)[0]
-    ticks, offset = 1_000_000, 0
+    ticks, offset = 1_000_000, 0  # microseconds, unless the options say otherwise
     for code, value in _options(body[8:], order):
         if code == blocks.IF_TSRESOL and len(value) == 1:
             power = value[0] & 0x7F
-            ticks = 2**power if value[0] & 0x80 else 10**power
+            ticks = 2**power if value[0] & 0x80 else 10**power  # the top bit chooses the base
         elif code == blocks.IF_TSOFFSET and len(value) == 8:
             offset = struct.unpack(order + "q", value)[0] * _NS
     return _Interface(link, ticks, offset)

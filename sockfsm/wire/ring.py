@@ -110,6 +110,7 @@ def furnish(sockets: list[_socket.socket], snap: int) -> int:
     count = BLOCK_COUNT
     try:
         attach(packets, program)
+        # The ring is one piece of kernel memory, which may not be had in this size.
         while not _ring(packets, count):
             count //= 2
     except OSError as error:
@@ -171,6 +172,7 @@ class Ring:
         if not status & TP_STATUS_USER:
             return None
         data = bytes(self.view[base : base + used])
+        # Status 0 gives the block back to the kernel.
         struct.pack_into("=I", self.view, base + 8, 0)
         self.at = (self.at + 1) % self.count
         return data

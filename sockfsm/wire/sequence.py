@@ -18,4 +18,5 @@ class Seq(int):
         return Seq(int(self) + count & MASK)
 
     def __sub__(self, other: int) -> int:
+        # The shorter way round: numbers are compared modulo 2**32 (RFC 9293, 3.4).
         return (int(self) - other + _HALF & MASK) - _HALF

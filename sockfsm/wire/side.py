@@ -101,6 +101,7 @@ class Side:
                 self.first_data = packet.time
         if self.next is None:
             self.next, self.offset = seq, -1 if syn else 0
+        # From here on work with offsets in the stream: they do not wrap around as numbers do.
         known = self.offset
         first = known + (Seq(seq) - self.next)
         start = first + syn  # SYN and FIN each take a sequence number, but carry no byte
@@ -116,6 +117,7 @@ class Side:
         elif first < known and (following <= known or not (syn or fin)):
             self.retransmitted += 1
         if following > known:
+            # A retransmission may carry new bytes as well. Each byte counts once.
             self.bytes += max(end - max(start, known), 0)
             self.next, self.offset = Seq(self.next) + (following - known), following
             if not fills:

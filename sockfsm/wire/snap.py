@@ -68,6 +68,7 @@ def headers(link: int, probe: int = 0) -> bytes:
     program = _Program()
     do, at = program.do, program.at
     program_start(program, link)
+    # The index register gets the length of the IPv4 header; `link` is added to every offset.
     at("ipv4")
     do(LDX_HEADER, link)
     do(LDH_ABS, link + 6)
@@ -83,6 +84,7 @@ def headers(link: int, probe: int = 0) -> bytes:
     do(LDB_IND, link + 12)
     do(RSH, 2)
     do(AND, 0x3C)
+    # A header length below 20 is nonsense: keep the fixed part.
     do(JGE, 20, "sound")
     do(LD_IMM, 20)
     at("sound")

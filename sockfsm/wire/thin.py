@@ -59,6 +59,7 @@ def thin(
                     target.write(blocks.interface(link, 65535, source.names.get(link, "")))
                 target.write(blocks.packet(links[link], wall, data, length))
                 kept += 1
+            # A capture without packets still needs an interface to be a valid file.
             if not links:
                 link, name = next(iter(source.names.items()), (1, ""))
                 target.write(blocks.interface(link, 65535, name))
@@ -85,6 +86,7 @@ def keep(path: Path, wanted: Callable[[Frame], bool]) -> tuple[int, int]:
         for frame in source:
             last = frame[0]
             first = first or last
+        # The statistics are rewritten, because they count packets that are gone now.
         if source.complete:
             lost = source.dropped or 0
             text = f"{lost} packets lost, {left} of other connections left out"

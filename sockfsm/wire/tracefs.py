@@ -98,6 +98,8 @@ def _watch(instances: int, name: str) -> int:
         try:
             os.setsid()
             if os.fork() == 0:
+                # It holds nothing but the pipe and the folder, and waits for the pipe's other end to
+                # be closed, which the kernel does however we end.
                 signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
                 os.dup2(end, 0)
                 os.dup2(instances, 1)
@@ -159,6 +161,7 @@ def _tracefs() -> int:
             except OSError as error:
                 raise _refused(error.errno or 0) from None
     libc = ctypes.CDLL(None, use_errno=True)
+    # fsopen and fsmount make a mount that is attached nowhere and ends with its descriptor.
     context = libc.syscall(_FSOPEN, b"tracefs", 0)
     if context < 0:
         raise _refused(ctypes.get_errno())

@@ -20,6 +20,7 @@ class Unpacked:
         """Read at most `size` bytes; EOFError at the end of a truncated file."""
         while True:
             if self.unpacker.eof:
+                # A gzip file may consist of several members, one after the other.
                 self.packed = self.unpacker.unused_data or self.stream.read(CHUNK)
                 if not self.packed:
                     return b""
