@@ -1,8 +1,8 @@
-"""Events as a call log: what `decode` reads, `Encoder` writes.
+"""Writes events as a call log, which `decode` reads.
 
-    save(source, "folder")    # any TraceSource; Trace.open("folder") then tells the same
+    save(source, "folder")    # any TraceSource; Trace.open("folder") then has the same events
 
-So a simulated or an imported run is an ordinary trace.
+So a simulated or an imported run becomes an ordinary trace.
 """
 
 from __future__ import annotations
@@ -40,13 +40,15 @@ _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 _PACKED = frozenset({"bind", "connect", "accept"})  # an IPv4 address needs no note
 _NAMING = frozenset({"bind", "connect", "listen", "send"})
 _CODES = {word: number for number, word in enumerate(OUTCOMES) if number != ERROR}
-_MOST_METHODS = 254
+_MOST_METHODS = 254  # a record has eight bits for the method
 
 
 class Encoder:
-    """One process's calls as the slots of its log, in the order in which they ended.
+    """Encodes the calls of one process as the slots of its log. Give them in the order of their ends.
 
-    methods: (what the program called, its word in the machine) of all that it will be given.
+    methods: (what the program called, its word in the machine), for all calls that will come. parent,
+    inherits: for sockets that came by fork, the log that has them, and the number after the last one.
+    UsageError if there are too many methods.
     """
 
     def __init__(
@@ -71,7 +73,7 @@ class Encoder:
         self._named: dict[int, tuple[Address | None, Address | None]] = {}
 
     def begin(self) -> Iterator[bytes]:
-        """The first slots: which process it is."""
+        """Yield the first slots, which describe the process."""
         process = self.process
         yield codec.BEGINNING
         yield from self._note(
@@ -89,7 +91,7 @@ class Encoder:
         )
 
     def call(self, call: Call) -> Iterator[bytes]:
-        """One call, with the notes that it needs."""
+        """Yield the record of one call, and before and after it the notes that it needs."""
         socket, word = call.socket, call.call
         yield from self._noted(call.thread, call.site, socket)
         states = [0, 0]
@@ -131,13 +133,13 @@ class Encoder:
             yield from self._names(socket, word)
 
     def wait(self, wait: Wait) -> Iterator[bytes]:
-        """A call that has begun to block and not ended."""
+        """Yield the record of a call that is still blocked."""
         yield from self._noted(wait.thread, wait.site, wait.socket)
         number = next((n for n, (name, _) in enumerate(self._methods) if name == wait.method), 0)
         yield self._record(wait.begin, 0, codec.head(number, flags=BEGUN), wait, 0, 0)
 
     def end(self) -> Iterator[bytes]:
-        """The last slots: when the process ended, if it did."""
+        """Yield the last slots, which say when the process ended, if it did."""
         if self.process.ended is not None:
             yield from self._note({"ended": self.process.ended})
 
@@ -153,7 +155,7 @@ class Encoder:
         return codec.note(self._notes, content)
 
     def _number(self, what: str, value: object) -> int | None:
-        """A new number for `value`; None where it has one."""
+        """A new number for `value`; None if it has one already."""
         if (what, value) in self._numbers:
             return None
         self._numbers[what, value] = number = len(self._numbers) + 1
@@ -175,7 +177,7 @@ class Encoder:
             self._states[socket.kind] = {}
 
     def _state(self, kind: str, state: str) -> Iterator[bytes]:
-        """The kind's states, told again with each new one."""
+        """Write the list of the kind's states again if `state` is new."""
         known = self._states[kind]
         if state not in known:
             known[state] = len(known)
@@ -192,7 +194,7 @@ class Encoder:
             yield from self._note({"address": number, "is": address})
 
     def _names(self, socket: Socket, word: str) -> Iterator[bytes]:
-        """The names that a call gave its socket, as far as they are known."""
+        """Write the addresses that a call gave its socket, as far as they are known."""
         if word not in _NAMING and (word not in _BIRTHS or word == "create"):
             return
         whole = word == "connect" or word in _BIRTHS
@@ -205,7 +207,7 @@ class Encoder:
 
 
 def _inet(address: Address | None) -> int | None:
-    """An IPv4 name in 48 bits; None for anything else."""
+    """An IPv4 address and port in 48 bits; None for anything else."""
     if not isinstance(address, tuple) or len(address) != 2:
         return None
     host, port = address
@@ -217,7 +219,7 @@ def _inet(address: Address | None) -> int | None:
 
 
 def _names_itself(call: Call) -> bool:
-    """Whether the call gave its socket the local name that it has."""
+    """Whether the call gave its socket the local address that it has."""
     assert call.socket is not None
     if call.call == "bind":
         return call.outcome == "ok"
@@ -225,7 +227,7 @@ def _names_itself(call: Call) -> bool:
 
 
 def _text(address: Address | None) -> object:
-    """A name for a `socket` note; an abstract one stands in the note of its bind or connect alone."""
+    """An address for a `socket` note. An abstract one is only in the note of its bind or connect."""
     return None if isinstance(address, bytes) else address
 
 
@@ -234,7 +236,10 @@ def _errno(outcome: str) -> int:
 
 
 def save(source: TraceSource, folder: str | os.PathLike[str]) -> Path:
-    """Write a trace's calls, packets and facts to a new folder. Returns its path. UsageError."""
+    """Write a trace's calls, packets and facts to a new folder; returns its path.
+
+    UsageError if the folder is not empty, or an event has no place in a log.
+    """
     from sockfsm.record.folder import make_folder
     from sockfsm.trace.about import written
 

@@ -16,11 +16,11 @@ Endpoint = tuple[str, int]
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Something that a trace lacks.
+    """Something that is missing in a trace.
 
-    what: `calls`, `packets`, `kernel states`, `records`, `logs`. where: the file that tells of it.
-    count: how many, 0 where nobody knows; least: it may be more. since, until: wall ns, 0 where
-    unknown. why: a few words. text: all of it in a line for people.
+    what: `calls`, `packets`, `kernel states`, `records` or `logs`. where: the file that says so. count:
+    how many, 0 if unknown. least: there may be more. since, until: wall ns, 0 if unknown. why: the
+    reason in a few words. text: all of it as a line for people.
     """
 
     what: str

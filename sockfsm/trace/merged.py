@@ -1,4 +1,4 @@
-"""Several traces of one machine as one: a server's and a client's from two terminals."""
+"""Merges several traces of one machine, such as a server's and a client's from two terminals."""
 
 from __future__ import annotations
 
@@ -19,15 +19,16 @@ if TYPE_CHECKING:
     from sockfsm.trace.about import About
     from sockfsm.wire.kernel_states import KernelState
 
-_SAME = 1_000_000  # ns that the stamps of one packet may differ in two captures
-_WINDOW = 256  # packets among which its second copy is looked for
+# Two captures stamp the same packet independently; their stamps differ by far less than this (ns).
+_SAME = 1_000_000
+_WINDOW = 256  # the latest packets, among which the second copy is searched
 
 
 class MergedTrace(TraceSource):
-    """What all of `sources` tell, by time. TraceError where two of them have the same process.
+    """The events of all `sources`, by time. A packet that two of them captured counts once.
 
-    A packet that two of them captured counts once. Their monotonic clock must be the same: traces of
-    one machine, since it started.
+    Their monotonic clocks must be the same: they come from one machine that was not restarted between
+    them. TraceError if two sources have the same process.
     """
 
     def __init__(self, sources: Sequence[TraceSource]) -> None:
@@ -46,12 +47,12 @@ class MergedTrace(TraceSource):
 
     @property
     def problems(self) -> list[str]:
-        """Those of each trace, with its name."""
+        """The problems of each trace, with its name."""
         return [f"{source.name}: {line}" for source in self.sources for line in source.problems]
 
     @property
     def losses(self) -> list[Lost]:
-        """Those of each trace."""
+        """The losses of all traces."""
         return [lost for source in self.sources for lost in source.losses]
 
     def calls(self) -> Iterator[Call]:
@@ -93,7 +94,7 @@ class MergedTrace(TraceSource):
 
     @property
     def facts(self) -> About:
-        """See `TraceSource`: the sentences of all."""
+        """See `TraceSource`. The sentences of all traces are joined."""
         from sockfsm.trace.about import About
 
         facts = [source.facts for source in self.sources]

@@ -32,11 +32,11 @@ class TraceSource(ABC):
     @property
     @abstractmethod
     def problems(self) -> list[str]:
-        """What is lost, damaged or was left out, a line for each, as far as it was read."""
+        """A line for each thing that is lost, damaged or left out; complete once the trace is read."""
 
     @property
     def losses(self) -> list[Lost]:
-        """What is lost or was left out, as facts."""
+        """What is lost or was left out, as data."""
         return []
 
     @abstractmethod
@@ -178,10 +178,10 @@ class MemoryTrace(TraceSource):
 
     @property
     def problems(self) -> list[str]:
-        """See `TraceSource`; whoever makes the trace may add to it."""
+        """See `TraceSource`. The maker of the trace may add to the list."""
         return self._problems
 
     @property
     def losses(self) -> list[Lost]:
-        """The same."""
+        """See `TraceSource`. The maker of the trace may add to the list."""
         return self._losses

@@ -64,7 +64,7 @@ def packet(
 
 
 def comment(number: int, end: int, text: str) -> bytes:
-    """Words behind the packets: statistics of interface `number` without a number in them."""
+    """A comment after the packets, as a statistics block without counts; `number`: its interface."""
     return block(STATISTICS, struct.pack(">IQ", number, end), option(COMMENT, text.encode()))
 
 

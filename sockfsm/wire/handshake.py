@@ -49,7 +49,7 @@ def inspect_file(
     clock = source.clock.offset if source.clock else 0
     tracked = Flows().add_frames(source, FrameDecoder(clock))
     if problems is not None:
-        problems += [problem for problem in source.losses if problem not in problems]
+        problems += [problem for problem in source.all_problems if problem not in problems]
     return report(tracked, port)
 
 

@@ -125,10 +125,10 @@ class CaptureFile:
         for frames, packets in self._batches(decoder):
             yield packets or filter(None, map(decoder.decode, frames))
         if problems is not None:
-            problems += [problem for problem in self.losses if problem not in problems]
+            problems += [problem for problem in self.all_problems if problem not in problems]
 
     @property
-    def losses(self) -> list[str]:
+    def all_problems(self) -> list[str]:
         """After the last frame: what could not be read, and what the capture says it has lost."""
         lines = [*self.problems]
         if self.dropped:
