@@ -18,7 +18,7 @@ from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.trace.events import Packet
-from sockfsm.trace.tcp_path import paths, steps
+from sockfsm.trace.tcp_path import paths, walk
 from sockfsm.views import handshake as view
 from sockfsm.views.text import Paint
 from sockfsm.wire.capture import Capture
@@ -266,7 +266,7 @@ def test_simultaneous_open_and_close(mirrored: list[Connection]) -> None:
             "CLOSING",
             "TIME-WAIT",
         )
-        assert not any(step.strange for step in steps(connection))
+        assert not any(step.strange for step in walk(connection).steps)
 
 
 def test_lost_segments_are_sent_again(mirrored: list[Connection]) -> None:
@@ -448,7 +448,7 @@ def test_missing_bytes_are_told() -> None:
 def test_what_no_rule_explains_is_shown() -> None:
     """A FIN after the reset: the state stays, the line is marked."""
     connection = told("> S 1\n< SA 7 2\n> A 2 8\n> RA 2 8\n> FA 2 8")
-    assert [step.strange for step in steps(connection)] == [False] * 4 + [True]
+    assert [step.strange for step in walk(connection).steps] == [False] * 4 + [True]
     assert "?!" in "\n".join(view.of_connection(connection, Paint(False)))
 
 
@@ -553,5 +553,5 @@ def test_whatever_comes_each_packet_is_counted_once(story: list[tuple]) -> None:
     for connection in report.connections:
         assert min(connection.sent.bytes, connection.received.bytes, connection.sent.missing) >= 0
         listed = connection.opening.segments + connection.closing.segments + connection.ignored
-        assert len(steps(connection)) == len(set(listed))
+        assert len(walk(connection).steps) == len(set(listed))
     assert max(map(len, view.lines(report, Paint(False))), default=0) <= 120

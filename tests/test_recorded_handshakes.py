@@ -22,7 +22,7 @@ from sockfsm.model.rfc9293 import STATES
 from sockfsm.trace.connections import with_calls
 from sockfsm.trace.directory import Directory
 from sockfsm.trace.kernel_paths import KernelPaths, difference
-from sockfsm.trace.tcp_path import paths, steps
+from sockfsm.trace.tcp_path import paths, walk
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.wire.findings import CLOSINGS, OPENINGS, Connection
 from sockfsm.wire.handshake import inspect_file
@@ -103,7 +103,7 @@ def test_all_eleven_states_at_each_end() -> None:
 def held(name: str, number: int, end: str, state: str) -> int:
     """How long (ns) an end of the `number`th connection was in a state."""
     found = connections(TRACES / name)[number - 1]
-    walked = [(getattr(step, end), step.segment.after) for step in steps(found)]
+    walked = [(getattr(step, end), step.segment.after) for step in walk(found).steps]
     times = [time for was, time in walked if was == state]
     after = [time for was, time in walked if time > times[-1]]
     return after[0] - times[0]
@@ -135,7 +135,7 @@ def test_a_reset_or_syn_of_a_wrong_number_changes_nothing() -> None:
     assert [set(s.flags) for s in found.ignored] == list(map(set, ("R", "S", "PA", "", "SFRPUA")))
     assert (found.sent.bytes, found.received.bytes) == (5, 10)
     assert found.received.missing == 0
-    assert [step.strange for step in steps(found)].count(True) == 5
+    assert [step.strange for step in walk(found).steps].count(True) == 5
 
 
 def test_the_round_trip_is_that_of_the_last_syn() -> None:

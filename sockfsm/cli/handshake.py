@@ -69,6 +69,7 @@ def run(args: argparse.Namespace) -> int:
         report = inspect_file(path, problems, args.port)
     kernel = _kernel(path.with_name(FILE), problems)
     if trace is not None:
+        # The kernel's record may have been named already.
         problems += [line for line in lacking(trace) if line not in problems]
     if args.json:
         lines = json_lines(report, problems, kernel=kernel)

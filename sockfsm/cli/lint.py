@@ -61,6 +61,7 @@ def run(args: argparse.Namespace) -> int:
                 f"{lint.name}\n{textwrap.fill(text, 96, initial_indent=_IN, subsequent_indent=_IN)}"
             )
         return 0
+    # argparse cannot say that --list makes the trace optional.
     if args.trace is None:
         raise UsageError("no trace: name its folder, or give --list")
     findings = 0

@@ -93,6 +93,7 @@ def run(args: argparse.Namespace) -> int:
     from sockfsm.views.timeline import Timeline
 
     trace = Trace.open(args.trace)
+    # With the index, because every view needs it next, and the summary is cached.
     selection = _selection(args, Lanes(trace, index=True))
     paint = paint_for(sys.stdout)
     if args.json:

@@ -169,6 +169,8 @@ def drawn_moves(
         if not seen_whole(cell):
             continue
         failed = cell.outcome not in ACCEPTED
+        # A failed call that changes the state is a trap: drawn on request, or where it is the only
+        # way.
         wanted = refusals or _key(cell) in first if failed else full
         if wanted or _drawn(flat, cell, stage[cell.state]):
             by_ends.setdefault((cell.state, cell.target), []).append(cell)
@@ -189,6 +191,7 @@ def births(flat: FlatMachine, shown: Iterable[str], stage: Mapping[str, Meaning]
         )
         for cell in flat.cells.get((flat.initial, BORN_OF_ACCEPT), ())
         if cell.outcome == OK and cell.target in among
+        # One edge is enough: accept makes the same socket in every listening state.
         for state in listening[:1]
     ]
 

@@ -32,6 +32,7 @@ def draw(source: Graph | str, form: str) -> bytes:
     """
     if form not in FORMATS:
         raise DrawingError(f"no format {form!r}: choose one of {', '.join(FORMATS)}")
+    # Mermaid is drawn from the graph, because DOT has lost what the parts mean.
     if form == "mmd":
         if isinstance(source, str):
             raise DrawingError("cannot turn DOT text into Mermaid: pass the graph")

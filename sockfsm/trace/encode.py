@@ -310,6 +310,7 @@ def _save_packets(source: TraceSource, folder: Path) -> None:
             number, length = links[packet.link], len(packet.raw)
             yield blocks.packet(number, packet.wall, packet.raw, length)
         for number in links.values():
+            # Without statistics a reader would take the capture for one that was killed.
             yield blocks.statistics(number, 0, 0, 0, 0)
 
     _write(folder / PACKETS, encoded())

@@ -155,6 +155,7 @@ class Join:
         count, steps = self._steps.get(flow, (0, {}))
         if count != known:
             steps = {id(step.segment.packet): step for step in walk(connection(flow, 0)).steps}
+            # A bound on memory. The packets that are held back belong to no more flows than that.
             if len(self._steps) > LOOKAHEAD:
                 self._steps.clear()
             self._steps[flow] = known, steps
@@ -197,6 +198,7 @@ class Join:
         if role.kind == wire.SYN:
             receiver = directory.receiver(packet)
             if receiver is None and back is not None:
+                # Nobody listens, but the other end sent a SYN as well: a simultaneous open.
                 receiver = back.socket  # it connects, too
             return lane, cause, receiver, self.blocked(receiver)
         if not lane.met:
@@ -258,6 +260,7 @@ class _Lane:
 
     def relative(self, packet: Packet) -> tuple[int, int | None]:
         """(seq, ack) counted from each side's first sequence number."""
+        # Read each time: the other side's first number is known only once it has sent something.
         self.first, self.last = self.side.base or 0, self.other.base or 0
         seq = packet.seq - self.first & MASK
         return seq, packet.ack - self.last & MASK if "A" in packet.flags else None
@@ -297,6 +300,7 @@ class _Lane:
         """The calls behind a FIN, and before them those behind the bytes that it carries."""
         sent, data = self.sent, None
         if packet.length:
+            # The FIN itself is asked for by another call than the bytes before it.
             data, sent = self._data(span, packet.time), packet.time
         calls = data.calls if data is not None else ()
         if again and self.fin is not None:

@@ -20,6 +20,7 @@ class KernelPaths:
     def __init__(self, states: Iterable[KernelState]) -> None:
         self._lives: dict[tuple[int, int], list[list[KernelState]]] = {}
         for life in lives(with_ports(states)):
+            # By ports alone: the kernel's event has no hosts for IPv6.
             self._lives.setdefault((life[0].source[1], life[0].target[1]), []).append(life)
 
     def of(self, connection: Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:

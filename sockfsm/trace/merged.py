@@ -61,6 +61,7 @@ class MergedTrace(TraceSource):
 
     def captured(self) -> Iterator[Packet]:
         """See `TraceSource`."""
+        # On loopback both programs' captures hold the packets that they exchanged.
         captures = [zip(s.captured(), repeat(n)) for n, s in enumerate(self.sources)]
         recent: deque[tuple[Packet, int]] = deque(maxlen=_WINDOW)
         for packet, number in heapq.merge(*captures, key=lambda pair: pair[0].time):

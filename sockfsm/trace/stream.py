@@ -84,6 +84,7 @@ def _with_messages(source: TraceSource, marks: Iterator[Mark]) -> Iterator[Mark]
     waker, peers = summary.waker(), summary.peers
     for mark in marks:
         call = mark.event
+        # A begin moves nothing yet.
         if mark.phase == BEGIN or not isinstance(call, Call):
             yield mark
             continue
@@ -107,6 +108,8 @@ def _spans(calls: Iterable[Call]) -> Iterator[Mark]:
     def places(call: Call) -> tuple[Mark, ...]:
         if call.waited:
             return (Mark(call.end, END, call),)
+        # Packets and the kernel's changes of state can stand within these; a short send shows
+        # nothing between.
         if (call.moved and call.before) or call.call == "connect":
             return Mark(call.begin, BEGIN, call), Mark(call.end, END, call)
         return (Mark(moment(call), WHOLE, call),)

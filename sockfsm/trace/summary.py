@@ -55,6 +55,8 @@ class Summary:
                 processes[call.process.log] = call.process
             if socket is not None:
                 identity = socket.identity
+                # The socket object is the same for all calls and knows its latest addresses: the
+                # first is enough.
                 if identity not in states:
                     sockets[identity] = socket
                 states[identity] = call.after

@@ -53,6 +53,7 @@ class _TcpEnd:
         self.state = state
         self.path = [state]
         self.strange = False
+        # In a connection that was already open, an acknowledgement of the SYN is no event.
         self.syn_acked = state == tcp.ESTABLISHED
         self.fin_at: int | None = None  # the relative number that acknowledges its FIN
         self.fin_acked = False
@@ -74,11 +75,6 @@ class Walk(NamedTuple):
     steps: tuple[SegmentStep, ...]
 
 
-def steps(connection: Connection) -> tuple[SegmentStep, ...]:
-    """The segments of opening and closing, each with the states of both ends after it."""
-    return walk(connection).steps
-
-
 def paths(connection: Connection) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """All states that (client, server) went through."""
     return walk(connection)[:2]
@@ -89,6 +85,7 @@ def walk(connection: Connection) -> Walk:
     kind = connection.opening.kind
     if kind == "mid-stream":
         client, server = _TcpEnd(tcp.ESTABLISHED), _TcpEnd(tcp.ESTABLISHED)
+    # In a simultaneous open no end listens (RFC 9293, 3.5, figure 7).
     elif kind == "self-connect" or _both_call(connection):
         client, server = _TcpEnd(tcp.CLOSED), _TcpEnd(tcp.CLOSED)
     else:
@@ -98,6 +95,7 @@ def walk(connection: Connection) -> Walk:
             _TcpEnd(tcp.CLOSED if kind == "refused" else tcp.LISTEN),
         )
     if kind == "self-connect":
+        # One socket plays both parts, so one automaton does.
         server = client
     ends = {CLIENT: client, SERVER: server}
     others = {CLIENT: server, SERVER: client}

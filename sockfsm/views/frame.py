@@ -117,6 +117,7 @@ def _refusals(title: str, counts: dict[tuple[str, str, str], int]) -> Iterator[s
 def _endings(lanes: Lanes, totals: Totals) -> Iterator[str]:
     """Yield how the sockets that were shown ended, even if their end was not selected."""
     states = {identity: lanes.states.get(identity, "?") for identity in totals.sockets}
+    # Counted from the last states in the whole trace, because a socket's end may not be selected.
     closed = sum(state == CLOSED for state in states.values())
     detached = sum(state == DETACHED for state in states.values())
     exited = sum(state == EXITED for state in states.values())

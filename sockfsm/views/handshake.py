@@ -139,6 +139,7 @@ def _ladder(connection: Connection, steps: tuple[SegmentStep, ...], paint: Paint
 def calls_behind(segment: Segment) -> str:
     """`by connect(...) at FILE:LINE`: the calls that sent this segment; '' if none was traced."""
     calls = segment.cause.calls if segment.cause is not None else ()
+    # Plain acknowledgements and data are listed for their states; their calls are the data's.
     if not calls or segment.flags in ("A", "PA"):
         return ""
     first, last = calls[0], calls[-1]

@@ -88,6 +88,7 @@ class Ladder:
         """A call that has ended: the whole call, or the place where it returned."""
         whole = row.phase == WHOLE
         parts = [spoken(call) if whole else named(call)]
+        # `accepted` is the birth of a data socket: nobody called it, and it cannot fail.
         if call.call != "accepted":
             parts[0] += f" = {answered(call, row.made)}"
         if call.waited:

@@ -70,6 +70,7 @@ def answered(call: Call, made: str = "") -> str:
         return made or f"ok{peer}"
     if call.call == "recv":
         return f"{call.done} B{peer}"
+    # Only a short send is worth a number; the size asked for stands in the call.
     if call.call == "send" and call.done != call.asked and call.done >= 0:
         return f"{call.done} B"
     return "ok"
@@ -160,6 +161,7 @@ def behind(packet: Packet) -> str:
         more = f" +{len(cause.calls) - 1}" if len(cause.calls) > 1 else ""
         return f"{named(cause.calls[0])}{more}" + (", queued" if cause.why else "")
     if cause.who == "kernel":
+        # These would be named on every second arrow.
         return "" if cause.why in ("acknowledgement", "SYN-ACK") else plain(cause.why)
     return "" if packet.socket is None else f"? {plain(cause.why)}"
 
