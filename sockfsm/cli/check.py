@@ -173,6 +173,7 @@ def _shown(number: int, kind: str, p: Prediction, off: list[str]) -> str:
     if lint is not None:
         texts.append(f"Lint: {lint.title}. Instead: {lint.instead}.")
     if not p.legal:
+        # Calls that make another socket are always legal and would only fill the line.
         legal = [call for call in p.legal_calls if call not in WITHOUT_DESCRIPTOR]
         texts.append(f"Legal here: {', '.join(legal) or 'nothing'}.")
         usual = meant(kind, p.before, p.call, p.outcome)

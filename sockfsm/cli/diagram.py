@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _graph(args: argparse.Namespace) -> Graph:
+    # A folder with the name of a kind is drawn as ./tcp.
     if args.what in (*KINDS, SERVER, TCP_STATES):
         if args.socket or args.kind:
             raise UsageError(f"--socket and --kind are for a trace, and {args.what} is not a trace")

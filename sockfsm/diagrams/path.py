@@ -39,6 +39,7 @@ def path(
     graph = Graph(title=title, subtitle=_subtitle(by_kind))
     for kind, counts in by_kind.items():
         flat = own.get(kind) or flat_of(kind)
+        # Two kinds have states of the same name, and keys are unique in a graph.
         prefix = f"{kind}/" if len(by_kind) > 1 else ""
         keys = _overlay(graph, flat, counts, prefix, full=full)
         if prefix:

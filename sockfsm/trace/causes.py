@@ -84,6 +84,7 @@ class Causes:
             self.others.append(call)
             return
         begin, upto = call.begin, self._upto
+        # Calls come in the order of their ends, so an earlier begin means that two overlapped.
         if begin < self._latest:
             self._mixed = True
         self._latest = call.end

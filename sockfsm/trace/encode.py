@@ -108,10 +108,14 @@ class Encoder:
             )
         elif word in _PACKED and (peer := _inet(call.address)) is not None:
             form, asked, done = INET, 0, peer
+            # Both addresses fit into the record if they are IPv4: the local one fills what is left
+            # of the two words.
             local = _inet(socket.local) if socket is not None and _names_itself(call) else None
             if local is not None:
                 asked, done = local & MOST, peer | local >> 32 << 48
         elif call.address is not None:
+            # A record has no room for it; the first call with an address writes a note, and later
+            # ones refer to it.
             yield from self._address(call.address)
             form, done = codec.noted(self._numbers["address", call.address], call.done)
         flags = (
@@ -259,6 +263,7 @@ def _save_calls(source: TraceSource, folder: Path) -> None:
     for call in source.calls():
         log = call.process.log
         methods.setdefault(log, {})[call.method, call.call] = None
+        # A forked child uses a socket of its parent, so the child's log must refer to the parent's.
         if call.socket is not None and call.socket.process is not call.process:
             parent, number = call.socket.process.log, call.socket.number + 1
             inherits[log] = parent, max(number, inherits.get(log, ("", 0))[1])

@@ -64,11 +64,13 @@ def _is_short(call: Call) -> bool:
 
 
 def _lint_of(call: Call, socket: Socket) -> str:
+    # No rule has this lint: whether SO_REUSEADDR would have helped depends on who holds the port.
     if call.call == "bind" and call.outcome == "EADDRINUSE" and socket.kind == "tcp":
         return "missing-reuseaddr"
     if call.refused and call.call in ("send", "recv") and call.before.startswith("LISTENING"):
         return "data-on-listener"
     name = _on_rule(socket.kind, call.before, call.call, call.outcome)
+    # The advice for a data socket is another one.
     if name == "unclosed-at-exit" and socket.made_by == "accepted":
         return "unclosed-data-socket"
     return name

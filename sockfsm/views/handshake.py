@@ -57,6 +57,7 @@ def lines(
         yield paint("UDP (no handshake: datagrams only)", "bold")
         for talk in talks:
             yield from _datagrams(talk)
+    # The list is complete only now: reading the file has added to it.
     notes = [plain(problem) for problem in problems]
     if notes:
         yield ""

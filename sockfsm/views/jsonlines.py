@@ -58,6 +58,7 @@ def objects(trace: TraceSource, selection: Selection) -> Iterator[dict[str, Any]
             "remote": _address(socket.remote),
         }
     totals = Totals()
+    # Streamed: a trace may be larger than memory, so the totals come last.
     for time, _, event, *_ in events(trace):
         if not selection.takes(event, time, lanes, zero):
             continue

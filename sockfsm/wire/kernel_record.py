@@ -43,6 +43,8 @@ def read(path: Path, problems: list[str]) -> list[KernelState]:
     damaged = lost = 0
     try:
         with regular(path) as file:
+            # A damaged line is passed over: those after it are good. A longer one than LONGEST is
+            # read in parts.
             while line := file.readline(LONGEST):
                 try:
                     if line.startswith(b"{"):

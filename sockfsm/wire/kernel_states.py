@@ -192,6 +192,7 @@ class KernelStates:
         """
         try:
             self._instance.write(f"{EVENT}/enable", "0")
+            # The buffer may hold more than one go reads.
             while self._take():
                 continue
             lost = self._instance.lost()

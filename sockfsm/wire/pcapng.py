@@ -170,6 +170,8 @@ class CaptureFile:
         window.place = 24
         unpack = struct.Struct(order + "IIII").unpack_from
         kept = 0
+        # `kept` is not 0 after a packet that reaches beyond the window: then that much more is read
+        # first.
         while window.has(16 + kept):
             place, data, frames = window.place, window.data, []
             stop = min(len(data) - 16, place + BATCH)

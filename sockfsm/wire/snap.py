@@ -187,6 +187,7 @@ def quoted(program: _Program, link: int) -> None:
     at("icmp6")
     program.need(inner + 40, "whole")
     do(LDB_IND, link)
+    # ICMPv6 types below 128 are errors (RFC 4443, 2.1); only these quote a packet.
     do(JGE, 128, "eight")
     do(LD_IMM, 40)
     do(ST, 0)
