@@ -19,7 +19,7 @@ from sockfsm.trace.events import Call, Cause, Process
 SLACK = 20_000
 # A larger error (ns) does not come from measuring: somebody set the clock, and no time can be trusted.
 STEP = 1_000_000
-# The most sends that are searched for one datagram. MSG_MORE rarely merges more than a few.
+# The most sends that MSG_MORE may have merged into one datagram: a bound on the search.
 _GATHERED = 64
 # The most calls of one socket that are assumed to run at the same time. It bounds the search that
 # every packet makes.

@@ -26,8 +26,7 @@ from sockfsm.errors import SockfsmError
 HEADERS = 0
 EVERYTHING = 65535
 
-# Bounds on waiting for the other process. Only a machine under heavy load comes near them; writing
-# what a burst has left in memory can take most of a minute.
+# Bounds on waiting for the other process. Stopping includes writing what a burst has left in memory.
 _READY_SECONDS = 20.0
 _STOP_SECONDS = 60.0
 # Creates the package without running its `__init__`, whose imports would cost milliseconds.
@@ -117,8 +116,9 @@ class Capture:
         newest stay; 0 for no limit. keeper: `module:function` that says which packets to keep while
         the capture runs (`sockfsm.trace.keeping`); '' keeps all.
 
-        Only a loopback interface is probed. On others a probe would leave the machine, so the
-        kernel's word that the socket is bound has to do. CaptureError where that is not possible.
+        Only a loopback interface is probed. On any other a probe would have to go out into the
+        network, so the kernel's word that the socket is bound has to do. CaptureError if capturing is
+        not possible.
         """
         if not sys.platform.startswith("linux"):
             raise CaptureError("packets can be captured on Linux only: go on with --no-capture")

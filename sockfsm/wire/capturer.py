@@ -36,7 +36,7 @@ SCHED_OTHER, SCHED_BATCH = 0, 3
 class Probe:
     """Datagrams of ours on lo, marked with a token.
 
-    Loopback keeps order, so when a probe is captured, everything sent before it is captured too.
+    When a probe has been captured, everything that was sent before it has been captured too.
     """
 
     def __init__(self, socket: _socket.socket) -> None:

@@ -15,8 +15,8 @@ from sockfsm.wire.headers import options
 from sockfsm.wire.sequence import Seq
 from sockfsm.wire.side import Side, Span
 
-# The most packets kept of each opening and each closing. A real one has less than twenty, with every
-# retransmission; the bound is for captures of floods and scans.
+# The most packets kept of each opening and each closing. The kernel's limits on retransmissions
+# (tcp_syn_retries, tcp_retries2) keep real ones below that; the bound is for floods and scans.
 MOST_NOTABLE = 64
 WIDEST = 1 << 30  # the largest receive window, in bytes, with the largest scale (RFC 7323, 2.3)
 

@@ -198,7 +198,7 @@ def network(link: int, data: bytes) -> int | None:
         if place is None:
             return start
         kind = data[place : place + 2]
-        # Skip at most three VLAN tags (802.1Q, 802.1ad).
+        # Skip at most four VLAN tags (802.1Q, 802.1ad).
         while link == ETHERNET and kind in (b"\x81\x00", b"\x88\xa8") and place < 28:
             start, place = start + 4, place + 4
             kind = data[place : place + 2]

@@ -7,8 +7,8 @@ from typing import NamedTuple
 from sockfsm.trace.events import Endpoint, Packet
 from sockfsm.wire.sequence import MASK, Seq
 
-# The most gaps that are remembered for one direction. More come only from a capture that has lost
-# most of its packets; then `missing` is too small.
+# The most gaps that are remembered for one direction, a bound on memory. When there are more at a
+# time, `missing` is too small.
 MOST_GAPS = 32
 
 
