@@ -10,6 +10,7 @@ import pytest
 from transitions.core import MachineError
 
 import sockfsm
+from sockfsm.diagrams.graph import Meaning
 from sockfsm.diagrams.lifecycle import lifecycle
 from sockfsm.diagrams.render import draw
 from sockfsm.model.kinds import KINDS, flat_of
@@ -83,5 +84,8 @@ def test_what_was_removed_from_a_machine_is_not_drawn_and_a_note_says_so(full: b
     assert ("CREATED", "LISTENING") not in ends
     words = [word.text for row in graph.nodes["LISTENING"].rows for word in row]
     assert "accept" not in words
+    assert not any(
+        Meaning.MAKES in edge.meanings for edge in graph.edges if edge.source == "LISTENING"
+    )
     assert "Removed from this machine: listen in CREATED." in graph.notes
     assert "Removed from this machine: accept in LISTENING." in graph.notes

@@ -69,7 +69,8 @@ def lifecycle(
         ]
         if kept:
             graph.link(move_edge(flat, kept, road))
-    graph.edges += births(flat, shown, stage)
+    accepting = [state for state in shown if (state, "accept", OK) not in removed]
+    graph.edges += births(flat, accepting, stage)
     if full:
         ways = ", ".join(f"{call} to {target}" for call, target in sorted(everywhere))
         graph.notes.append(f"Drawn only on the main road, possible nearly everywhere: {ways}.")
