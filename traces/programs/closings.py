@@ -49,7 +49,7 @@ client, data = connected()
 left, right = connected()
 descriptors = [client.fileno(), data.fileno(), left.fileno(), right.fileno()]
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-subprocess.Popen(["sleep", "10"], pass_fds=descriptors, **quiet).returncode = 0  # left behind
+subprocess.Popen(["sleep", "60"], pass_fds=descriptors, **quiet).returncode = 0  # left behind
 left.shutdown(socket.SHUT_WR)  # of the connection, whoever holds it
 for sock in client, data, left, right:
     sock.close()
