@@ -69,10 +69,14 @@ def told(packet: Packet) -> str:
 
 @pytest.fixture(scope="module")
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
-    folder = tmp_path_factory.mktemp("causes") / "trace"
-    command = [sys.executable, "-m", "sockfsm", "run", "--kernel-states", "-o", folder, PROGRAM]
-    done = subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True)
-    found = Seen(folder, json.loads(done.stdout))
+    for _ in range(5):
+        folder = tmp_path_factory.mktemp("causes") / "trace"
+        command = [sys.executable, "-m", "sockfsm", "run", "--kernel-states", "-o", folder, PROGRAM]
+        done = subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True)
+        found = Seen(folder, json.loads(done.stdout))
+        # The kernel's buffer has the states of the whole machine: what others do can fill it.
+        if not any("changes of state were lost" in line for line in found.problems):
+            break
     assert found.problems == []
     return found
 
