@@ -193,11 +193,12 @@ READERS: dict[str, tuple[int, Callable[[Files, Path, random.Random], None]]] = {
 
 def command(words: tuple[str, ...], folder: Path) -> str:
     """Run one on a folder; what is wrong with what it printed, '' when nothing is."""
-    out, err = io.TextIOWrapper(io.BytesIO(), encoding="utf-8"), io.StringIO()
+    printed, err = io.BytesIO(), io.StringIO()
+    out = io.TextIOWrapper(printed, encoding="utf-8")
     with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         status = main([*words, str(folder)])
         out.flush()
-    return complaint(words, status, out.buffer.getvalue(), err.getvalue())  # type: ignore[attr-defined]
+    return complaint(words, status, printed.getvalue(), err.getvalue())
 
 
 def complaint(words: tuple[str, ...], status: int, printed: bytes, errors: str) -> str:
@@ -270,6 +271,8 @@ def one(number: int, seed: int, traces: list[Files], folder: Path) -> Failure | 
     """The input of that number."""
     chance = random.Random(seed * 1_000_003 + number)
     files = chance.choice(traces)
+    task: Callable[[], str | None]
+    said: str | None
     if number % COMMANDS_EVERY == 0:
         words = COMMANDS[number // COMMANDS_EVERY % len(COMMANDS)]
         target, task = " ".join(words), lambda: _run_command(words, files, folder, chance)

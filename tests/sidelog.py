@@ -309,7 +309,7 @@ def compare(folder: Path) -> Found:
         noted.update(int(line) for line in side.read_bytes().split(b"\n")[:-1])
     trace = Trace.open(folder / "trace")
     told = Counter(call.asked for call in trace.calls() if call.call == "recv")
-    lost = sum(gone.calls + gone.orphans for log in all_logs(trace.path, []) if (gone := loss(log)))
+    lost = sum(its.calls + its.orphans for log in all_logs(trace.path, []) if (its := loss(log)))
     missing = sorted((noted - told).elements())
     double = sorted(number for number, times in told.items() if times > 1)
     # Beside each recv there is a send.

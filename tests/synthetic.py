@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Iterator
+from typing import Any, cast
 
 from sockfsm.trace.events import Call, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.trace.source import MemoryTrace
@@ -17,7 +18,7 @@ class Story(MemoryTrace):
     def __init__(self) -> None:
         super().__init__(name="synthetic")
         self.made: list[Socket] = []
-        self.joined: dict[int, dict[str, object]] = {}
+        self.joined: dict[int, dict[str, Any]] = {}
         self.told, self.seen, self.waiting = self._calls, self._packets, self._blocked
 
     def process(self, pid: int = 100, command: tuple[str, ...] = ("python", "echo.py")) -> Process:
@@ -32,7 +33,7 @@ class Story(MemoryTrace):
         process.threads[number] = thread
         return thread
 
-    def socket(self, kind: str = "tcp", made_by: str = "create", **fields: object) -> Socket:
+    def socket(self, kind: str = "tcp", made_by: str = "create", **fields: Any) -> Socket:
         process = self._processes[0] if self._processes else self.process()
         number = len(self.made) + 1
         socket = Socket(f"{process.pid}.{number}", number, process, kind, 2, 1, 0, number, made_by)
@@ -49,7 +50,7 @@ class Story(MemoryTrace):
         outcome: str = "ok",
         states: str = "CREATED",
         took: float = 0.01,
-        **fields: object,
+        **fields: Any,
     ) -> Call:
         process = self._processes[0]
         begin = 1_000 * MS + round(at * MS)
@@ -85,15 +86,15 @@ class Story(MemoryTrace):
         source: Socket,
         target: Socket,
         flags: str,
-        **fields: object,
+        **fields: Any,
     ) -> Packet:
         time = 1_000 * MS + round(at * MS)
         packet = Packet(
             time,
             time,
             "tcp",
-            source.local,
-            target.local,
+            cast("tuple[str, int]", source.local),
+            cast("tuple[str, int]", target.local),
             flags,
             0,
             0,

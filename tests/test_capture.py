@@ -277,7 +277,7 @@ def test_without_permission_one_line_tells_what_to_do(
     def refuse(*_: object) -> None:
         raise PermissionError(1, "Operation not permitted")
 
-    monkeypatch.setattr(ring._socket, "socket", refuse)
+    monkeypatch.setattr("sockfsm.wire.ring._socket.socket", refuse)
     with pytest.raises(CaptureError, match=r"no permission.*setcap.*--no-capture") as raised:
         Capture.start(path)
     assert "\n" not in str(raised.value)
@@ -352,7 +352,7 @@ def test_namespace_is_tried_without_harm() -> None:
 def test_complete_against_tcpdump(path: Path, tmp_path: Path) -> None:
     """The same packets as tcpdump sees, which starts before us and ends after us."""
     other = tmp_path / "tcpdump.pcap"
-    command = [*flood.TCPDUMP, "-i", "lo", "-w", other, "-U", "-B", "16384", "-s", "128"]
+    command = [*flood.TCPDUMP, "-i", "lo", "-w", str(other), "-U", "-B", "16384", "-s", "128"]
     command.append("--time-stamp-precision=nano")
     with (
         subprocess.Popen(command, stderr=subprocess.PIPE, text=True) as tcpdump,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import posix
 import socket
 import stat
 import subprocess
@@ -235,7 +236,7 @@ def test_a_full_disk_beside_a_run_is_told_to_the_person(tmp_path: Path) -> None:
     )
     folder = tmp_path / "disk"
     folder.mkdir(mode=0o700)
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", folder / "trace", program]
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", str(folder / "trace"), str(program)]
     done = subprocess.run(
         [*filled(folder, "4m"), *command], capture_output=True, text=True, timeout=PATIENCE
     )
@@ -279,7 +280,7 @@ def test_a_folder_of_another_user_is_refused(tmp_path: Path) -> None:
     folder = tmp_path / "theirs"
     folder.mkdir()
     os.chown(folder, 65534, 65534)
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, "-m", "timeit"]
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", str(folder), "-m", "timeit"]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert done.returncode == 2
     (line,) = done.stderr.splitlines()
@@ -335,14 +336,14 @@ def test_a_file_that_the_disk_does_not_take_ends_with_a_whole_block(
     """Each failing write leaves what was there, and the next one may succeed."""
     file = output.File(str(tmp_path / "file"))
     assert file.write(b"first", 1)
-    real: Callable[..., int] = output.posix.write
+    real: Callable[..., int] = posix.write
 
     def half(descriptor: int, data: bytes) -> int:
         if len(data) < 3:
             raise OSError(28, "No space left on device")
         return real(descriptor, data[: len(data) // 2])
 
-    monkeypatch.setattr(output.posix, "write", half)
+    monkeypatch.setattr(posix, "write", half)
     assert not file.write(b"second second", 2)
     monkeypatch.undo()
     assert file.write(b" third", 4)

@@ -46,7 +46,7 @@ def test_a_wrong_model_is_found_by_its_shortest_sequence(monkeypatch: pytest.Mon
             return "EDESTADDRREQ", after, entry
         return outcome, after, entry
 
-    monkeypatch.setattr(comparing.Predictor, "step", wrong)
+    monkeypatch.setattr(Predictor, "step", wrong)
     share = compare("tcp: reference", 3, ("bind",), 2)
     assert share.disagreements == []
     share = compare("tcp: reference", 2, (), 2)

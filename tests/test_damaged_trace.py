@@ -7,6 +7,7 @@ import shutil
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,6 +19,7 @@ from sockfsm.cli.main import main
 from sockfsm.errors import TraceError
 from sockfsm.record.layout import SLOT
 from sockfsm.record.windows import SIZE
+from sockfsm.trace.events import Call
 from sockfsm.trace.trace import Trace
 
 TRACES = Path(__file__).parent.parent / "traces"
@@ -32,7 +34,7 @@ class Octets(bytes):
 
 
 @pytest.fixture(scope="module")
-def log(tmp_path_factory):
+def log(tmp_path_factory: pytest.TempPathFactory) -> Octets:
     """The bytes of a good log."""
     folder = tmp_path_factory.mktemp("good")
     with sockfsm.tracing(folder) as trace:
@@ -47,7 +49,7 @@ def log(tmp_path_factory):
     return Octets(trace.logs[0].read_bytes())
 
 
-def read(folder, data):
+def read(folder: Path, data: bytes) -> tuple[list[Call], list[str]]:
     folder.mkdir(exist_ok=True)
     (folder / "1-0.calls").write_bytes(data)
     trace = Trace.open(folder)
@@ -58,7 +60,7 @@ def read(folder, data):
     return calls, trace.problems
 
 
-def test_a_log_cut_anywhere_keeps_what_is_before(log, tmp_path):
+def test_a_log_cut_anywhere_keeps_what_is_before(log: Octets, tmp_path: Path) -> None:
     whole, _ = read(tmp_path / "whole", log)
     for cut in range(SLOT * 8, len(log), SLOT * 7 + 5):
         calls, problems = read(tmp_path / "cut", log[:cut])
@@ -68,7 +70,7 @@ def test_a_log_cut_anywhere_keeps_what_is_before(log, tmp_path):
             assert any("no whole record" in problem for problem in problems)
 
 
-def test_slots_that_were_never_written_are_passed_over(log, tmp_path):
+def test_slots_that_were_never_written_are_passed_over(log: Octets, tmp_path: Path) -> None:
     whole, _ = read(tmp_path / "whole", log)
     padded, problems = read(tmp_path / "padded", log[:-SLOT].ljust(SIZE, b"\0"))  # without a seal
     assert len(padded) == len(whole)
@@ -81,7 +83,9 @@ def test_slots_that_were_never_written_are_passed_over(log, tmp_path):
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 2**32), count=st.integers(1, 60))
-def test_bytes_that_were_changed_never_crash_the_reader(log, tmp_path, seed, count):
+def test_bytes_that_were_changed_never_crash_the_reader(
+    log: Octets, tmp_path: Path, seed: int, count: int
+) -> None:
     chance, data = random.Random(seed), bytearray(log)
     for _ in range(count):
         data[chance.randrange(16, len(data))] = chance.randrange(256)
@@ -97,7 +101,7 @@ def test_bytes_that_were_changed_never_crash_the_reader(log, tmp_path, seed, cou
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(noise=st.binary(max_size=SLOT * 40))
-def test_noise_behind_the_first_bytes(log, tmp_path, noise):
+def test_noise_behind_the_first_bytes(log: Octets, tmp_path: Path, noise: bytes) -> None:
     read(tmp_path / "noise", log[:SLOT] + noise)
 
 
@@ -113,7 +117,9 @@ def test_noise_behind_the_first_bytes(log, tmp_path, noise):
         ),
     ],
 )
-def test_one_clear_line_and_status_2(make, message, tmp_path):
+def test_one_clear_line_and_status_2(
+    make: Callable[[Path], object], message: str, tmp_path: Path
+) -> None:
     folder = tmp_path / "trace"
     make(folder)
     for command in ("show", "handshake", "diagram"):
@@ -147,7 +153,9 @@ def spoil(folder: Path, chance: random.Random) -> None:
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
 )
 @given(seed=st.integers(0, 2**32), name=st.sampled_from(SMALL))
-def test_every_command_reads_what_can_be_read(seed, name, tmp_path, capsys):
+def test_every_command_reads_what_can_be_read(
+    seed: int, name: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "spoilt"
     shutil.rmtree(folder, ignore_errors=True)
     shutil.copytree(TRACES / name, folder, ignore=shutil.ignore_patterns("*.svg"))

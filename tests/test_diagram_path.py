@@ -5,7 +5,7 @@ import toy_machine
 from toy_trace import MS, echo_server, toy_call, toy_socket
 
 from sockfsm.diagrams.counts import count_by_kind
-from sockfsm.diagrams.graph import Edge, Graph, Meaning
+from sockfsm.diagrams.graph import Edge, Graph, Meaning, Words
 from sockfsm.diagrams.path import path
 from sockfsm.errors import DrawingError
 from sockfsm.trace.events import Call
@@ -22,7 +22,7 @@ def edge(graph: Graph, source: str, target: str) -> Edge:
     return found
 
 
-def lines(rows: tuple) -> list[str]:
+def lines(rows: tuple[Words, ...]) -> list[str]:
     return ["".join(word.text for word in row) for row in rows]
 
 

@@ -3,7 +3,7 @@
 import pytest
 import toy_machine
 
-from sockfsm.diagrams.graph import Edge, Graph, Meaning
+from sockfsm.diagrams.graph import Edge, Graph, Meaning, Words
 from sockfsm.diagrams.server import server
 from sockfsm.errors import DrawingError
 
@@ -15,7 +15,7 @@ def edge(graph: Graph, source: str, target: str) -> Edge:
     return found
 
 
-def text(rows: tuple) -> str:
+def text(rows: tuple[Words, ...]) -> str:
     return " | ".join("".join(word.text for word in row) for row in rows)
 
 

@@ -52,8 +52,8 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Trace:
     folder = tmp_path_factory.mktemp("export")
     program = folder / "program.py"
     program.write_text(PROGRAM)
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", folder / "trace"]
-    subprocess.run([*command, program, folder / "name"], check=True, timeout=PATIENCE)
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", str(folder / "trace")]
+    subprocess.run([*command, str(program), str(folder / "name")], check=True, timeout=PATIENCE)
     return Trace.open(folder / "trace")
 
 
@@ -61,7 +61,17 @@ def test_comments_that_wireshark_shows(trace: Trace, tmp_path: Path) -> None:
     path = tmp_path / "trace.pcapng"
     path.write_bytes(b"".join(pcapng.pieces(trace)))
     assert list(CaptureFile(path)) == list(CaptureFile(trace.path / "packets.pcapng"))
-    command = ["tshark", "-r", path, "-T", "fields", "-e", "tcp.flags.str", "-e", "frame.comment"]
+    command = [
+        "tshark",
+        "-r",
+        str(path),
+        "-T",
+        "fields",
+        "-e",
+        "tcp.flags.str",
+        "-e",
+        "frame.comment",
+    ]
     told = subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
     assert len(told) == len(list(trace.packets()))
     assert re.search(

@@ -24,6 +24,14 @@ FLAGS = {
         *("CONFIRM", "EOR", "DONTROUTE", "CMSG_CLOEXEC"),
     )
 }
+
+
+def ending(peer: socket.socket) -> None:
+    """Urgent data, and the end."""
+    peer.send(b"u", socket.MSG_OOB)
+    peer.close()
+
+
 STAGES: dict[str, Callable[[socket.socket, socket.socket], object]] = {
     "nothing": lambda ours, peer: None,
     "data": lambda ours, peer: peer.send(b"abc"),
@@ -34,7 +42,7 @@ STAGES: dict[str, Callable[[socket.socket, socket.socket], object]] = {
         peer.send(b"u", socket.MSG_OOB),
     ),
     "end": lambda ours, peer: peer.close(),
-    "urgent end": lambda ours, peer: (peer.send(b"u", socket.MSG_OOB), peer.close()),
+    "urgent end": lambda ours, peer: ending(peer),
     "shut": lambda ours, peer: ours.shutdown(socket.SHUT_RD),
     "muted": lambda ours, peer: ours.shutdown(socket.SHUT_WR),
 }

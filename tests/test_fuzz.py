@@ -9,6 +9,7 @@ import gzip
 import json
 import struct
 from pathlib import Path
+from typing import Any
 
 import fuzz
 import pytest
@@ -44,7 +45,7 @@ def with_note(folder: Path, key: str, **changes: object) -> Trace:
     slots = [*slots_of(files[name]), {"socket": 1, "local": ["127.0.0.1", 1], "remote": None}]
     for slot in slots:
         if isinstance(slot, dict) and key in slot:
-            slot.update(changes)
+            slot.update(changes)  # type: ignore[arg-type]  # wrong values are what is tested
             for gone in [k for k, value in changes.items() if value is ...]:
                 del slot[gone]
     files[name] = log_of(slots, Same())  # type: ignore[arg-type]
@@ -132,7 +133,17 @@ def test_a_trace_json_that_is_none(text: str, tmp_path: Path) -> None:
     assert any(problem.startswith("trace.json: damaged") for problem in trace.problems)
 
 
-GOOD = [1000, 1, 7, "CLOSED", "LISTEN", ["127.0.0.1", 80], ["0.0.0.0", 0]]
+WRONG: tuple[Any, ...] = (
+    INFINITE,
+    -1,
+    None,
+    "\x1b[2J",
+    10**40,
+    [[]],
+    ["\x1b[2J", 1],
+    ["::", 70000],
+)
+GOOD: list[Any] = [1000, 1, 7, "CLOSED", "LISTEN", ["127.0.0.1", 80], ["0.0.0.0", 0]]
 
 
 @pytest.mark.parametrize(
@@ -142,7 +153,7 @@ GOOD = [1000, 1, 7, "CLOSED", "LISTEN", ["127.0.0.1", 80], ["0.0.0.0", 0]]
         *(
             json.dumps([*GOOD[:place], value, *GOOD[place + 1 :]])
             for place in range(7)
-            for value in (INFINITE, -1, None, "\x1b[2J", 10**40, [[]], ["\x1b[2J", 1], ["::", 70000])
+            for value in WRONG
         ),
         json.dumps(GOOD[:5]), json.dumps([*GOOD, 1])[:-2], "[" * 100_000, "x" * 10_000_000,
         '["\\udcff"]',

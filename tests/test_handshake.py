@@ -8,6 +8,7 @@ import re
 import socket
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -15,6 +16,7 @@ import wire_cases
 from hypothesis import given
 from hypothesis import strategies as st
 from patience import PATIENCE
+from wire_cases import End, Ends
 
 from sockfsm.cli.main import main
 from sockfsm.trace.events import Packet
@@ -32,7 +34,7 @@ OPENED = ("CLOSED", "SYN-SENT", "ESTABLISHED")
 ACCEPTED = ("LISTEN", "SYN-RECEIVED", "ESTABLISHED")
 
 
-def captured(path: Path, case) -> Connection:
+def captured(path: Path, case: Callable[[], Ends]) -> Connection:
     """The one connection of `case`, captured into `path`."""
     with Capture.start(path) as capture:
         client, server = case()
@@ -42,7 +44,7 @@ def captured(path: Path, case) -> Connection:
     return of(path, client, server)
 
 
-def of(path: Path, client, server) -> Connection:
+def of(path: Path, client: End, server: End) -> Connection:
     problems: list[str] = []
     found = inspect(packets(path, None, problems)).connections
     assert problems == []
@@ -123,7 +125,7 @@ def kernel_states(connection: Connection) -> tuple[str, str]:
     ],
 )
 def test_time_wait_is_owed_by_whom_the_kernel_makes_wait(
-    path: Path, case, expected: tuple[str, str]
+    path: Path, case: Callable[[], Ends], expected: tuple[str, str]
 ) -> None:
     connection = captured(path, case)
     assert kernel_states(connection) == expected
@@ -158,7 +160,7 @@ def test_half_close(path: Path) -> None:
         (wire_cases.never_accepted, "server", "listening socket closed before accept"),
     ],
 )
-def test_resets(path: Path, case, by: str, cause: str) -> None:
+def test_resets(path: Path, case: Callable[[], Ends], by: str, cause: str) -> None:
     connection = captured(path, case)
     assert connection.opening.kind == "normal"
     assert connection.closing.kind == "reset"
@@ -466,7 +468,7 @@ data.close()
 """
     )
     folder = tmp_path / "trace"
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, program]
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", str(folder), str(program)]
     subprocess.run(command, check=True, timeout=PATIENCE)
     assert main(["handshake", str(folder)]) == 0
     told = capsys.readouterr().out
@@ -529,7 +531,8 @@ def test_a_host_that_is_gone() -> None:
 
 
 NUMBERS = st.sampled_from([0, 1, 99, 100, 105, 500, 501, 7777, 90_000, 2**31, 2**32 - 1])
-SEGMENTS = st.lists(
+Segment = tuple[bool, str, int, int, int, int]
+SEGMENTS: st.SearchStrategy[list[Segment]] = st.lists(
     st.tuples(
         st.booleans(),
         st.sampled_from(["S", "SA", "A", "PA", "FA", "R", "RA", "F", "", "SFRPUA"]),
@@ -543,7 +546,7 @@ SEGMENTS = st.lists(
 
 
 @given(SEGMENTS)
-def test_whatever_comes_each_packet_is_counted_once(story: list[tuple]) -> None:
+def test_whatever_comes_each_packet_is_counted_once(story: list[Segment]) -> None:
     """Segments of any flags and numbers: none is lost, none counted twice, all of it can be shown."""
     segments = []
     for time, (forth, flags, seq, ack, length, window) in enumerate(story):

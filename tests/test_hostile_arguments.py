@@ -64,7 +64,13 @@ def test_the_table_has_every_command() -> None:
         for number, words in enumerate(table)
     ],
 )
-def test_one_inert_line(command, words, tmp_path, monkeypatch, capfd) -> None:
+def test_one_inert_line(
+    command: str,
+    words: list[str],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     monkeypatch.chdir(tmp_path)
     assert main([command, *words]) == 2
     err = capfd.readouterr().err
@@ -74,14 +80,14 @@ def test_one_inert_line(command, words, tmp_path, monkeypatch, capfd) -> None:
 
 
 @pytest.mark.parametrize("command", sorted(COMMANDS))
-def test_an_option_that_is_none(command, capfd) -> None:
+def test_an_option_that_is_none(command: str, capfd: pytest.CaptureFixture[str]) -> None:
     if command == "run":
         return  # what follows is the program's
     assert main([command, f"--{HOSTILE}"]) == 2
     assert capfd.readouterr().err[:-1].isprintable()
 
 
-def test_a_command_that_is_none(capfd) -> None:
+def test_a_command_that_is_none(capfd: pytest.CaptureFixture[str]) -> None:
     assert main([HOSTILE]) == 2
     assert capfd.readouterr().err[:-1].isprintable()
 
@@ -137,7 +143,12 @@ SOURCES = (
 
 @pytest.mark.parametrize("make", SOURCES)
 @pytest.mark.parametrize("words", fuzz.COMMANDS, ids=" ".join)
-def test_a_source_that_cannot_be_read(words, make, tmp_path, capfd) -> None:
+def test_a_source_that_cannot_be_read(
+    words: tuple[str, ...],
+    make: Callable[[Path], object],
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     path = tmp_path / f"trace-{HOSTILE}"
     make(path)
     with fuzz.limits():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import shutil
 import socket
+from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from sockfsm.testing import illegal
 from sockfsm.trace.events import Lost
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
 from sockfsm.tracer import packets
+from sockfsm.tracer.about import About
 from sockfsm.wire.capture import CaptureSummary
 
 RECORDED = fuzz.TRACES / "tcp-echo"
@@ -53,7 +55,7 @@ def damaged_note(folder: Path) -> str:
 
 def lack(folder: Path, summary: CaptureSummary) -> None:
     """Have it say what it says when a capture has ended so."""
-    about = packets.About(Trace(folder), print)
+    about = About(Trace(folder), print)
     about.add(capture=str(summary))
     about.lack("packets", list(packets._losses(summary)))
 
@@ -98,7 +100,12 @@ def damaged_about(folder: Path) -> str:
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("words", fuzz.COMMANDS, ids=" ".join)
-def test_no_view_is_silent(words, lose, trace, capfdbinary):
+def test_no_view_is_silent(
+    words: tuple[str, ...],
+    lose: Callable[[Path], str],
+    trace: Path,
+    capfdbinary: pytest.CaptureFixture[bytes],
+) -> None:
     lost = lose(trace)
     assert main([*words, str(trace)]) in (0, 1)
     out, err = (text.decode(errors="replace") for text in capfdbinary.readouterr())
@@ -121,7 +128,9 @@ def test_no_view_is_silent(words, lose, trace, capfdbinary):
         (("export", "--form", "perfetto"), "otherData"),
     ],
 )
-def test_json_has_a_field(words, key, trace, capfd):
+def test_json_has_a_field(
+    words: tuple[str, ...], key: str, trace: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     lost = cut_log(trace)
     main([*words, str(trace)])
     out = capfd.readouterr().out
@@ -130,26 +139,28 @@ def test_json_has_a_field(words, key, trace, capfd):
     assert lost in str(said)
 
 
-def test_the_picture_says_it_too(trace, capfd):
+def test_the_picture_says_it_too(trace: Path, capfd: pytest.CaptureFixture[str]) -> None:
     lost = packets_lost(trace)
     main(["diagram", str(trace)])
     assert lost.split()[0] in capfd.readouterr().out.split("incomplete")[1]
 
 
-def test_every_command_that_reads_a_trace_is_among_them():
+def test_every_command_that_reads_a_trace_is_among_them() -> None:
     assert {words[0] for words in fuzz.COMMANDS} == VIEWS
     others = {"demo", "run", "machine", "check", "conform", "learn"}
     assert set(commands()) - others == VIEWS
 
 
 @pytest.mark.parametrize("words", fuzz.COMMANDS, ids=" ".join)
-def test_a_whole_trace_says_nothing(words, trace, capfdbinary):
+def test_a_whole_trace_says_nothing(
+    words: tuple[str, ...], trace: Path, capfdbinary: pytest.CaptureFixture[bytes]
+) -> None:
     main([*words, str(trace)])
     out, err = capfdbinary.readouterr()
     assert b"incomplete:" not in out + err
 
 
-def test_a_killed_capture(trace, capfd):
+def test_a_killed_capture(trace: Path, capfd: pytest.CaptureFixture[str]) -> None:
     *all_but_statistics, _ = blocks_of((trace / PACKETS).read_bytes())
     (trace / PACKETS).write_bytes(b"".join(all_but_statistics))
     for words in (("show",), ("show", "--list"), ("show", "--json"), ("handshake",)):
@@ -158,7 +169,7 @@ def test_a_killed_capture(trace, capfd):
         assert out.count("the capture was killed or still runs") == 1
 
 
-def test_each_is_told_once(trace):
+def test_each_is_told_once(trace: Path) -> None:
     found = Trace.open(trace)
     cut_log(trace)
     for _ in range(3):
@@ -166,7 +177,7 @@ def test_each_is_told_once(trace):
     assert len(found.problems) == len(set(found.problems)) == 1
 
 
-def test_a_failure_text_says_it(tmp_path):
+def test_a_failure_text_says_it(tmp_path: Path) -> None:
     def expects_a_refusal(folder: Path) -> None:
         with illegal("listen"):
             (folder / ABOUT).write_text('{"clock_error": -1}')
@@ -180,7 +191,9 @@ def test_a_failure_text_says_it(tmp_path):
     assert "incomplete: trace.json: damaged" in str(caught.value)
 
 
-def test_closed_by_the_program_or_ended_with_the_process(tmp_path, capfd):
+def test_closed_by_the_program_or_ended_with_the_process(
+    tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
     folder = tmp_path / "trace"
     script = tmp_path / "leaves.py"
     script.write_text(

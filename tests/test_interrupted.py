@@ -13,7 +13,7 @@ import pytest
 
 import sockfsm
 from sockfsm.record.layout import NUMBER
-from sockfsm.record.writer import Log
+from sockfsm.record.writer import Log, Told
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import ongoing, transfer
 
@@ -100,12 +100,12 @@ def test_no_slot_is_lost_to_a_handler_that_comes_at_any_step(tmp_path: Path) -> 
 def test_a_record_that_is_written_is_no_loss(tmp_path: Path) -> None:
     log = Log()
     log.open(str(tmp_path), 1, lambda _: [], print)
-    call = ongoing.Told()
+    call = Told()
     call.begin_watch(log)
     log.tell(call, 1, 2, NUMBER["send"], 1, 0, 0, 0, 0)
     del call
     assert not log.untold
-    call = ongoing.Told()
+    call = Told()
     call.begin_watch(log)
     del call
     assert len(log.untold) == 1

@@ -64,7 +64,7 @@ def joined(tmp_path_factory: pytest.TempPathFactory) -> list[Packet]:
     program = folder / "program.py"
     program.write_text(PROGRAM)
     trace = folder / "trace"
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", trace, program]
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", str(trace), str(program)]
     subprocess.run(command, check=True, timeout=PATIENCE)
     return list(Trace.open(trace).packets())
 
@@ -140,7 +140,7 @@ server.join()
 """
     )
     folder = tmp_path / "trace"
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", folder, program]
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", str(folder), str(program)]
     subprocess.run(command, check=True, timeout=PATIENCE)
     trace = Trace.open(folder)
     found = [(p.flags, p.ended.call) for p in trace.packets() if p.ended]
@@ -196,7 +196,7 @@ def test_two_threads_that_send_at_once() -> None:
     story = [toy_packet(50 * US, "S"), mid]
     assert [p.call for p in join(calls, story)] == [calls[0], None]
     both = [story[0], toy_packet(920 * US, "PA", seq=1, length=20)]
-    assert [p.cause.calls for p in join(calls, both)][1] == (calls[1], calls[2])
+    assert [p.cause and p.cause.calls for p in join(calls, both)][1] == (calls[1], calls[2])
 
 
 def test_tls_bytes_are_not_counted() -> None:

@@ -69,7 +69,7 @@ def test_a_step_of_the_clock(changed: Callable[[Change], Trace], step: int) -> N
 
     def late(frames: list[Frame]) -> list[Frame]:
         half = len(frames) // 2
-        return frames[:half] + [(wall + step, *rest) for wall, *rest in frames[half:]]
+        return frames[:half] + [(frame[0] + step, *frame[1:]) for frame in frames[half:]]
 
     trace = changed(late)
     told = json.loads((trace.path / ABOUT).read_text())

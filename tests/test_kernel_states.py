@@ -105,7 +105,7 @@ def recorded(tmp_path: Path) -> tuple[Path, list[tuple[tuple[str, int], tuple[st
                 wire_cases.data_after_close,
                 wire_cases.never_accepted,
                 wire_cases.self_connect,
-                lambda: wire_cases.normal("::1", wire_cases.socket.AF_INET6),
+                lambda: wire_cases.normal("::1", socket.AF_INET6),
             )
         ]
     told = states.stop(tmp_path / FILE)

@@ -6,13 +6,14 @@ import json
 import socket
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
 import sockfsm
 
 
-def lint(*arguments):
+def lint(*arguments: str | Path) -> tuple[int, str, str]:
     done = subprocess.run(
         [sys.executable, "-m", "sockfsm", "lint", *map(str, arguments)],
         capture_output=True,
@@ -22,7 +23,7 @@ def lint(*arguments):
 
 
 @pytest.fixture(scope="module")
-def trace(tmp_path_factory):
+def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("lints") / "trace"
     with sockfsm.tracing(folder):
         server = socket.socket()
@@ -37,7 +38,7 @@ def trace(tmp_path_factory):
     return folder
 
 
-def test_findings_name_the_line_and_what_to_do_instead(trace):
+def test_findings_name_the_line_and_what_to_do_instead(trace: Path) -> None:
     status, out, _ = lint(trace)
     assert status == 1
     assert f"{__file__}:" in out
@@ -46,7 +47,7 @@ def test_findings_name_the_line_and_what_to_do_instead(trace):
     assert "Instead:" in out
 
 
-def test_each_can_be_switched_off(trace):
+def test_each_can_be_switched_off(trace: Path) -> None:
     status, out, _ = lint(trace, "--no-lint", "unbound-listen", "--json")
     assert status == 1
     assert {json.loads(line)["lint"] for line in out.splitlines()} == {"send-after-peer-closed"}
@@ -54,7 +55,7 @@ def test_each_can_be_switched_off(trace):
     assert lint(trace, *off) == (0, "nothing found\n", "")
 
 
-def test_every_lint_is_explained():
+def test_every_lint_is_explained() -> None:
     from sockfsm.model.lints import LINTS
 
     status, out, _ = lint("--list")
@@ -62,7 +63,7 @@ def test_every_lint_is_explained():
     assert all(name in out for name in LINTS)
 
 
-def test_bad_input(trace):
+def test_bad_input(trace: Path) -> None:
     for arguments, message in (
         ((trace, "--no-lint", "nothing"), "nothing"),
         ((), "no trace"),

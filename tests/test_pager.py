@@ -27,7 +27,7 @@ def trace(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def on_a_terminal(trace: Path, pager: str, *more: str) -> tuple[str, int]:
     """What `sockfsm show` writes to a terminal, and its exit status."""
     leader, follower = pty.openpty()
-    command = [sys.executable, "-m", "sockfsm", "show", trace, *more]
+    command = [sys.executable, "-m", "sockfsm", "show", str(trace), *more]
     environment = {**os.environ, "PAGER": pager, "TERM": "xterm"}
     with subprocess.Popen(command, stdout=follower, env=environment) as process:
         os.close(follower)

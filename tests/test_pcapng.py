@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import socket
 import struct
 import subprocess
 from itertools import islice
@@ -48,7 +49,7 @@ def capture(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with Capture.start(path) as running:
         for case in CASES:
             case()
-        wire_cases.normal("::1", wire_cases.socket.AF_INET6)
+        wire_cases.normal("::1", socket.AF_INET6)
         assert running.stop().dropped == 0
     return path
 
@@ -321,8 +322,10 @@ def test_ports_used_again_are_two_connections(tmp_path: Path) -> None:
     from scapy.layers.l2 import Ether
 
     def frame(flags: str, seq: int, ack: int, back: bool = False) -> bytes:
-        ports = {"sport": 80, "dport": 1000} if back else {"sport": 1000, "dport": 80}
-        return bytes(Ether() / IP() / TCP(flags=flags, seq=seq, ack=ack, **ports))
+        source, target = (80, 1000) if back else (1000, 80)
+        return bytes(
+            Ether() / IP() / TCP(sport=source, dport=target, flags=flags, seq=seq, ack=ack)
+        )
 
     story = []
     for first in (100, 5000):

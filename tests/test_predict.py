@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+from typing import Any
 
 import pytest
 
@@ -157,9 +158,15 @@ def test_a_batch_says_what_predict_says() -> None:
 def test_a_batch_works_out_each_step_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """What makes it quick: however many sequences, the rules are asked once for each step."""
     words = "bind listen accept connect send recv shutdown_wr close".split()  # noqa: SIM905
-    predictor, asked = Predictor("tcp"), []
+    predictor = Predictor("tcp")
+    asked: list[str] = []
     step = predictor.step
-    monkeypatch.setattr(predictor, "step", lambda *args: asked.append(args[1]) or step(*args))
+
+    def counted(*args: Any) -> Any:
+        asked.append(args[1])
+        return step(*args)
+
+    monkeypatch.setattr(predictor, "step", counted)
     batch = Batch(predictor, pytest.fail)
     assert sum(1 for _ in batch.lines([" ".join(words)] * 4000)) == 4000
     assert asked == words

@@ -130,7 +130,7 @@ def test_an_unused_plugin_imports_nothing_of_sockfsm(pytester: pytest.Pytester) 
     assert process.returncode == 0, process.stdout
 
 
-def test_an_installed_plugin_under_run(pytester):
+def test_an_installed_plugin_under_run(pytester: pytest.Pytester) -> None:
     """pytest wants to rewrite an installed plugin's package, which `run` has imported by then."""
     info = pytester.mkdir("sockfsm-0.0.0.dist-info")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: sockfsm\nVersion: 0.0.0\n")

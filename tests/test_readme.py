@@ -48,7 +48,7 @@ def commands() -> list[Shown]:
 
 def programs() -> list[Shown]:
     """The Python blocks that are programs, and the output that stands below them."""
-    found = []
+    found: list[Shown] = []
     shown = [*blocks(), ("", None, "")]
     for (form, name, body), (below, _, output) in pairwise(shown):
         if form == "python" and name is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import fcntl
 import os
 import random
 import signal
@@ -12,6 +13,7 @@ import sys
 import textwrap
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import sidelog
@@ -559,14 +561,14 @@ def test_one_at_a_time_tidies(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
         assert go.wait(PATIENCE)
         at_it[0] -= 1
 
-    def lock(*arguments: object) -> None:
+    def lock(*arguments: Any) -> None:
         if inside.is_set():
             waiting.set()
-        flock(*arguments)  # type: ignore[arg-type]
+        flock(*arguments)
 
-    flock = module.fcntl.flock
+    flock = fcntl.flock
     monkeypatch.setattr(module, "tidy_logs", tidying)
-    monkeypatch.setattr(module.fcntl, "flock", lock)
+    monkeypatch.setattr(fcntl, "flock", lock)
     threads = [threading.Thread(target=module.tidy, args=(Trace(tmp_path),)) for _ in range(2)]
     threads[0].start()
     assert inside.wait(PATIENCE)
@@ -582,12 +584,13 @@ def test_nothing_is_under_way_when_the_end_is_put_in_order(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     from sockfsm.run import supervise
+    from sockfsm.run.housekeeping import Housekeeping
 
     done: list[str] = []
     run = supervise._Run(tmp_path, supervise.Options())
     monkeypatch.setattr(supervise, "tidy", lambda *_: done.append("tidy"))
-    monkeypatch.setattr(supervise.Housekeeping, "stop", lambda _: done.append("stop"))
-    run.chores = supervise.Housekeeping({}, print)
+    monkeypatch.setattr(Housekeeping, "stop", lambda _: done.append("stop"))
+    run.chores = Housekeeping({}, print)
     run.end(0)
     assert done == ["stop", "tidy"]
 

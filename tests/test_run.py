@@ -7,12 +7,16 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import Any
 
 import pytest
 from patience import PATIENCE
 
 from sockfsm.trace.trace import Trace
+
+Traced = Callable[..., tuple[subprocess.CompletedProcess[str], Trace]]
 
 SOCKFSM = [sys.executable, "-m", "sockfsm"]
 BASE = """
@@ -26,10 +30,12 @@ def talk():
 
 
 @pytest.fixture
-def traced(tmp_path):
+def traced(tmp_path: Path) -> Traced:
     """Run a program's text under `sockfsm run`: (completed process, trace)."""
 
-    def run(text, *options, args=(), **kwargs):
+    def run(
+        text: str, *options: str, args: Sequence[str] = (), **kwargs: Any
+    ) -> tuple[subprocess.CompletedProcess[str], Trace]:
         program = tmp_path / "program.py"
         program.write_text(BASE + text)
         folder = tmp_path / "trace"
@@ -46,7 +52,7 @@ def traced(tmp_path):
     return run
 
 
-def test_exit_status_output_and_arguments_are_the_programs_own(traced):
+def test_exit_status_output_and_arguments_are_the_programs_own(traced: Traced) -> None:
     completed, trace = traced(
         "talk(); print(sys.argv[1:], __name__, sys.stdin.read()); print('e', file=sys.stderr)\n"
         "sys.exit(7)",
@@ -60,13 +66,13 @@ def test_exit_status_output_and_arguments_are_the_programs_own(traced):
     assert [c.method for c in trace.calls()][:4] == ["socketpair", "socketpair", "sendall", "recv"]
 
 
-def test_a_signal_that_ends_the_program_ends_us(traced):
+def test_a_signal_that_ends_the_program_ends_us(traced: Traced) -> None:
     completed, trace = traced("talk(); os.kill(os.getpid(), signal.SIGKILL)")
     assert completed.returncode == -signal.SIGKILL
     assert trace.about["status"] == -signal.SIGKILL
 
 
-def test_everything_that_had_finished_survives_sigkill(traced):
+def test_everything_that_had_finished_survives_sigkill(traced: Traced) -> None:
     completed, trace = traced(
         "for _ in range(3000): talk()\n"
         "a, b = socket.socketpair()\n"
@@ -83,10 +89,11 @@ def test_everything_that_had_finished_survives_sigkill(traced):
     assert trace.problems == []
     (wait,) = trace.blocked()
     assert (wait.method, wait.end) == ("recv", None)
+    assert wait.site is not None
     assert wait.site.function == "<module>"
 
 
-def test_signals_are_passed_on(tmp_path):
+def test_signals_are_passed_on(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(
         BASE + "signal.signal(signal.SIGTERM, lambda *_: sys.exit(41))\n"
@@ -94,12 +101,13 @@ def test_signals_are_passed_on(tmp_path):
     )
     command = [*SOCKFSM, "run", "--no-capture", "-o", str(tmp_path / "trace"), str(program)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
         process.terminate()
         assert process.wait(PATIENCE) == 41
 
 
-def test_children_by_fork_multiprocessing_and_subprocess(traced):
+def test_children_by_fork_multiprocessing_and_subprocess(traced: Traced) -> None:
     completed, trace = traced(
         "import multiprocessing\n"
         "if __name__ == '__main__':\n"
@@ -117,7 +125,7 @@ def test_children_by_fork_multiprocessing_and_subprocess(traced):
     assert all(c.explained for c in trace.calls())
 
 
-def test_a_forked_child_goes_on_with_its_parents_sockets(traced):
+def test_a_forked_child_goes_on_with_its_parents_sockets(traced: Traced) -> None:
     _, trace = traced(
         "a, b = socket.socketpair()\n"
         "if not os.fork():\n"
@@ -125,13 +133,14 @@ def test_a_forked_child_goes_on_with_its_parents_sockets(traced):
         "b.close(); assert a.recv(9) == b'child'; assert a.recv(9) == b''; os.wait(); a.close()"
     )
     sent = next(c for c in trace.calls() if c.call == "send")
+    assert sent.socket is not None
     assert sent.socket.process.pid != sent.process.pid
     assert (sent.before, sent.socket.made_by) == ("CONNECTED", "socketpair")
     assert len(trace.sockets) == 2
     assert [c.outcome for c in trace.calls() if c.call == "recv"] == ["ok", "eof"]
 
 
-def test_what_is_open_at_exit_is_closed_by_the_kernel(traced):
+def test_what_is_open_at_exit_is_closed_by_the_kernel(traced: Traced) -> None:
     _, trace = traced("keep = socket.socket()")
     assert [(c.method, c.after) for c in trace.calls()] == [
         ("socket", "CREATED"),
@@ -139,7 +148,7 @@ def test_what_is_open_at_exit_is_closed_by_the_kernel(traced):
     ]
 
 
-def test_enforce_reaches_the_program_as_its_own_exception(traced):
+def test_enforce_reaches_the_program_as_its_own_exception(traced: Traced) -> None:
     completed, _ = traced(
         "s = socket.socket()\ntry: s.accept()\nexcept OSError as e: print(type(e).__name__, e.errno)\n"
         "s.close()",
@@ -148,7 +157,7 @@ def test_enforce_reaches_the_program_as_its_own_exception(traced):
     assert completed.stdout == "IllegalCall 22\n"
 
 
-def test_the_users_own_sitecustomize_still_runs(traced, tmp_path):
+def test_the_users_own_sitecustomize_still_runs(traced: Traced, tmp_path: Path) -> None:
     (tmp_path / "sitecustomize.py").write_text("import sys; sys.mine = 1")
     completed, trace = traced(
         "talk(); print(sys.mine, sys.modules['sitecustomize'].__file__)",
@@ -158,7 +167,7 @@ def test_the_users_own_sitecustomize_still_runs(traced, tmp_path):
     assert list(trace.calls())
 
 
-def test_no_descriptor_of_ours_stays_open(traced):
+def test_no_descriptor_of_ours_stays_open(traced: Traced) -> None:
     text = "talk(); print(sorted(os.listdir('/proc/self/fd')))"
     completed, _ = traced(text)
     plain = subprocess.run(
@@ -167,7 +176,7 @@ def test_no_descriptor_of_ours_stays_open(traced):
     assert completed.stdout == plain.stdout
 
 
-def test_a_program_that_closes_all_descriptors_goes_on_and_is_traced(traced):
+def test_a_program_that_closes_all_descriptors_goes_on_and_is_traced(traced: Traced) -> None:
     completed, trace = traced(
         "os.closerange(3, 500)\nfor _ in range(4000): talk()\nprint('done')",
     )
@@ -175,7 +184,7 @@ def test_a_program_that_closes_all_descriptors_goes_on_and_is_traced(traced):
     assert sum(c.call == "send" for c in trace.calls()) == 4000
 
 
-def test_a_full_disk_stops_the_trace_not_the_program(traced):
+def test_a_full_disk_stops_the_trace_not_the_program(traced: Traced) -> None:
     completed, trace = traced(
         "import resource\nresource.setrlimit(resource.RLIMIT_FSIZE, (500_000, 500_000))\n"
         "for _ in range(4000): talk()\nprint('done')",
@@ -188,7 +197,7 @@ def test_a_full_disk_stops_the_trace_not_the_program(traced):
     assert 1000 < sum(c.call == "send" for c in trace.calls()) < 4000
 
 
-def test_a_module_and_a_command_on_the_path(tmp_path):
+def test_a_module_and_a_command_on_the_path(tmp_path: Path) -> None:
     for number, words in enumerate((["-m", "timeit", "-n1", "-r1", "1"], ["pytest", "--version"])):
         command = [*SOCKFSM, "run", "--no-capture", "-o", str(tmp_path / str(number)), *words]
         path = os.path.dirname(sys.executable) + os.pathsep + os.environ["PATH"]
@@ -205,7 +214,9 @@ def test_a_module_and_a_command_on_the_path(tmp_path):
         (["--max-size", "much", "-m", "timeit"], "no size"),
     ],
 )
-def test_bad_input_is_one_line_and_status_2(arguments, message, tmp_path):
+def test_bad_input_is_one_line_and_status_2(
+    arguments: list[str], message: str, tmp_path: Path
+) -> None:
     done = subprocess.run(
         [*SOCKFSM, "run", *arguments], capture_output=True, text=True, cwd=tmp_path
     )
@@ -214,7 +225,7 @@ def test_bad_input_is_one_line_and_status_2(arguments, message, tmp_path):
     assert len(done.stderr.splitlines()) == 1
 
 
-def test_what_is_blocked_can_be_asked_while_it_runs(tmp_path):
+def test_what_is_blocked_can_be_asked_while_it_runs(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text(BASE + "a, b = socket.socketpair()\na.recv(1)")
     folder = tmp_path / "trace"
@@ -241,7 +252,7 @@ def test_nothing_is_left_beside_the_trace(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     environment = {**os.environ, "HOME": str(home), "XDG_CACHE_HOME": str(home)}
-    command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace", program]
+    command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace", str(program)]
     done = subprocess.run(command, cwd=tmp_path, env=environment, check=True, capture_output=True)
     assert done.stderr == b""
     assert [c.after for c in Trace.open(tmp_path / "trace").calls()] == ["CREATED", "CLOSED"]

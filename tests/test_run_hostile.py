@@ -249,7 +249,7 @@ def test_no_second_process(both: Both, options: tuple[str, ...]) -> None:
     )
     program = both.folder / "program.py"
     program.write_text(TALK + "print('done'); sys.exit(8)")
-    command = [sys.executable, "-c", failing, "run", *options, "-o", both.trace, program]
+    command = [sys.executable, "-c", failing, "run", *options, "-o", str(both.trace), str(program)]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
     assert (done.returncode, done.stdout) == (8, "done\n")
     (line,) = done.stderr.splitlines()[-1:]
@@ -293,7 +293,16 @@ def test_signals_sent_to_us_reach_the_program(
         f"signal.signal({int(number)}, lambda *_: sys.exit(41))\n"
         "print('ready', flush=True)\nwhile True: signal.pause()"
     )
-    command = [sys.executable, "-m", "sockfsm", "run", *options, "-o", tmp_path / "t", program]
+    command = [
+        sys.executable,
+        "-m",
+        "sockfsm",
+        "run",
+        *options,
+        "-o",
+        str(tmp_path / "t"),
+        str(program),
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stdout.readline() == "ready\n"
@@ -310,7 +319,7 @@ def test_killing_us_kills_the_program(tmp_path: Path) -> None:
     program.write_text(
         "import os, signal\nprint(os.getpid(), flush=True)\nwhile True: signal.pause()"
     )
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", tmp_path / "trace", program]
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", str(tmp_path / "trace"), str(program)]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         pid = int(process.stdout.readline())

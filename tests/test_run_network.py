@@ -35,8 +35,8 @@ def run(
 ) -> tuple[Trace, subprocess.CompletedProcess[str]]:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    command = [*under, sys.executable, "-m", "sockfsm", "run", "-o", tmp_path / "trace"]
-    command += [*options, program]
+    command = [*under, sys.executable, "-m", "sockfsm", "run", "-o", str(tmp_path / "trace")]
+    command += [*options, str(program)]
     done = subprocess.run(command, check=True, capture_output=True, text=True, timeout=PATIENCE)
     return Trace.open(tmp_path / "trace"), done
 
@@ -80,7 +80,16 @@ def test_calls_only_leave_it_in_the_network_of_the_host(tmp_path: Path) -> None:
 def test_a_program_that_fails_there_is_told_why_that_may_be(tmp_path: Path) -> None:
     program = tmp_path / "program.py"
     program.write_text("import socket; socket.create_connection(('192.0.2.1', 80))")
-    command = [*without_capturing(), sys.executable, "-m", "sockfsm", "run", "-o", "trace", program]
+    command = [
+        *without_capturing(),
+        sys.executable,
+        "-m",
+        "sockfsm",
+        "run",
+        "-o",
+        "trace",
+        str(program),
+    ]
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, cwd=tmp_path)
     assert done.returncode == 1
     assert "Network is unreachable" in done.stderr
@@ -173,7 +182,15 @@ def test_who_may_make_a_network_needs_no_user_namespace(tmp_path: Path) -> None:
         pytest.skip("needs root")
     program = tmp_path / "program.py"
     program.write_text("import os; print(os.readlink('/proc/self/ns/user'))")
-    command = [sys.executable, "-m", "sockfsm", "run", "--own-network", "-o", tmp_path / "trace"]
-    done = subprocess.run([*command, program], capture_output=True, text=True, check=True)
+    command = [
+        sys.executable,
+        "-m",
+        "sockfsm",
+        "run",
+        "--own-network",
+        "-o",
+        str(tmp_path / "trace"),
+    ]
+    done = subprocess.run([*command, str(program)], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == os.readlink("/proc/self/ns/user")
     assert "sudo" not in done.stderr

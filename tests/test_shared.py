@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import sockfsm
-from sockfsm.tracer import sockets
+from sockfsm.tracer import elsewhere, sockets
 from sockfsm.tracer.witness import facts, fits
 
 KINDS = {
@@ -142,7 +142,7 @@ def test_whatever_a_child_does_is_possible_and_nothing_legal_is_stopped(
             peer.listen(1000)
         for number in range(250):
             sock = socket.socket(family, type_)
-            in_a_child(lambda: None) if number == 0 else sockets.elsewhere.share()
+            in_a_child(lambda: None) if number == 0 else elsewhere.share()
             beside = _socket.socket(fileno=os.dup(sock.fileno()))
             sock.settimeout(0)
             name = ("127.0.0.1", 0) if inet else str(folder / f"{number}")
@@ -154,7 +154,7 @@ def test_whatever_a_child_does_is_possible_and_nothing_legal_is_stopped(
                 "send": (b"x",),
                 "recv": (5,),
             }
-            told = []
+            told: list[tuple[str, object]] = []
             for _ in range(8):
                 which = chance.choice(list(calls))
                 ours = chance.random() < 0.5

@@ -14,6 +14,7 @@ from sockfsm.conform.showing import Showing
 from sockfsm.conform.showings import SHOWINGS
 from sockfsm.conform.shown import rules_of, show, show_all
 from sockfsm.conform.traced import Tracer
+from sockfsm.conform.watch import Watch
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS
 
@@ -75,7 +76,7 @@ def test_an_outcome_without_a_rule_is_found() -> None:
 
 
 def test_what_cannot_be_explained_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
-    class Deaf(shown.Watch):
+    class Deaf(Watch):
         def step(self, call: str, outcome: str, variant: str) -> str:
             return "unexplained"
 

@@ -8,16 +8,23 @@ import socket
 import pytest
 
 import sockfsm
+from sockfsm.record.writer import Fields
+from sockfsm.trace.events import Call
 
 
-def pair():
+def call_of(record: logging.LogRecord) -> Call:
+    call: Call = vars(record)["sockfsm_call"]
+    return call
+
+
+def pair() -> None:
     a, b = socket.socketpair()
     a.send(b"x")
     a.close()
     b.close()
 
 
-def test_the_logger_tells_calls_transitions_and_refusals(caplog):
+def test_the_logger_tells_calls_transitions_and_refusals(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.DEBUG, "sockfsm")
     with sockfsm.tracing():
         pair()
@@ -25,7 +32,7 @@ def test_the_logger_tells_calls_transitions_and_refusals(caplog):
         with pytest.raises(OSError, match="Invalid argument"):
             sock.accept()
         sock.close()
-    levels = {record.sockfsm_call.method: record.levelname for record in caplog.records}
+    levels = {call_of(record).method: record.levelname for record in caplog.records}
     assert levels == {
         "socketpair": "INFO",
         "send": "DEBUG",
@@ -33,12 +40,12 @@ def test_the_logger_tells_calls_transitions_and_refusals(caplog):
         "socket": "INFO",
         "accept": "WARNING",
     }
-    (accept,) = [r for r in caplog.records if r.sockfsm_call.method == "accept"]
+    (accept,) = [r for r in caplog.records if call_of(r).method == "accept"]
     assert "EINVAL in CREATED" in accept.getMessage()
     assert f"{__file__}:" in accept.getMessage()
 
 
-def test_nothing_is_logged_that_nobody_asked_for(caplog):
+def test_nothing_is_logged_that_nobody_asked_for(caplog: pytest.LogCaptureFixture) -> None:
     with sockfsm.tracing():
         sock = socket.socket()
         with pytest.raises(OSError, match="Invalid argument"):
@@ -47,20 +54,23 @@ def test_nothing_is_logged_that_nobody_asked_for(caplog):
     assert caplog.records == []
 
 
-def test_a_sink_gets_every_call_in_order_and_the_log_too():
-    seen = []
+def test_a_sink_gets_every_call_in_order_and_the_log_too() -> None:
+    seen: list[Call] = []
     with sockfsm.tracing(sinks=[seen.append]) as trace:
         pair()
     assert [c.method for c in seen] == ["socketpair", "socketpair", "send", "close", "close"]
     assert [c.method for c in trace.calls()] == [c.method for c in seen]
+    assert seen[2].socket is not None
+    assert seen[2].site is not None
     assert seen[2].socket.kind == "unix-stream"
     assert seen[2].site.function == "pair"
 
 
-def test_a_sink_that_fails_is_switched_off_and_reported(capfd):
-    calls, others = [], []
+def test_a_sink_that_fails_is_switched_off_and_reported(capfd: pytest.CaptureFixture[str]) -> None:
+    calls: list[Call] = []
+    others: list[Call] = []
 
-    def failing(call):
+    def failing(call: Call) -> None:
         calls.append(call)
         raise RuntimeError("no more")
 
@@ -73,8 +83,8 @@ def test_a_sink_that_fails_is_switched_off_and_reported(capfd):
     assert "failing is switched off: RuntimeError: no more" in error
 
 
-def test_a_sink_may_use_sockets_itself():
-    def chatty(call):
+def test_a_sink_may_use_sockets_itself() -> None:
+    def chatty(call: Call) -> None:
         pair()
 
     with sockfsm.tracing(sinks=[chatty]) as trace:
@@ -82,12 +92,12 @@ def test_a_sink_may_use_sockets_itself():
     assert len(list(trace.calls())) == 12
 
 
-def test_a_closed_socket_is_forgotten_by_the_live_decoder():
+def test_a_closed_socket_is_forgotten_by_the_live_decoder() -> None:
     import gc
 
     from sockfsm.trace.events import Socket
 
-    def living():
+    def living() -> int:
         gc.collect()
         return sum(isinstance(thing, Socket) for thing in gc.get_objects())
 
@@ -99,14 +109,17 @@ def test_a_closed_socket_is_forgotten_by_the_live_decoder():
         assert living() <= before + 2
 
 
-def test_a_sink_is_told_what_happens_while_a_call_is_decoded(monkeypatch):
+def test_a_sink_is_told_what_happens_while_a_call_is_decoded(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     """A signal handler or a finalizer comes between and makes calls itself."""
     from sockfsm.trace.decode import Decoder
 
-    seen, left = [], [10]
+    seen: list[Call] = []
+    left = [10]
     decode = Decoder.record
 
-    def interrupted(self, fields):
+    def interrupted(self: Decoder, fields: Fields) -> Call | None:
         if left:
             left.pop()
             mine.send(b"from the handler")
@@ -124,12 +137,12 @@ def test_a_sink_is_told_what_happens_while_a_call_is_decoded(monkeypatch):
     assert (16, "send") in [(call.done, call.method) for call in seen]
 
 
-def test_the_live_decoder_forgets_threads_that_have_ended():
+def test_the_live_decoder_forgets_threads_that_have_ended() -> None:
     import threading
 
     from sockfsm.trace.events import Thread
 
-    def living():
+    def living() -> int:
         import gc
 
         gc.collect()
@@ -145,7 +158,7 @@ def test_the_live_decoder_forgets_threads_that_have_ended():
     assert len(names) == 400
 
 
-def test_the_live_decoder_forgets_places_that_are_used_no_more():
+def test_the_live_decoder_forgets_places_that_are_used_no_more() -> None:
     from sockfsm.trace.decode import Decoder
 
     decoder = Decoder("live", {})
@@ -157,12 +170,14 @@ def test_the_live_decoder_forgets_places_that_are_used_no_more():
     assert decoder._sites[199_999].line == 199_999
 
 
-def test_a_failing_sink_is_told_of_without_being_looked_at(capfd):
+def test_a_failing_sink_is_told_of_without_being_looked_at(
+    capfd: pytest.CaptureFixture[str],
+) -> None:
     class Odd:
-        def __call__(self, call):
+        def __call__(self, call: Call) -> None:
             raise ValueError
 
-        def __repr__(self):
+        def __repr__(self) -> str:
             raise AssertionError
 
     with sockfsm.tracing(sinks=[Odd()]):

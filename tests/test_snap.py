@@ -47,7 +47,16 @@ for host, family in (("127.0.0.1", socket.AF_INET), ("::1", socket.AF_INET6)):
 def recorded(tmp_path: Path, *more: str) -> Trace:
     program = tmp_path / "program.py"
     program.write_text(PROGRAM)
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", tmp_path / "trace", *more, program]
+    command = [
+        sys.executable,
+        "-m",
+        "sockfsm",
+        "run",
+        "-o",
+        str(tmp_path / "trace"),
+        *more,
+        str(program),
+    ]
     subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True)
     return Trace.open(tmp_path / "trace")
 
@@ -95,7 +104,7 @@ class Wire:
     def __init__(self, link: int = 14) -> None:
         self.link = link
         self.target, self.source = socket.socketpair(socket.AF_UNIX, socket.SOCK_DGRAM)
-        ring.attach(self.target, snap.headers(link))  # type: ignore[arg-type]
+        ring.attach(self.target, snap.headers(link))
 
     def kept(self, frame: bytes) -> int:
         """Bytes that the filter lets pass; a frame that it drops gives 0."""

@@ -7,13 +7,14 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from patience import PATIENCE
 
 import sockfsm
 from sockfsm.cli.main import main
-from sockfsm.trace import trace as traces
+from sockfsm.trace.decode import decode
 from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
 from sockfsm.trace.join import join
 from sockfsm.trace.trace import Trace
@@ -53,8 +54,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_show_reads_the_logs_twice(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     opened = []
-    decode = traces.decode
-    monkeypatch.setattr(traces, "decode", lambda *a: opened.append(a[0]) or decode(*a))
+
+    def counted(*arguments: Any) -> Any:
+        opened.append(arguments[0])
+        return decode(*arguments)
+
+    monkeypatch.setattr("sockfsm.trace.trace.decode", counted)
     assert main(["show", str(folder), "--socket", "1"]) == 0
     assert len(opened) == 2
 

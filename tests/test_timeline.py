@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from synthetic import MS, Story, echo
@@ -16,7 +17,7 @@ from sockfsm.views.text import Paint, width
 from sockfsm.views.timeline import Timeline
 
 
-def shown(story: Story, **chosen: object) -> list[str]:
+def shown(story: Story, **chosen: Any) -> list[str]:
     return list(Timeline(story).lines(Selection(**chosen)))
 
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from synthetic import Story
 
 from sockfsm.errors import UsageError
 from sockfsm.model.lints import LINTS
+from sockfsm.trace.events import Socket
 from sockfsm.trace.lints import find
+
+Mistake = tuple[Socket | None, str, str, str, dict[str, Any]]
 
 
 def told() -> Story:
@@ -16,7 +21,7 @@ def told() -> Story:
     story.process()
     tcp, data, udp = story.socket(), story.socket(made_by="accepted"), story.socket("udp")
     unix, dgram = story.socket("unix-stream"), story.socket("unix-dgram")
-    mistakes = (
+    mistakes: tuple[Mistake, ...] = (
         (tcp, "listen", "ok", "CREATED -> LISTENING", {}),
         (tcp, "recv", "ENOTCONN", "LISTENING", {}),
         (data, "send", "ok", "CONNECTED", {"asked": 10, "done": 4}),
@@ -33,7 +38,7 @@ def told() -> Story:
         (story.socket(), "bind", "EADDRINUSE", "CREATED", {}),
     )
     for number, (socket, method, outcome, states, fields) in enumerate(mistakes):
-        story.call(number, socket, method, outcome, states, **fields)  # type: ignore[arg-type]
+        story.call(number, socket, method, outcome, states, **fields)
     return story
 
 

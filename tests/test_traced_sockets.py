@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 import sockfsm
+from sockfsm.trace.source import TraceSource
 from sockfsm.tracer.calls import METHODS_TRACED
 
 
-def outcomes(trace, *words):
+def outcomes(trace: TraceSource, *words: str) -> list[tuple[str, str, str, str]]:
     return [
         (c.method, c.outcome, c.before, c.after)
         for c in trace.calls()
@@ -26,14 +27,14 @@ def outcomes(trace, *words):
     ]
 
 
-def tcp_pair():
+def tcp_pair() -> tuple[socket.socket, socket.socket]:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = socket.create_connection(listening.getsockname())
         data, _ = listening.accept()
     return client, data
 
 
-def test_install_and_uninstall_leave_the_class_as_it_was():
+def test_install_and_uninstall_leave_the_class_as_it_was() -> None:
     before = dict(socket.socket.__dict__)
     with sockfsm.tracing():
         assert socket.socket.__dict__["send"] is METHODS_TRACED["send"]
@@ -43,7 +44,7 @@ def test_install_and_uninstall_leave_the_class_as_it_was():
     assert "send" not in after
 
 
-def test_a_tcp_conversation_from_create_to_close():
+def test_a_tcp_conversation_from_create_to_close() -> None:
     with sockfsm.tracing() as trace:
         client, data = tcp_pair()
         client.sendall(b"hello")
@@ -64,15 +65,18 @@ def test_a_tcp_conversation_from_create_to_close():
     assert [c.before for c in calls if c.call == "accept"] == ["LISTENING"]
     assert all(c.explained for c in calls)
     assert all(c.begin <= c.end for c in calls)
-    assert {Path(c.site.file).name for c in calls if c.call != "resolve"} == {Path(__file__).name}
+    assert {Path(c.site.file).name for c in calls if c.site and c.call != "resolve"} == {
+        Path(__file__).name
+    }
     sent = next(c for c in calls if c.method == "sendall")
     assert (sent.asked, sent.done) == (5, 5)
     here = test_a_tcp_conversation_from_create_to_close.__code__.co_firstlineno
+    assert sent.site is not None
     assert sent.site.line == here + 3
     assert sent.site.function.endswith("create_to_close")
 
 
-def test_wall_clock_and_monotonic_clock_are_joined():
+def test_wall_clock_and_monotonic_clock_are_joined() -> None:
     import time
 
     with sockfsm.tracing() as trace:
@@ -84,7 +88,7 @@ def test_wall_clock_and_monotonic_clock_are_joined():
 
 
 @pytest.mark.parametrize("timeout", [None, 5.0])
-def test_only_what_really_blocked_is_a_wait(timeout):
+def test_only_what_really_blocked_is_a_wait(timeout: float | None) -> None:
     with sockfsm.tracing() as trace:
         a, b = socket.socketpair()
         b.settimeout(timeout)
@@ -108,20 +112,20 @@ def test_only_what_really_blocked_is_a_wait(timeout):
     assert sockfsm.blocked() == []
 
 
-def test_a_blocking_send_sends_everything_and_is_a_wait():
+def test_a_blocking_send_sends_everything_and_is_a_wait() -> None:
     data = bytes(4_000_000)
     with sockfsm.tracing() as trace:
         a, b = socket.socketpair()
         got = bytearray()
 
-        def read():
+        def read() -> None:
             while chunk := b.recv(1 << 16):
                 got.extend(chunk)
 
         reader = threading.Thread(target=read)
         reader.start()
         assert a.send(data) == len(data)
-        assert a.sendall(array.array("i", range(500_000))) is None
+        a.sendall(array.array("i", range(500_000)))
         a.close()
         reader.join()
         b.close()
@@ -132,7 +136,7 @@ def test_a_blocking_send_sends_everything_and_is_a_wait():
     assert sendall.done == 2_000_000
 
 
-def test_timeouts_and_would_block_are_no_refusals():
+def test_timeouts_and_would_block_are_no_refusals() -> None:
     with sockfsm.tracing() as trace:
         a, b = socket.socketpair()
         a.setblocking(False)
@@ -148,7 +152,7 @@ def test_timeouts_and_would_block_are_no_refusals():
     assert (second.outcome, second.waited, second.refused) == ("timeout", True, False)
 
 
-def test_logical_and_real_close_are_two_events():
+def test_logical_and_real_close_are_two_events() -> None:
     with sockfsm.tracing() as trace:
         client, data = tcp_pair()
         stream = data.makefile("rb")
@@ -162,7 +166,7 @@ def test_logical_and_real_close_are_two_events():
     assert closes == [("deferred", "CONNECTED"), ("ok", "CLOSED")]
 
 
-def test_dup_shares_the_kernel_socket_and_the_last_close_closes():
+def test_dup_shares_the_kernel_socket_and_the_last_close_closes() -> None:
     with sockfsm.tracing() as trace:
         a, b = socket.socketpair()
         twin = a.dup()
@@ -175,7 +179,7 @@ def test_dup_shares_the_kernel_socket_and_the_last_close_closes():
     assert len(trace.sockets) == 2
 
 
-def test_detach_and_a_new_object_are_the_same_socket():
+def test_detach_and_a_new_object_are_the_same_socket() -> None:
     with sockfsm.tracing() as trace:
         a, b = socket.socketpair()
         again = socket.socket(fileno=a.detach())
@@ -192,7 +196,7 @@ def test_detach_and_a_new_object_are_the_same_socket():
     ]
 
 
-def test_identity_survives_descriptor_reuse():
+def test_identity_survives_descriptor_reuse() -> None:
     with sockfsm.tracing() as trace:
         descriptors = set()
         for _ in range(3):
@@ -203,7 +207,7 @@ def test_identity_survives_descriptor_reuse():
     assert len(trace.sockets) == 3
 
 
-def test_a_socket_from_before_is_adopted_in_its_state():
+def test_a_socket_from_before_is_adopted_in_its_state() -> None:
     client, data = tcp_pair()
     with socket.create_server(("127.0.0.1", 0)) as listening, sockfsm.tracing() as trace:
         client.send(b"x")
@@ -219,7 +223,7 @@ def test_a_socket_from_before_is_adopted_in_its_state():
     ]
 
 
-def test_garbage_collection_still_warns_and_is_logged():
+def test_garbage_collection_still_warns_and_is_logged() -> None:
     with sockfsm.tracing() as trace:
         sock = socket.socket()
         gone = weakref.ref(sock)
@@ -233,7 +237,7 @@ def test_garbage_collection_still_warns_and_is_logged():
     assert outcomes(trace, "close") == [("collected", "ok", "CREATED", "CLOSED")]
 
 
-def test_every_way_to_send_and_receive_counts(tmp_path):
+def test_every_way_to_send_and_receive_counts(tmp_path: Path) -> None:
     file = tmp_path / "payload"
     file.write_bytes(b"f" * 100)
     with sockfsm.tracing() as trace:
@@ -281,7 +285,7 @@ def test_every_way_to_send_and_receive_counts(tmp_path):
     ]
 
 
-def test_udp_addresses_and_connectionless_traffic():
+def test_udp_addresses_and_connectionless_traffic() -> None:
     with sockfsm.tracing() as trace:
         server = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         server.bind(("127.0.0.1", 0))
@@ -304,7 +308,7 @@ def test_udp_addresses_and_connectionless_traffic():
     assert (refused.outcome, refused.predicted) == ("EDESTADDRREQ", "EDESTADDRREQ")
 
 
-def test_a_stale_unix_path_is_removed_bound_and_unbound(tmp_path):
+def test_a_stale_unix_path_is_removed_bound_and_unbound(tmp_path: Path) -> None:
     path = str(tmp_path / "s")
     with sockfsm.tracing() as trace:
         with pytest.raises(FileNotFoundError):
@@ -326,7 +330,7 @@ def test_a_stale_unix_path_is_removed_bound_and_unbound(tmp_path):
     assert ("close", "ok", "BOUND", "CLOSED_PATH_LEFT") in outcomes(trace, "close")
 
 
-def test_resolving_is_a_step_of_the_life():
+def test_resolving_is_a_step_of_the_life() -> None:
     with sockfsm.tracing() as trace:
         family, kind, proto, _, _ = socket.getaddrinfo(
             "127.0.0.1", 80, type=socket.SOCK_STREAM, flags=socket.AI_NUMERICHOST
@@ -336,6 +340,7 @@ def test_resolving_is_a_step_of_the_life():
         with pytest.raises(socket.gaierror):
             socket.getaddrinfo("not a name", 80, flags=socket.AI_NUMERICHOST)
     resolved, created, _, failed = trace.calls()
+    assert isinstance(resolved.address, tuple)
     assert (resolved.call, resolved.outcome, resolved.address[:2]) == (
         "resolve",
         "ok",
@@ -345,7 +350,7 @@ def test_resolving_is_a_step_of_the_life():
     assert failed.outcome == "gaierror"
 
 
-def test_connect_ex_and_ipv6():
+def test_connect_ex_and_ipv6() -> None:
     with sockfsm.tracing() as trace, socket.create_server(("::1", 0), family=socket.AF_INET6) as s:
         client = socket.socket(socket.AF_INET6)
         assert client.connect_ex(s.getsockname()[:2]) == 0
@@ -360,11 +365,11 @@ def test_connect_ex_and_ipv6():
     assert sockets[2].remote == peer
 
 
-def test_a_call_that_never_reached_the_kernel_is_told_apart():
+def test_a_call_that_never_reached_the_kernel_is_told_apart() -> None:
     with sockfsm.tracing() as trace:
         a, b = socket.socketpair()
         with pytest.raises(TypeError):
-            a.send("text")
+            a.send("text")  # type: ignore[arg-type]  # the mistake is what is tested
         with pytest.raises(ValueError, match="negative buffersize"):
             a.recv(-1)
         a.close()
@@ -372,7 +377,7 @@ def test_a_call_that_never_reached_the_kernel_is_told_apart():
     assert [c.outcome for c in trace.calls() if c.call in ("send", "recv")] == ["raised", "raised"]
 
 
-def test_exceptions_have_no_context_of_ours():
+def test_exceptions_have_no_context_of_ours() -> None:
     with sockfsm.tracing():
         a, b = socket.socketpair()
         b.settimeout(0.01)
@@ -386,7 +391,7 @@ def test_exceptions_have_no_context_of_ours():
     assert closed.value.__context__ is None
 
 
-def test_the_drop_in_socket_is_traced_without_tracing():
+def test_the_drop_in_socket_is_traced_without_tracing() -> None:
     with sockfsm.socket() as listening:
         assert isinstance(listening, socket.socket)
         assert listening.state == "CREATED"
@@ -402,7 +407,7 @@ def test_the_drop_in_socket_is_traced_without_tracing():
     sockfsm.uninstall()
 
 
-def test_tracing_within_tracing_is_a_view():
+def test_tracing_within_tracing_is_a_view() -> None:
     with sockfsm.tracing() as outer:
         socket.socket().close()
         with sockfsm.tracing(mode="enforce") as inner:
@@ -422,7 +427,7 @@ def test_tracing_within_tracing_is_a_view():
 
 
 @pytest.mark.parametrize("timeout", [None, 0.0, 5.0])
-def test_where_a_refusal_leads_depends_on_the_blocking_mode(timeout):
+def test_where_a_refusal_leads_depends_on_the_blocking_mode(timeout: float | None) -> None:
     with socket.create_server(("127.0.0.1", 0)) as gone:
         name = gone.getsockname()
     with sockfsm.tracing() as trace:
@@ -437,7 +442,7 @@ def test_where_a_refusal_leads_depends_on_the_blocking_mode(timeout):
     assert all(call.explained for call in trace.calls())
 
 
-def test_after_a_connect_with_a_timeout_a_second_one_is_taken_once():
+def test_after_a_connect_with_a_timeout_a_second_one_is_taken_once() -> None:
     # The first returned when poll(2) said so: the kernel confirms the connection to the second.
     with (
         socket.create_server(("127.0.0.1", 0)) as listening,
@@ -455,7 +460,7 @@ def test_after_a_connect_with_a_timeout_a_second_one_is_taken_once():
 
 @pytest.mark.parametrize("name", ["\0sockfsm-test", b"\0sockfsm-bytes", ""])
 @pytest.mark.parametrize("kind", [socket.SOCK_STREAM, socket.SOCK_DGRAM])
-def test_an_abstract_name_needs_no_unlink(name, kind):
+def test_an_abstract_name_needs_no_unlink(name: str | bytes, kind: int) -> None:
     with sockfsm.tracing() as trace:
         sock = socket.socket(socket.AF_UNIX, kind)
         sock.bind(name)

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import socket
+from pathlib import Path
+
+import pytest
 
 import sockfsm
 from sockfsm.wire.capture import Capture, CaptureError
 
 
-def talk():
+def talk() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listening:
         client = socket.create_connection(listening.getsockname())
         data, _ = listening.accept()
@@ -18,7 +21,7 @@ def talk():
         client.close()
 
 
-def test_the_packets_of_traced_connections_each_once(tmp_path):
+def test_the_packets_of_traced_connections_each_once(tmp_path: Path) -> None:
     stranger, friend = socket.socket(type=socket.SOCK_DGRAM), socket.socket(type=socket.SOCK_DGRAM)
     friend.bind(("127.0.0.1", 0))
     name = friend.getsockname()
@@ -43,8 +46,10 @@ def test_the_packets_of_traced_connections_each_once(tmp_path):
     assert packets[0].call.method == "connect"
 
 
-def test_without_permission_the_trace_goes_on(tmp_path, monkeypatch, capfd):
-    def refused(*_args, **_options):
+def test_without_permission_the_trace_goes_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def refused(*_args: object, **_options: object) -> None:
         raise CaptureError("capturing is not permitted: run as root")
 
     monkeypatch.setattr(Capture, "start", refused)
@@ -58,7 +63,7 @@ def test_without_permission_the_trace_goes_on(tmp_path, monkeypatch, capfd):
     assert "not permitted" in trace.about["capture"]
 
 
-def test_a_datagram_of_a_socket_that_was_named_late(tmp_path):
+def test_a_datagram_of_a_socket_that_was_named_late(tmp_path: Path) -> None:
     with sockfsm.tracing(tmp_path / "trace", capture=True) as trace:
         server = socket.socket(type=socket.SOCK_DGRAM)
         server.bind(("127.0.0.1", 0))

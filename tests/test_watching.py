@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import cast
+
 import pytest
 
 from sockfsm.conform import ramble as rambling
@@ -89,7 +92,8 @@ def test_a_missing_way_is_found_and_told_by_its_shortest_sequence(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     machine = _broken(monkeypatch, "udp")
-    machine.moves["BOUND"] = {k: v for k, v in machine.moves["BOUND"].items() if k != "connect_ok"}
+    ways = cast("dict[str, Mapping[str, str]]", machine.moves)
+    ways["BOUND"] = {k: v for k, v in machine.moves["BOUND"].items() if k != "connect_ok"}
     faults = list(ramble("udp", 1, range(30), 5))
     assert faults
     for fault in faults:
@@ -101,7 +105,8 @@ def test_a_missing_way_is_found_and_told_by_its_shortest_sequence(
 
 def test_a_refusal_of_what_the_kernel_takes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     machine = _broken(monkeypatch, "udp")
-    machine.refusals["CREATED"] = {**machine.refusals["CREATED"], "connect": "EISCONN"}
+    stops = cast("dict[str, Mapping[str, str]]", machine.refusals)
+    stops["CREATED"] = {**machine.refusals["CREATED"], "connect": "EISCONN"}
     fault = next(ramble("udp", 1, range(30), 5))
     assert fault.what == "ok in CREATED would be refused with EISCONN"
 

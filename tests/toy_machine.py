@@ -3,17 +3,19 @@
 from sockfsm.model.flat import FlatMachine
 from sockfsm.model.rules import Table, rule
 
-_TOY = {"why": "toy", "source": "toy"}
+_TOY = "toy"
 
 _START = {
     "tcp": (
-        rule("resolve", "fd=none", "ok", "resolved=yes", **_TOY),
-        rule("create", "resolved=yes fd=none", "ok", "fd=open resolved=no", **_TOY),
+        rule("resolve", "fd=none", "ok", "resolved=yes", why=_TOY, source=_TOY),
+        rule("create", "resolved=yes fd=none", "ok", "fd=open resolved=no", why=_TOY, source=_TOY),
     ),
     "unix-stream": (
-        rule("unlink", "fd=none", "ok", **_TOY),
-        rule("unlink", "fd=closed name=yes", "ok", "name=no", **_TOY),
-        rule("close", "role=listening", "ok", "fd=closed role=fresh wr=open", **_TOY),
+        rule("unlink", "fd=none", "ok", why=_TOY, source=_TOY),
+        rule("unlink", "fd=closed name=yes", "ok", "name=no", why=_TOY, source=_TOY),
+        rule(
+            "close", "role=listening", "ok", "fd=closed role=fresh wr=open", why=_TOY, source=_TOY
+        ),
     ),
 }
 
@@ -34,43 +36,87 @@ def _table(kind: str) -> Table:
         rules=(
             *_START[kind],
             rule(
-                "exit", "", "ok", "fd=exited resolved=no name=no role=fresh rd=open wr=open", **_TOY
+                "exit",
+                "",
+                "ok",
+                "fd=exited resolved=no name=no role=fresh rd=open wr=open",
+                why=_TOY,
+                source=_TOY,
             ),
-            rule("create", "fd=none", "ok", "fd=open", **_TOY),
+            rule("create", "fd=none", "ok", "fd=open", why=_TOY, source=_TOY),
             rule(
-                "accepted", "fd=none", "ok", "fd=open resolved=no name=yes role=connected", **_TOY
+                "accepted",
+                "fd=none",
+                "ok",
+                "fd=open resolved=no name=yes role=connected",
+                why=_TOY,
+                source=_TOY,
             ),
-            rule("*", "fd!=open", "EBADF", **_TOY),
-            rule("close", "fd=open", "ok", "fd=closed name=no role=fresh rd=open wr=open", **_TOY),
-            rule("bind", "name=yes", "EINVAL", **_TOY),
-            rule("bind", "fd=open", "ok", "name=yes", **_TOY),
+            rule("*", "fd!=open", "EBADF", why=_TOY, source=_TOY),
             rule(
-                "listen", "role=fresh name=no", "ok", "role=listening name=yes", lint="no", **_TOY
+                "close",
+                "fd=open",
+                "ok",
+                "fd=closed name=no role=fresh rd=open wr=open",
+                why=_TOY,
+                source=_TOY,
             ),
-            rule("listen", "role=fresh", "ok", "role=listening", **_TOY),
-            rule("listen", "role=listening", "ok", **_TOY),
-            rule("listen", "fd=open", "EINVAL", **_TOY),
-            rule("accept", "role=listening", "ok", given="peer=sent", **_TOY),
-            rule("accept", "role=listening", "EAGAIN", **_TOY),
-            rule("accept", "fd=open", "EINVAL", **_TOY),
+            rule("bind", "name=yes", "EINVAL", why=_TOY, source=_TOY),
+            rule("bind", "fd=open", "ok", "name=yes", why=_TOY, source=_TOY),
             rule(
-                "connect", "role=fresh", "ok", "role=connected name=yes", given="peer=sent", **_TOY
+                "listen",
+                "role=fresh name=no",
+                "ok",
+                "role=listening name=yes",
+                lint="no",
+                why=_TOY,
+                source=_TOY,
             ),
-            rule("connect", "role=fresh", "EINPROGRESS", "role=connecting name=yes", **_TOY),
-            rule("connect", "role=connecting", "ok", "role=connected", **_TOY),
-            rule("connect", "fd=open", "EISCONN", **_TOY),
-            rule("send", "role=fresh|listening|connecting", "EPIPE", **_TOY),
-            rule("send", "wr=shut", "EPIPE", **_TOY),
-            rule("send", "fd=open", "ok", given="peer=quiet", **_TOY),
-            rule("send", "fd=open", "EAGAIN", **_TOY),
-            rule("recv", "role=fresh|listening|connecting", "ENOTCONN", **_TOY),
-            rule("recv", "rd=shut|ended", "eof", **_TOY),
-            rule("recv", "role=connected", "ok", given="peer=sent", **_TOY),
-            rule("recv", "role=connected", "eof", "rd=ended", given="peer=closed", **_TOY),
-            rule("recv", "role=connected", "EAGAIN", **_TOY),
-            rule("shutdown_wr", "role=connected", "ok", "wr=shut", **_TOY),
-            rule("shutdown_wr", "role=fresh", "ENOTCONN", "wr=shut", **_TOY),
-            rule("shutdown_wr", "fd=open", "ENOTCONN", **_TOY),
+            rule("listen", "role=fresh", "ok", "role=listening", why=_TOY, source=_TOY),
+            rule("listen", "role=listening", "ok", why=_TOY, source=_TOY),
+            rule("listen", "fd=open", "EINVAL", why=_TOY, source=_TOY),
+            rule("accept", "role=listening", "ok", given="peer=sent", why=_TOY, source=_TOY),
+            rule("accept", "role=listening", "EAGAIN", why=_TOY, source=_TOY),
+            rule("accept", "fd=open", "EINVAL", why=_TOY, source=_TOY),
+            rule(
+                "connect",
+                "role=fresh",
+                "ok",
+                "role=connected name=yes",
+                given="peer=sent",
+                why=_TOY,
+                source=_TOY,
+            ),
+            rule(
+                "connect",
+                "role=fresh",
+                "EINPROGRESS",
+                "role=connecting name=yes",
+                why=_TOY,
+                source=_TOY,
+            ),
+            rule("connect", "role=connecting", "ok", "role=connected", why=_TOY, source=_TOY),
+            rule("connect", "fd=open", "EISCONN", why=_TOY, source=_TOY),
+            rule("send", "role=fresh|listening|connecting", "EPIPE", why=_TOY, source=_TOY),
+            rule("send", "wr=shut", "EPIPE", why=_TOY, source=_TOY),
+            rule("send", "fd=open", "ok", given="peer=quiet", why=_TOY, source=_TOY),
+            rule("send", "fd=open", "EAGAIN", why=_TOY, source=_TOY),
+            rule("recv", "role=fresh|listening|connecting", "ENOTCONN", why=_TOY, source=_TOY),
+            rule("recv", "rd=shut|ended", "eof", why=_TOY, source=_TOY),
+            rule("recv", "role=connected", "ok", given="peer=sent", why=_TOY, source=_TOY),
+            rule(
+                "recv",
+                "role=connected",
+                "eof",
+                "rd=ended",
+                given="peer=closed",
+                why=_TOY,
+                source=_TOY,
+            ),
+            rule("recv", "role=connected", "EAGAIN", why=_TOY, source=_TOY),
+            rule("shutdown_wr", "role=connected", "ok", "wr=shut", why=_TOY, source=_TOY),
+            rule("shutdown_wr", "role=fresh", "ENOTCONN", "wr=shut", why=_TOY, source=_TOY),
+            rule("shutdown_wr", "fd=open", "ENOTCONN", why=_TOY, source=_TOY),
         ),
         names=(
             ("fd=none resolved=no", "START"),

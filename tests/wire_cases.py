@@ -18,7 +18,9 @@ End = tuple[str, int]
 Ends = tuple[End, End]
 
 
-def pair(host: str = LOOPBACK, family: int = socket.AF_INET):
+def pair(
+    host: str = LOOPBACK, family: int = socket.AF_INET
+) -> tuple[socket.socket, socket.socket, Ends]:
     """(client, data socket, their ends); the listening socket is closed."""
     with socket.create_server((host, 0), family=family) as listening:
         client = socket.create_connection(listening.getsockname()[:2])
@@ -165,7 +167,9 @@ def zero_window() -> Ends:
 def _window_closed(sock: socket.socket) -> bool:
     """tcpi_unacked is 0 and data waits: the peer's window is closed."""
     info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 104)
-    return struct.unpack_from("=I", info, 24)[0] == 0
+    unacked: int
+    (unacked,) = struct.unpack_from("=I", info, 24)
+    return unacked == 0
 
 
 def datagrams() -> Ends:

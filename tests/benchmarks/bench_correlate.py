@@ -77,7 +77,7 @@ def row(name: str, value: str, target: str = "") -> None:
 def record(folder: Path, messages: int) -> Path:
     """A trace of so many messages each way."""
     path = folder / str(messages)
-    command = [sys.executable, "-m", "sockfsm", "run", "-o", path, folder / "program.py"]
+    command = [sys.executable, "-m", "sockfsm", "run", "-o", str(path), str(folder / "program.py")]
     subprocess.run([*command, str(messages)], check=True)
     return path
 
@@ -96,7 +96,7 @@ def told(path: Path, messages: int) -> dict[str, float]:
 def measure(path: Path) -> None:
     """Correlate once and print what it took."""
     trace = Trace.open(path)
-    bare_calls = seconds(lambda: [slots(log) for log in trace.logs])
+    bare_calls = seconds(lambda: [slots(log) for log in path.glob("*.calls")])
     bare_packets = seconds(lambda: blocks(path / PACKETS))
     begin = time.perf_counter()
     trace.summary(index=True)

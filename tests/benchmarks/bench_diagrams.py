@@ -10,10 +10,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 
 from sockfsm.diagrams.dot import to_dot
 from sockfsm.diagrams.lifecycle import lifecycle
 from sockfsm.diagrams.render import draw
+from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import KINDS, flat_of
 
 LIMIT_MS = 25.0
@@ -26,16 +28,24 @@ def milliseconds(work: Callable[[], object]) -> float:
     return (time.perf_counter_ns() - begin) / 1e6
 
 
+def _ours(flat: FlatMachine) -> object:
+    return draw(lifecycle(flat), "svg")
+
+
+def _text(flat: FlatMachine) -> str:
+    return to_dot(lifecycle(flat))
+
+
 def main(rounds: int) -> None:
     """Print a line for each kind: ours, the graph and text alone, plain dot, and the ratio."""
     for kind in KINDS:
         flat = flat_of(kind)
         dot = to_dot(lifecycle(flat)).encode()
         works: dict[str, Callable[[], object]] = {
-            "ours": lambda flat=flat: draw(lifecycle(flat), "svg"),
-            "text": lambda flat=flat: to_dot(lifecycle(flat)),
-            "dot": lambda dot=dot: subprocess.run(
-                ["dot", "-Tsvg"], input=dot, capture_output=True, check=True
+            "ours": partial(_ours, flat),
+            "text": partial(_text, flat),
+            "dot": partial(
+                subprocess.run, ["dot", "-Tsvg"], input=dot, capture_output=True, check=True
             ),
         }
         measured: dict[str, list[float]] = {name: [] for name in works}

@@ -16,7 +16,7 @@ import sys
 import tempfile
 from pathlib import Path
 
-from sockfsm.run.supervise import environment
+from sockfsm.run.supervise import Options, environment
 from sockfsm.wire.capture import Capture
 
 SERVER = """
@@ -70,7 +70,7 @@ def pair(what: str, way: str) -> float:
     """Microseconds for one exchange, block or connection."""
     folder = Path(tempfile.mkdtemp())
     traced = way in ("traced", "captured")
-    env = environment(folder, "observe") if traced else dict(os.environ)
+    env = environment(folder, Options()) if traced else dict(os.environ)
     prefix = []
     if way == "strace":
         prefix = ["strace", "-f", "-o", "/dev/null", "-e", "trace=network"]

@@ -12,7 +12,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from sockfsm.run.supervise import environment
+from sockfsm.run.supervise import Options, environment
 
 PROGRAM = "import socket; s = socket.socket(); s.close()"
 
@@ -27,7 +27,7 @@ def milliseconds(code: str, env: dict[str, str] | None = None) -> float:
 def main(rounds: int) -> None:
     """Medians of interleaved runs, and the differences pair by pair."""
     folder = Path(tempfile.mkdtemp())
-    env = environment(folder, "observe")
+    env = environment(folder, Options())
     milliseconds(PROGRAM, env)
     took: dict[str, list[float]] = {"socket": [], "sockfsm": [], "plain": [], "traced": []}
     for _ in range(rounds):

@@ -53,7 +53,7 @@ def ready(path: Path) -> None:
     started: dict[bool, list[float]] = {True: [], False: []}
     for _ in range(ROUNDS):
         command = [sys.executable, "-I", "-S", "-c", "pass"]
-        bare.append(_seconds(lambda command=command: subprocess.run(command, check=True)))
+        bare.append(_seconds(partial(subprocess.run, command, check=True)))
         for fork, times in started.items():
             time.sleep(0.1)  # the kernel still clears away the capture before
             begin = time.perf_counter()
@@ -181,7 +181,12 @@ def bulk() -> Callable[[], object]:
             pass
 
     client, block = connected(sink), bytes(65536)
-    return lambda: [client.sendall(block) for _ in range(500)]
+
+    def send() -> None:
+        for _ in range(500):
+            client.sendall(block)
+
+    return send
 
 
 def connections() -> Callable[[], object]:

@@ -14,6 +14,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 SAID = (
     r"sockfsm: (the trace is incomplete|the logs are not put in order|\S+: cannot be written): .*"
@@ -64,12 +65,12 @@ def environment(**more: str) -> dict[str, str]:
     return {**os.environ, "PYTHONHASHSEED": "0", "COLUMNS": "80", **more}
 
 
-def plain(command: Sequence[str], **options: object) -> Run:
+def plain(command: Sequence[str], **options: Any) -> Run:
     """Run it as it is."""
     return _run(command, **options)
 
 
-def traced(command: Sequence[str], folder: Path, *switches: str, **options: object) -> Run:
+def traced(command: Sequence[str], folder: Path, *switches: str, **options: Any) -> Run:
     """Run it under `sockfsm run`, the trace into `folder`."""
     prefix = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", str(folder)]
     run = _run([*prefix, *switches, *command], **options)
@@ -79,7 +80,7 @@ def traced(command: Sequence[str], folder: Path, *switches: str, **options: obje
     return replace(run, err="".join(theirs))
 
 
-def _run(command: Sequence[str], *, patience: float = PATIENCE, **options: object) -> Run:
+def _run(command: Sequence[str], *, patience: float = PATIENCE, **options: Any) -> Run:
     given = {"env": environment(), "stdin": subprocess.DEVNULL, **options}
     done = subprocess.run(
         command,
@@ -88,7 +89,7 @@ def _run(command: Sequence[str], *, patience: float = PATIENCE, **options: objec
         errors="backslashreplace",
         timeout=patience,
         check=False,
-        **given,  # type: ignore[call-overload]
+        **given,
     )
     return Run(done.returncode, done.stdout, done.stderr)
 
@@ -104,7 +105,7 @@ def compare(one: Mapping[str, str], other: Mapping[str, str]) -> list[Difference
 
 
 def differences(
-    command: Sequence[str], folder: Path, *switches: str, **options: object
+    command: Sequence[str], folder: Path, *switches: str, **options: Any
 ) -> list[Difference]:
     """Where the traced run differs from the plain one, and two plain runs do not."""
     with ThreadPoolExecutor() as pool:

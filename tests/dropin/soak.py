@@ -115,4 +115,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(program() if sys.argv[1:] else main())
+    if sys.argv[1:]:
+        program()
+    else:
+        sys.exit(main())

@@ -187,7 +187,7 @@ def look_into(folder: Path, row: Row) -> None:
 
 def ours() -> list[Row]:
     """Our own programs: every argument, everything that is seen, every surrounding."""
-    every = [
+    every: list[tuple[str, ...]] = [
         ("arguments", kind, mode)
         for kind in ("tcp", "udp", "unix-stream", "unix-dgram")
         for mode in ("blocking", "timeout", "nonblocking")

@@ -11,7 +11,7 @@ import difflib
 import itertools
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 _COMPARED: dict[type[ast.cmpop], tuple[str, str]] = {
     ast.Eq: ("==", "!="), ast.NotEq: ("!=", "=="), ast.Lt: ("<", "<="), ast.LtE: ("<=", "<"),
@@ -55,11 +55,13 @@ class _Finder:
         for line in source.splitlines(keepends=True):
             self.lines.append(self.lines[-1] + len(line))
 
-    def start(self, node: ast.AST) -> int:
-        return self.lines[node.lineno - 1] + node.col_offset  # type: ignore[attr-defined]
+    def start(self, node: Any) -> int:
+        offset: int = self.lines[node.lineno - 1] + node.col_offset
+        return offset
 
-    def end(self, node: ast.AST) -> int:
-        return self.lines[node.end_lineno - 1] + node.end_col_offset  # type: ignore[attr-defined]
+    def end(self, node: Any) -> int:
+        offset: int = self.lines[node.end_lineno - 1] + node.end_col_offset
+        return offset
 
     def text(self, node: ast.AST) -> str:
         return self.source[self.start(node) : self.end(node)].decode()
@@ -133,8 +135,8 @@ class _Finder:
                 yield self.put(node, self.text(node.operand))
             case ast.Constant(value=bool()):
                 yield self.put(node, str(not node.value))
-            case ast.Constant(value=int()):
-                yield self.put(node, str(node.value + 1))
+            case ast.Constant(value=int(number)):
+                yield self.put(node, str(number + 1))
             case ast.Constant(value=str(word)) if word.isidentifier():
                 yield self.put(node, f'"{word}_"')
             case ast.Call():
@@ -188,7 +190,7 @@ class _Finder:
                 yield self.put(keyword.value, "False")
 
     def of_words(self, node: ast.expr, *, negated: bool) -> Iterator[Mutation]:
-        if not isinstance(node, ast.Constant):
+        if not isinstance(node, ast.Constant) or not isinstance(node.value, str):
             yield self.put(node, '""')
             return
         words = node.value.split()

@@ -38,7 +38,9 @@ def test_echo(tmp_path: Path, library: str) -> None:
     assert [call.outcome for call in calls if call.outcome not in ("ok", "eof")] == []
     assert {Path(c.site.file).name for c in calls if c.site} == {"green_echo.py"}
     # Three echoes of one thread wait at the same time.
-    waits = [c for c in calls if c.method == "recv" and c.waited and c.site.function == "echo"]
+    waits = [
+        c for c in calls if c.method == "recv" and c.waited and c.site and c.site.function == "echo"
+    ]
     first = sorted(waits, key=lambda call: call.begin)[:3]
     assert len({call.thread.number for call in first}) == 3
     assert max(call.begin for call in first) < min(call.end for call in first)

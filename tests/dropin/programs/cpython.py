@@ -72,7 +72,7 @@ def main(results: str, *names: str) -> None:
             if type(test).__name__ not in LEFT_OUT:
                 tests.addTest(test)
     if unittest.defaultTestLoader.errors:
-        sys.exit("\n".join(unittest.defaultTestLoader.errors))
+        sys.exit("\n".join(map(str, unittest.defaultTestLoader.errors)))
     runner = unittest.TextTestRunner(resultclass=Result)
     found = runner.run(tests)
     with open(results, "w") as file:

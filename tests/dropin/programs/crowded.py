@@ -287,7 +287,7 @@ def warned() -> None:
     """Warnings, with their file, line, module and source."""
     for action in ("default", "always", "module", "once"):
         with warnings.catch_warnings(record=True) as caught:
-            warnings.simplefilter(action)  # type: ignore[arg-type]
+            warnings.simplefilter(action)
             for _ in range(3):
                 socket.socket()
                 socket.socket().makefile()
@@ -356,7 +356,7 @@ def subinterpreters() -> None:
 
 def processes() -> None:
     for method in ("fork", "spawn", "forkserver"):
-        context = multiprocessing.get_context(method)
+        context: Any = multiprocessing.get_context(method)
         one, two = context.Pipe()
         child = context.Process(target=_work, args=(two,))
         child.start()

@@ -163,11 +163,11 @@ def accepting() -> None:
         server.listen()
         client = Socket()
         client.connect(server.getsockname())
-        socket.socket = replacement  # type: ignore[misc,assignment]
+        socket.socket = replacement  # type: ignore[assignment]
         try:
             data = tried(name, server.accept)
         finally:
-            socket.socket = Socket  # type: ignore[misc]
+            socket.socket = Socket
         say(name, data and kind(data[0]).__name__)
         client.close()
         server.close()

@@ -212,7 +212,7 @@ def process() -> None:
     )
     show("atexit", atexit._ncallbacks())
     show("filters", [f[:3] for f in warnings.filters])
-    show("onceregistry", warnings.onceregistry)
+    show("onceregistry", warnings.onceregistry)  # type: ignore[attr-defined]  # typeshed lacks it
     show("umask", [os.umask(0o22), os.getcwd(), os.nice(0), os.getppid() == os.getsid(0)])
     show(
         "site",

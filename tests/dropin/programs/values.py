@@ -126,7 +126,7 @@ class Buffer:
         calls.append("__release_buffer__")
 
 
-class Address(tuple):
+class Address(tuple[Any, ...]):
     """An address that tells who looks at it."""
 
     __slots__ = ()
@@ -365,6 +365,7 @@ def addresses(port: int, folder: str) -> dict[str, Factory]:
         "unix.empty": "",
         "unix.file": "/etc/passwd",
     }
+    bad: Any
     for bad in (-1, 65535, 65536, 2**31, 2**63, 2**100, 1.0, 0.0, "80", "", b"80", None, True, []):
         inet[f"inet.port={bad!r}"] = (here, bad)
     # A mutable address is made anew by `inet.list` and the buffers being left alone by sockets.
