@@ -2,6 +2,8 @@
 # make test    everything that CI checks: ruff, mypy, pytest
 # make quick   the tests for daily work, in 15 seconds: all but SLOW, see below
 # make steady  the tests RUNS times under load 8, each time in another order
+# make matrix  the quick and the tracer's tests on every Python from 3.10 on that is installed
+# make coverage    how much of the code the tests run, file by file
 # make mutants changes the code in one place, again and again, and tells which changes no test notices
 # make bench   speed, as ratios against baselines of the same run
 # make traces, make diagrams, make machines    regenerate the committed traces, pictures and pages, and the compiled machines
@@ -20,12 +22,18 @@ ALONE := $(shell [ "$$(id -u)" = 0 ] || echo "unshare --user --map-current-user 
 
 # One worker for each core; the tests of one go to the other when it has none left.
 PYTEST = $(BIN)/python -m pytest -n $(or $(JOBS),$(shell nproc)) --dist worksteal
+MATRIX = $(BIN)/python tests/matrix.py -n $(or $(JOBS),$(shell nproc)) --dist worksteal
 # What takes more than a second or two, most of it because it starts many interpreters.
 SLOW := $(patsubst %,tests/test_%.py,capture capture_bounds conform damaged_trace demo fuzz handshake \
   hostile_arguments illegal learn lint_command machines pager pcapng pytest_plugin readme recorded_handshakes \
   records replaced run run_hostile run_network shown sinks traps tshark_verdicts watching)
 
-.PHONY: demo test quick steady compiled lint mutants bench diagrams machines traces conform clean packages
+# What code in somebody else's process depends on the Python for; with the quick ones, the matrix.
+TRACER := $(patsubst %,tests/test_%.py,replaced run run_hostile sinks) tests/unmodified
+# The share of it that `make test` runs on the oldest and the newest of the other Pythons.
+ENDS := $(patsubst %,tests/test_%.py,traced_sockets same_socket enforce run sinks interrupted records)
+
+.PHONY: demo test quick matrix coverage steady compiled lint mutants bench diagrams machines traces conform clean packages
 
 demo: $(READY)
 	rm -rf demo-output
@@ -33,6 +41,14 @@ demo: $(READY)
 
 test: $(READY) packages lint compiled
 	$(ALONE) $(PYTEST)
+	$(ALONE) $(MATRIX) --ends $(ENDS)
+
+matrix: $(READY) packages compiled
+	$(ALONE) $(MATRIX) $(filter-out $(SLOW),$(wildcard tests/test_*.py)) $(TRACER)
+
+coverage: $(READY) packages compiled
+	rm -f .coverage .coverage.*
+	$(ALONE) $(PYTEST) --cov --cov-report=term
 
 quick: $(READY) packages compiled
 	$(ALONE) $(PYTEST) $(filter-out $(SLOW),$(wildcard tests/test_*.py))
@@ -107,4 +123,4 @@ python-venv:
 	else echo "make: $(PYTHON) cannot make virtual environments: install python3-venv" >&2; exit 2; fi
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-output
+	rm -rf $(VENV) $(VENV)-3.* .coverage* build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache demo-output

@@ -6,8 +6,8 @@ from sockfsm.diagrams.graph import Edge, Graph, Meaning
 from sockfsm.diagrams.lifecycle import common_ends, lifecycle
 from sockfsm.diagrams.stages import main_states, stages
 from sockfsm.diagrams.tcp_states import tcp_states
-from sockfsm.model import rfc9293
 from sockfsm.model.kinds import flat_of
+from sockfsm.tcp_names import STATES
 
 MACHINE = toy_machine.machine()
 
@@ -115,7 +115,7 @@ def test_a_datagram_socket_without_a_peer_sends_to_an_address() -> None:
 
 def test_tcps_own_states_have_both_roads_and_no_reset_from_everywhere() -> None:
     graph = tcp_states()
-    assert set(graph.nodes) == set(rfc9293.STATES)
+    assert set(graph.nodes) == set(STATES)
     road = {(e.source, e.target) for e in graph.edges if Meaning.LEGAL_PATH in e.meanings}
     assert {
         ("SYN-SENT", "ESTABLISHED"),

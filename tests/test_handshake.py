@@ -320,7 +320,7 @@ def test_what_is_sent_again_as_tshark_counts_it(
 
 
 def test_all_eleven_states_are_seen(mirrored: list[Connection], path: Path) -> None:
-    from sockfsm.model.rfc9293 import STATES
+    from sockfsm.tcp_names import STATES
 
     seen = {state for c in mirrored for side in paths(c) for state in side}
     seen |= {state for side in paths(captured(path, wire_cases.normal)) for state in side}

@@ -18,7 +18,7 @@ from handshake_verdicts import TRACES, VERDICTS, Verdict, connections
 from patience import PATIENCE
 
 from sockfsm.cli.main import main
-from sockfsm.model.rfc9293 import STATES
+from sockfsm.tcp_names import STATES
 from sockfsm.trace.connections import with_calls
 from sockfsm.trace.directory import Directory
 from sockfsm.trace.kernel_paths import KernelPaths, difference
