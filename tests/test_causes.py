@@ -71,7 +71,8 @@ def told(packet: Packet) -> str:
 def seen(tmp_path_factory: pytest.TempPathFactory) -> Seen:
     for _ in range(5):
         folder = tmp_path_factory.mktemp("causes") / "trace"
-        command = [sys.executable, "-m", "sockfsm", "run", "--kernel-states", "-o", folder, PROGRAM]
+        command = [sys.executable, "-m", "sockfsm", "run", "--kernel-states", "-o", str(folder)]
+        command.append(str(PROGRAM))
         done = subprocess.run(command, check=True, timeout=PATIENCE, capture_output=True, text=True)
         found = Seen(folder, json.loads(done.stdout))
         # The kernel's buffer has the states of the whole machine: what others do can fill it.
