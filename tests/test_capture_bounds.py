@@ -330,6 +330,20 @@ def test_when_it_is_worth_while() -> None:
     assert bounded.full == 3 << 18
 
 
+def test_what_could_not_be_begun_is_not_tried_again_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refused() -> None:
+        raise OSError(24, "Too many open files")
+
+    monkeypatch.setattr(posix, "pipe", refused)
+    file = output.File(str(tmp_path / "packets"))
+    file.size = thinner.START
+    late = thinner.Thinner(file.path, 0, "a:b")
+    late.begin(file, 0, 0)
+    assert not late.due(file.size)
+
+
 def test_a_file_that_the_disk_does_not_take_ends_with_a_whole_block(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

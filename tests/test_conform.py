@@ -122,6 +122,8 @@ def test_the_command(capsys: pytest.CaptureFixture[str]) -> None:
         ["tcp", "--suite", "none"],
         ["tcp", "--jobs", "-1"],
         ["tcp", "--enforce"],
+        ["tcp", "--with", "tls"],
+        ["udp", "--random", "5", "--with", "tls"],
         ["tcp", "--shown", "--all"],
         ["tcp", "--random", "5", "--all"],
     ],

@@ -40,7 +40,8 @@ LINE = (
 
 
 def test_a_line_of_the_kernel() -> None:
-    (state,) = parse(["# tracer: nop\n", LINE, "nonsense inet_sock_set_state: x=1\n"])
+    lacking_one = LINE.replace("newstate=", "nostate=")
+    (state,) = parse(["# tracer: nop\n", "nonsense inet_sock_set_state: x=1\n", lacking_one, LINE])
     assert state == KernelState(
         4_699_673_834_000,
         1,

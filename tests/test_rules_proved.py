@@ -16,11 +16,7 @@ _FACTS = {
 _OUTCOMES = {
     "ENFILE": "fs.file-max is the whole machine's: who lowers it takes everybody's files",
 }
-_AHEAD = "takes an urgent pointer ahead of its byte: Linux sends that into a closed window alone"
-_RECV = "recv role=connected|connecting|established"
 _OTHERS = {
-    f"{_RECV} eof flag=oob urgent=sent": _AHEAD,
-    f"{_RECV} EAGAIN flag=oob urgent=sent": _AHEAD,
     "create fd=none EAFNOSUPPORT limit=family": "this kernel speaks the four kinds' families",
     "socketpair fd=none EAFNOSUPPORT limit=family": "as create",
     "exit fd=gone ok": "a program that has ended calls nothing",

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import errno
+import socket
 from collections.abc import Mapping
 from typing import cast
 
 import pytest
 
+from sockfsm.conform import encrypted, overlapping
 from sockfsm.conform import ramble as rambling
 from sockfsm.conform import watch as watching
 from sockfsm.conform.compare import compare
@@ -20,6 +23,7 @@ from sockfsm.model.kinds import KINDS, flat_of, machine_of
 from sockfsm.model.predict import Predictor
 from sockfsm.model.variants import understood
 from sockfsm.tracer import enforce as enforcement
+from sockfsm.tracer.adapters.tls_ends import TLSEndedError, judged
 from sockfsm.tracer.rows import Row
 
 
@@ -52,25 +56,47 @@ def test_the_tracer_says_what_the_machine_says(suite: Suite) -> None:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_random_calls_among_living_peers_are_explained(kind: str) -> None:
-    faults = run_random(kind, 1_250, 8, traced=True)
+    faults = run_random(kind, 1_250, 8, way="traced")
     assert not faults, "\n".join(map(str, faults))
 
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_what_enforce_stops_the_kernel_refuses_alike(kind: str) -> None:
-    faults = run_random(kind, 125, 8, enforce=True)
+    faults = run_random(kind, 125, 8, way="enforce")
     assert not faults, "\n".join(map(str, faults))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_two_threads_on_one_socket_are_explained_either_way(kind: str) -> None:
+    faults = run_random(kind, 300, 8, jobs=1, way="threads")
+    assert not faults, "\n".join(map(str, faults))
+
+
+@pytest.mark.parametrize("kind", ["tcp", "unix-stream"])
+def test_random_calls_over_tls_are_explained(kind: str) -> None:
+    faults = run_random(kind, 60, 8, jobs=1, way="tls")
+    assert not faults, "\n".join(map(str, faults))
+
+
+@pytest.mark.parametrize("way", ["threads", "tls"])
+def test_what_the_kernel_shows_and_the_tracer_does_not_think_possible_is_found(
+    way: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for module in (overlapping, encrypted):
+        monkeypatch.setattr(module, "fits", lambda *_: False)
+    (fault, *_) = run_random("tcp", 5, 8, jobs=1, way=way)
+    assert "fits none of" in fault.what
 
 
 def test_a_call_that_enforce_should_not_stop_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(Row, "settled", lambda *_: True)
-    found = {fault.what for fault in run_random("unix-stream", 40, 5, jobs=1, enforce=True)}
+    found = {fault.what for fault in run_random("unix-stream", 40, 5, jobs=1, way="enforce")}
     assert "connect: enforce stops it with EINVAL, the kernel says ENOENT" in found
 
 
 def test_an_answer_that_enforce_changes_is_found(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(enforcement, "errno_number", lambda _: 1)
-    found = {fault.what for fault in run_random("udp", 40, 5, jobs=1, enforce=True)}
+    found = {fault.what for fault in run_random("udp", 40, 5, jobs=1, way="enforce")}
     assert "accept: enforce stops it with EPERM, the kernel says EOPNOTSUPP" in found
 
 
@@ -186,3 +212,12 @@ def test_the_likeliest_state_is_the_one_that_a_reader_expects() -> None:
     ):
         assert watch.step(call, outcome, "blocking") == ""
         assert watch.states[0] == state, (call, watch.state)
+
+
+def test_an_errno_that_openssl_did_not_meet_is_no_refusal() -> None:
+    """`ssl` raises what an earlier call of the thread left in errno."""
+    with socket.socket() as sock:
+        for number in (errno.EBADF, errno.ENOTCONN):
+            assert isinstance(judged(OSError(number, ""), False, sock), TLSEndedError)
+    closed = OSError(errno.EBADF, "")
+    assert judged(closed, False, sock) is closed

@@ -28,6 +28,8 @@ _EXAMPLES = """examples:
                                         random calls among peers that are alive
   sockfsm conform --random 500 --enforce
                                         ... and what enforce stops, the kernel refuses alike
+  sockfsm conform --random 1000 --with threads
+                                        ... of two threads on one socket (or --with tls)
   sockfsm conform --shown               outcomes that take a stage: a lost wire, a signal, a firewall
 
 Every sequence of calls up to the depth is run on real sockets, on loopback. Each outcome is
@@ -75,6 +77,13 @@ def add(subparsers: Subparsers) -> None:
         help="bring about, one by one, the outcomes that no sequence comes to by itself, and tell "
         "which rules are proved (as root: also those that take a network of their own)",
     )
+    parser.add_argument(
+        "--with",
+        dest="way",
+        choices=("threads", "tls"),
+        default="",
+        help="with --random: traced, and two threads call at the same time, or TLS goes over both ends",
+    )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="for --random (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.set_defaults(func=run)
@@ -91,6 +100,8 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--jobs {args.jobs} is no number of processes")
     if args.enforce and not args.random:
         raise UsageError("--enforce is for random sequences: add --random N")
+    if args.way and (not args.random or args.enforce):
+        raise UsageError(f"--with {args.way} is for random sequences that are observed: --random N")
     if args.shown:
         return _shown(args)
     if args.random:
@@ -131,8 +142,7 @@ def _random(args: argparse.Namespace) -> int:
             args.random,
             args.seed,
             jobs=args.jobs,
-            traced=args.traced,
-            enforce=args.enforce,
+            way=args.way or ("enforce" if args.enforce else "traced" if args.traced else ""),
             progress=bar.show if bar is not None else None,
         )
     finally:

@@ -16,7 +16,7 @@ from pathlib import Path
 from sockfsm.errors import UsageError
 from sockfsm.model.errnos import errno_name
 
-_LINGER_ZERO = b"\1\0\0\0\0\0\0\0"
+LINGER_ZERO = b"\1\0\0\0\0\0\0\0"
 _AF_UNSPEC = bytes(16)
 TCP_STATES = (
     *("", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"),
@@ -115,7 +115,7 @@ class Bench:
         sock = socket.socket(self.family, self.type)
         sock.setblocking(False)
         if self.type == socket.SOCK_STREAM:
-            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _LINGER_ZERO)
+            sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
         return sock
 
     def run(self, calls: Sequence[str], look: bool = False) -> tuple[list[str], dict[str, object]]:
@@ -215,17 +215,17 @@ def _so_error(sock: socket.socket) -> None:
         raise OSError(number, os.strerror(number))
 
 
-class TcpBench(Bench):
-    """A live TCP listener that never accepts."""
-
-
-class Tcp6Bench(TcpBench):
-    """The same over IPv6."""
+class Six(Bench):
+    """Over IPv6."""
 
     family = socket.AF_INET6
 
     def fresh(self) -> Address:
         return ("::1", 0)
+
+
+class TcpBench(Bench):
+    """A live TCP listener that never accepts."""
 
 
 class UdpBench(Bench):
@@ -238,14 +238,14 @@ class UdpBench(Bench):
         while outcome_of(lambda: self.peer and self.peer.recv(16)) == "ok":
             continue
 
-
-class Udp6Bench(UdpBench):
-    """The same over IPv6."""
-
-    family = socket.AF_INET6
-
-    def fresh(self) -> Address:
-        return ("::1", 0)
+    def supply(self, sock: socket.socket) -> None:
+        """Let the peer send a datagram to the socket, where it has a name."""
+        assert self.peer is not None
+        peer, name = self.peer, sock.getsockname()
+        if self.family != socket.AF_UNIX and name[0] == "0.0.0.0":
+            name = (self.host, name[1])
+        if name and name[1]:
+            outcome_of(lambda: peer.sendto(b"data", name))
 
 
 class UnixBench(Bench):
@@ -304,3 +304,12 @@ BENCHES: dict[str, type[Bench]] = {
     "unix-dgram": UnixDatagramBench,
 }
 """Kind -> the bench of its reference environment."""
+
+
+def mixed(base: type[Bench], *traits: type[Bench], **how: object) -> type[Bench]:
+    """A bench of this kind with these traits, the first of them outermost, and these attributes."""
+    if not traits and not how:
+        return base
+    # A function among the attributes must not become a method.
+    ways = {name: staticmethod(way) if callable(way) else way for name, way in how.items()}
+    return type("".join(part.__name__ for part in (*traits, base)), (*traits, base), ways)

@@ -7,11 +7,17 @@ import struct
 from functools import partial
 from pathlib import Path
 
-from sockfsm.conform.bench import Address, Bench, UnixBench, outcome_of
+from sockfsm.conform.bench import LINGER_ZERO, Address, Bench, UnixBench, outcome_of
 
-LINGER_ZERO = struct.pack("ii", 1, 0)
 DEADLINE = struct.pack("ll", 0, 1_000)
 """One millisecond, which the kernel rounds up to a tick: what blocking means when it must end."""
+
+
+def reset(end: socket.socket) -> None:
+    """Close it the rude way, which leaves no TIME_WAIT; a UNIX socket has the ordinary one alone."""
+    if end.fileno() >= 0 and end.family != socket.AF_UNIX and end.type == socket.SOCK_STREAM:
+        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
+    end.close()
 
 
 class Accepting(Bench):
@@ -38,34 +44,38 @@ class Accepting(Bench):
     def dispose(self, sock: socket.socket) -> None:
         super().dispose(sock)
         for end in self.ends:
-            if end.family != socket.AF_UNIX:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-            end.close()
+            reset(end)
         self.ends.clear()
 
 
 class Closes(Accepting):
+    """The peer closes each connection at once."""
+
     def treat(self, end: socket.socket) -> None:
         end.close()
 
 
 class Ends(Accepting):
+    """The peer shuts its writing side at once, and goes on to live."""
+
     def treat(self, end: socket.socket) -> None:
         end.shutdown(socket.SHUT_WR)
         super().treat(end)
 
 
 class Resets(Accepting):
+    """The peer resets each connection at once."""
+
     def treat(self, end: socket.socket) -> None:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-        end.close()
+        reset(end)
 
 
 class Breaks(Accepting):
+    """The peer ends each connection, and then resets it."""
+
     def treat(self, end: socket.socket) -> None:
         end.shutdown(socket.SHUT_WR)
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-        end.close()
+        reset(end)
 
 
 class Sends(Accepting):
@@ -114,9 +124,11 @@ class Blocking(Bench):
 class Timeout(Bench):
     """The socket has Python's timeout: non-blocking for the kernel, and Python waits."""
 
+    patience = 0.001
+
     def make(self) -> socket.socket:
         sock = super().make()
-        sock.settimeout(0.001)
+        sock.settimeout(self.patience)
         return sock
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import _socket
 import os
 import socket
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,8 @@ from typing import Any
 from sockfsm.conform.bench import Address, Bench, outcome_of
 from sockfsm.conform.scenes import Scene, TcpScene, UdpScene, UnixDatagramScene, UnixScene
 from sockfsm.conform.stages import StageError
+
+_recv = _socket.socket.recv
 
 
 class Directed(Scene):
@@ -59,6 +62,24 @@ class Directed(Scene):
     def peer_urges(self) -> None:
         """A byte of urgent data."""
         self.answering(lambda end: end.send(b"u", socket.MSG_OOB))
+
+    def narrow(self) -> None:
+        """The socket has next to no room for what comes: before connect()."""
+        self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
+
+    def peer_urges_ahead(self) -> None:
+        """Urgent data behind more than the window takes: its pointer comes alone, in a probe.
+
+        The kernel sends the probe after a while. Who asks it past Python for the byte gets another
+        errno by then, and a tracer hears nothing of that.
+        """
+        self.answering(lambda end: end.send(bytes(30_000)))
+        self.peer_urges()
+        deadline = time.monotonic() + 30
+        while outcome_of(lambda: _recv(self.sock, 1, socket.MSG_OOB)) != "EAGAIN":
+            if time.monotonic() > deadline:
+                raise StageError("the urgent pointer did not come ahead of its byte")
+            time.sleep(0.01)
 
     def become(self) -> None:
         """Go on with a data socket that the socket accepts."""
@@ -143,8 +164,3 @@ class Beside(Bench):
 
     def dispose(self, sock: socket.socket) -> None:
         sock.detach()
-
-
-def beside(base: type[Bench]) -> type[Bench]:
-    """A stage of this kind."""
-    return type("Beside" + base.__name__, (Beside, base), {})

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sockfsm.conform.bench import Bench, UnixBench, outcome_of
+from sockfsm.conform.bench import Bench, UnixBench
 from sockfsm.conform.rare import as_nobody, without_descriptors
 from sockfsm.conform.stages import StageError
 
@@ -59,11 +59,6 @@ class Born(Bench):
         super().dispose(self.sock)
 
 
-def born(base: type[Bench], how: str = "") -> type[Bench]:
-    """A stage of this kind."""
-    return type("Born" + base.__name__, (Born, base), {"how": how})
-
-
 class Ends(Bench):
     """The program ends: a child has the socket alone, and ends."""
 
@@ -86,11 +81,6 @@ def _end(sock: socket.socket) -> None:
     tables = (Path("/proc/self/net", name).read_text() for name in ("tcp", "udp", "unix"))
     if status or any(inode and f" {inode} " in table for table in tables):
         raise StageError("the program's end left its socket")
-
-
-def ending(base: type[Bench]) -> type[Bench]:
-    """A stage of this kind."""
-    return type("Ends" + base.__name__, (Ends, base), {})
 
 
 class Unlinked(Born, UnixBench):
@@ -126,11 +116,6 @@ class Unlinked(Born, UnixBench):
             Path(self._bound[-1]).unlink()
 
 
-def unlinked(base: type[Bench], place: str = "") -> type[Bench]:
-    """A stage of this kind on which this is unlinked."""
-    return type("Unlinked" + base.__name__, (Unlinked, base), {"place": place})
-
-
 class ReadOnly(Unlinked):
     """The folder is on a file system that is read-only, in a mount namespace of our own."""
 
@@ -153,31 +138,3 @@ class ReadOnly(Unlinked):
         path = self.folder() / self.place
         deeds = {"unlink": path.unlink, "bind": lambda: sock.bind(str(path))}
         return deeds.get(call) or super().deed(sock, call)
-
-
-def read_only(base: type[Bench]) -> type[Bench]:
-    """A stage of this kind."""
-    return type("ReadOnly" + base.__name__, (ReadOnly, base), {})
-
-
-class Paired(Bench):
-    """One end of a socketpair()."""
-
-    def begin(self) -> socket.socket:
-        super().begin().close()
-        sock, self.other = socket.socketpair(self.family, self.type)
-        sock.setblocking(False)
-        return sock
-
-    def act_out(self, act: str) -> None:
-        """`!peer_sends`."""
-        outcome_of(lambda: self.other.send(b"data"))
-
-    def dispose(self, sock: socket.socket) -> None:
-        super().dispose(sock)
-        self.other.close()
-
-
-def paired(base: type[Bench]) -> type[Bench]:
-    """A stage of this kind."""
-    return type("Paired" + base.__name__, (Paired, base), {})

@@ -51,11 +51,6 @@ class Unrouted(Bench):
         return sock.sendto(b"x", self.target())
 
 
-def routed(stage: type[Bench], base: type[Bench], way: str) -> type[Bench]:
-    """This stage for sockets of this kind."""
-    return type(stage.__name__ + base.__name__, (stage, base), {"way": way})
-
-
 class Dropped(Bench):
     """What goes out is dropped, and the sender is told."""
 
@@ -109,7 +104,7 @@ class RejectedTcp(Rejected, TcpBench):
             until_broken(sock)
 
 
-class RejectedPatient(RejectedTcp):
+class Patient(Bench):
     """Python waits for the answer."""
 
     def make(self) -> socket.socket:
@@ -153,15 +148,6 @@ class Doubted(RejectedTcp):
 
 def _tcp_state(sock: socket.socket) -> str:
     return TCP_STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
-
-
-class DoubtedPatient(Doubted):
-    """Python waits for the answer."""
-
-    def make(self) -> socket.socket:
-        sock = super().make()
-        sock.settimeout(30)
-        return sock
 
 
 class CutTcp(Rejected, Accepting, TcpBench):
@@ -287,8 +273,3 @@ class Nameless(Bench):
         except socket.gaierror:
             return "gaierror"
         return "ok"
-
-
-def rejecting(stage: type[Rejected], icmp: str) -> type[Bench]:
-    """This stage with this answer."""
-    return type(stage.__name__ + icmp, (stage,), {"icmp": icmp})

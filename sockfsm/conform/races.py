@@ -10,12 +10,18 @@ import time
 from collections.abc import Callable
 from functools import partial
 
-from sockfsm.conform.bench import UnixBench, outcome_of
-from sockfsm.conform.circumstances import LINGER_ZERO, Accepting
+from sockfsm.conform.bench import TcpBench, UnixBench, outcome_of
+from sockfsm.conform.circumstances import Accepting, reset
 from sockfsm.conform.stages import asleep, send_past_python
-from sockfsm.conform.worlds import TcpSilent
+from sockfsm.conform.worlds import Crowded
 
 _PATIENCE = 30
+
+
+def _until_asleep(thread: int, process: int = 0) -> None:
+    deadline = time.monotonic() + _PATIENCE
+    while not asleep(thread, process) and time.monotonic() < deadline:
+        time.sleep(0.001)
 
 
 class ClosedWhileSending(Accepting, UnixBench):
@@ -37,14 +43,12 @@ class ClosedWhileSending(Accepting, UnixBench):
             closer.join()
 
     def _close(self, sender: int) -> None:
-        deadline = time.monotonic() + _PATIENCE
-        while not asleep(sender) and time.monotonic() < deadline:
-            time.sleep(0.001)
+        _until_asleep(sender)
         for end in self.ends:
             end.close()
 
 
-class ResetWhileConnecting(TcpSilent):
+class ResetWhileConnecting(Crowded, TcpBench):
     """The connection is made and reset while a blocking connect() sleeps: nobody else runs between."""
 
     def begin(self) -> socket.socket:
@@ -73,15 +77,12 @@ class ResetWhileConnecting(TcpSilent):
     def _reset(self, sock: socket.socket, caller: int, thread: int) -> None:
         """Stop the caller in its sleep, let the connection in, and reset it."""
         assert self.peer is not None
-        deadline = time.monotonic() + _PATIENCE
-        while not asleep(thread, caller) and time.monotonic() < deadline:
-            time.sleep(0.001)
+        _until_asleep(thread, caller)
         os.kill(caller, signal.SIGSTOP)
         name = sock.getsockname()
         self.peer.settimeout(_PATIENCE)
         while True:
             end, address = self.peer.accept()
             if address == name:
-                end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-                end.close()
+                reset(end)
                 return

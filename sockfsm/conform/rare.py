@@ -9,27 +9,8 @@ import socket
 from collections.abc import Callable
 from functools import partial
 
-from sockfsm.conform.bench import (
-    Address,
-    Bench,
-    TcpBench,
-    UdpBench,
-    UnixBench,
-    UnixDatagramBench,
-    outcome_of,
-)
-from sockfsm.conform.circumstances import (
-    Absent,
-    Blocking,
-    Breaks,
-    Ends,
-    Other,
-    Resets,
-    Sendto,
-    Stale,
-)
+from sockfsm.conform.bench import Address, Bench, UnixBench, outcome_of
 from sockfsm.conform.methods import RECEIVE, SEND
-from sockfsm.conform.worlds import DatagramSends, TcpSends, TcpSilent, UdpSends, UnixSends
 
 NOBODY = 65534
 _send = _socket.socket.send
@@ -133,104 +114,14 @@ class Abstract(UnixBench):
         return f"\0{path}" if self.peer is not None else path
 
 
-class TcpPrivileged(Privileged, TcpBench):
-    """A stream socket for which the port is too low."""
-
-
-class UdpPrivileged(Privileged, UdpBench):
-    """A datagram socket for which the port is too low."""
-
-
-class TcpDescriptors(Descriptors, TcpBench):
-    """accept() on a stream socket."""
-
-
-class UdpDescriptors(Descriptors, UdpBench):
-    """accept() on a datagram socket."""
-
-
-class UnixDescriptors(Descriptors, UnixBench):
-    """accept() on a stream socket with a path."""
-
-
-class DatagramDescriptors(Descriptors, UnixDatagramBench):
-    """accept() on a datagram socket with a path."""
-
-
-class UdpBig(Big, UdpBench):
-    """A datagram of a mebibyte."""
-
-
-class DatagramBig(Big, UnixDatagramBench):
-    """A datagram of a mebibyte."""
-
-
-class TcpBreaks(Breaks, TcpBench):
-    """The peer ends each connection, and then resets it."""
-
-
-class TcpBlockingResets(Blocking, Resets, TcpBench):
-    """A blocking socket, and the peer resets at once."""
-
-
-class TcpBlockingEnds(Blocking, Ends, TcpBench):
-    """A blocking socket, and the peer shuts its writing side at once."""
-
-
-class TcpBlockingBreaks(Blocking, Breaks, TcpBench):
-    """A blocking socket, and the peer ends at once, then resets."""
-
-
-class TcpRoom(Full, TcpBench):
-    """A connection whose buffers are full."""
-
-
-class UnixRoom(Full, UnixBench):
-    """A stream whose buffers are full."""
-
-
-class TcpGivesUp(TcpSilent):
-    """A blocking socket, no answer, and the kernel does not wait long for one."""
+class GivesUp(Bench):
+    """A blocking socket, and the kernel does not wait long for an answer."""
 
     def make(self) -> socket.socket:
         sock = super().make()
         sock.setblocking(True)
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 10)
         return sock
-
-
-class DatagramSendtoStale(Sendto, Stale, UnixDatagramBench):
-    """sendto() a stale path."""
-
-
-class DatagramSendtoAbsent(Sendto, Absent, UnixDatagramBench):
-    """sendto() no path."""
-
-
-class DatagramSendtoOther(Sendto, Other, UnixDatagramBench):
-    """sendto() a stream listener."""
-
-
-class UnixAuto(Auto):
-    """A stream socket without a path."""
-
-
-class UnixAbstract(Abstract):
-    """A stream socket without a path."""
-
-
-class DatagramAuto(Auto, UnixDatagramBench):
-    """A datagram socket without a path."""
-
-
-class DatagramAbstract(Abstract, UnixDatagramBench):
-    """A datagram socket without a path."""
-
-
-def using(base: type[Bench], **how: object) -> type[Bench]:
-    """A bench that sends and receives in this way, its peer always sending where it can."""
-    ways = {name: staticmethod(way) if callable(way) else way for name, way in how.items()}
-    return type("Using" + base.__name__, (Using, base), ways)
 
 
 class Twice(Bench):
@@ -301,20 +192,10 @@ class Pair(Bench):
         sock.setblocking(False)
         return sock
 
+    def act_out(self, act: str) -> None:
+        """`!peer_sends`."""
+        outcome_of(lambda: self.other.send(b"data"))
+
     def dispose(self, sock: socket.socket) -> None:
         super().dispose(sock)
         self.other.close()
-
-
-def mixed(trait: type[Bench], base: type[Bench]) -> type[Bench]:
-    """A bench of this kind with this trait."""
-    return type(trait.__name__ + base.__name__, (trait, base), {})
-
-
-SENDING: dict[str, type[Bench]] = {
-    "tcp": TcpSends,
-    "udp": UdpSends,
-    "unix-stream": UnixSends,
-    "unix-dgram": DatagramSends,
-}
-"""Kind -> the bench whose peer has always sent something."""

@@ -13,7 +13,10 @@ from contextlib import ExitStack
 from multiprocessing import get_context
 from pathlib import Path
 
+from sockfsm.conform import encrypted
 from sockfsm.conform.compare import Share, compare, prefixes
+from sockfsm.conform.encrypted import encrypt
+from sockfsm.conform.overlapping import overlap
 from sockfsm.conform.ramble import Fault, kinds, ramble
 from sockfsm.conform.suites import Suite
 from sockfsm.conform.traced import tracing
@@ -103,6 +106,9 @@ def _pool(stack: ExitStack, processes: int) -> ProcessPoolExecutor:
 
 
 _PORTION = 500
+TRACED, ENFORCE, THREADS, TLS = WAYS = ("traced", "enforce", "threads", "tls")
+"""How random sequences are run: traced, so that what the tracer says is compared; that, and what
+enforce stops the kernel must refuse alike; traced, two threads at a time; traced, over TLS."""
 
 
 def run_random(
@@ -111,19 +117,19 @@ def run_random(
     seed: int,
     *,
     jobs: int = 0,
-    traced: bool = False,
-    enforce: bool = False,
+    way: str = "",
     progress: Progress | None = None,
 ) -> list[Fault]:
     """Run `number` random sequences of a kind ('' for all kinds, shared out); what was found wrong.
 
-    traced: trace the sockets, and compare what the tracer says. enforce: that, and what enforce stops
-    the kernel must refuse alike.
-    UsageError when the number is none or the kernel refuses the scene.
+    way: one of WAYS.
+    UsageError when the number is none, the way is not for this kind or the kernel refuses the scene.
     """
     if number < 1:
         raise UsageError(f"--random {number} is no number of sequences")
-    chosen = kinds(kind)
+    chosen = tuple(k for k in kinds(kind) if way != TLS or k in encrypted.KINDS)
+    if not chosen:
+        raise UsageError(f"there is no TLS over {kind}")
     each = -(-number // len(chosen))
     todo = [
         (name, range(begin, min(begin + _PORTION, each)))
@@ -136,8 +142,7 @@ def run_random(
         processes = min(jobs or os.cpu_count() or 1, len(todo))
         pool = _pool(stack, processes) if processes > 1 else None
         lanes = itertools.cycle(range(base, base + 250))
-        how = "enforce" if enforce else "observe" if traced else ""
-        jobs_ = [(name, seed, numbers, next(lanes), how) for name, numbers in todo]
+        jobs_ = [(name, seed, numbers, next(lanes), way) for name, numbers in todo]
         results = pool.map(_rambled, jobs_) if pool else map(_rambled, jobs_)
         for done, (job, faults) in enumerate(zip(jobs_, results, strict=True), 1):
             found += faults
@@ -147,19 +152,14 @@ def run_random(
 
 
 def _rambled(job: tuple[str, int, range, int, str]) -> list[Fault]:
-    name, seed, numbers, lane, mode = job
-    if not mode:
+    name, seed, numbers, lane, way = job
+    if not way:
         return list(ramble(name, seed, numbers, lane))
-    with tracing(mode == "enforce") as tracer:
-        found = list(ramble(name, seed, numbers, lane, tracer))
+    with tracing(way == ENFORCE) as tracer:
+        drive = {THREADS: overlap, TLS: encrypt}.get(way, ramble)
+        found = list(drive(name, seed, numbers, lane, tracer))
     unexplained = (
-        Fault(
-            name,
-            seed,
-            numbers.start,
-            (),
-            f"the trace cannot explain {call.method} = {call.outcome}",
-        )
+        Fault(name, seed, numbers.start, (), f"no rule explains {call.method} = {call.outcome}")
         for call in tracer.unexplained()
     )
     return found or list(itertools.islice(unexplained, 1))

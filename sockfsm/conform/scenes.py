@@ -18,7 +18,7 @@ from sockfsm.conform.bench import (
     UnixDatagramBench,
     outcome_of,
 )
-from sockfsm.conform.circumstances import DEADLINE, LINGER_ZERO
+from sockfsm.conform.circumstances import DEADLINE, reset
 from sockfsm.conform.methods import RECEIVE, SEND
 from sockfsm.tracer.flags import words_of
 
@@ -96,7 +96,7 @@ class Scene(Bench):
     def end(self) -> None:
         """After each sequence: nothing is left open."""
         for end in self.ends:
-            _cut(end)
+            reset(end)
         self.ends.clear()
         self.dispose(self.sock)
 
@@ -209,7 +209,7 @@ class Scene(Bench):
 
     def peer_resets(self) -> None:
         """The rude end."""
-        self.answering(_cut)
+        self.answering(reset)
 
     def peer_comes(self) -> None:
         """A client connects to the socket, where it listens."""
@@ -225,12 +225,6 @@ def _connect(sock: socket.socket, address: Address, quiet: bool) -> None:
         sock.connect(address)
     elif number := sock.connect_ex(address):
         raise OSError(number, os.strerror(number))
-
-
-def _cut(end: socket.socket) -> None:
-    if end.fileno() >= 0 and end.family != socket.AF_UNIX and end.type == socket.SOCK_STREAM:
-        end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-    end.close()
 
 
 _CALLS = (
@@ -278,9 +272,7 @@ class UdpScene(Scene, UdpBench):
 
     def peer_sends(self) -> None:
         if self.sock.fileno() >= 0 and self.peer is not None:
-            peer, name = self.peer, self.sock.getsockname()
-            host = self.host if name[0] == "0.0.0.0" else name[0]
-            outcome_of(lambda: peer.sendto(b"data", (host, name[1])))
+            self.supply(self.sock)
 
     def peer_reads(self) -> None:
         self.clean()
@@ -309,11 +301,6 @@ class UnixDatagramScene(UdpScene, UnixDatagramBench):
 
     def toward(self, to: str) -> Address:
         return f"{self.target()}-" if to == "dead" else self.target()
-
-    def peer_sends(self) -> None:
-        if self.sock.fileno() >= 0 and self.peer is not None:
-            peer, name = self.peer, self.sock.getsockname()
-            outcome_of(lambda: peer.sendto(b"data", name))
 
 
 SCENES: dict[str, type[Scene]] = {

@@ -6,9 +6,9 @@ import socket
 from collections.abc import Iterator
 
 from sockfsm.conform import lives, networks, races, rare, stages, worlds
-from sockfsm.conform.bench import BENCHES, Bench
-from sockfsm.conform.directed import DIRECTED, Cookies, beside
-from sockfsm.conform.secure import secure
+from sockfsm.conform.bench import BENCHES, Bench, TcpBench, UnixDatagramBench, mixed
+from sockfsm.conform.directed import DIRECTED, Beside, Cookies
+from sockfsm.conform.secure import Secure
 from sockfsm.conform.showing import Showing
 
 _CONNECTED = {
@@ -53,6 +53,10 @@ _SCRIPTS = {
         _CONNECTED["tcp"] + "!peer_urges; " + _URGENT + "recv ok flag=oob urgent=sent",
         _CONNECTED["tcp"] + "!peer_urges; !peer_resets; " + _URGENT
         + "recv ENOTCONN flag=oob urgent=sent",
+        *("!narrow; " + _CONNECTED["tcp"] + "!peer_urges_ahead; " + _URGENT + script for script in (
+            "recv EAGAIN flag=oob urgent=sent",
+            "shutdown_rd ok; recv eof flag=oob urgent=sent",
+        )),
         "connect EINPROGRESS; !unseen:connect; connect EISCONN history=partial",
         "!aim:dead; connect EINPROGRESS; !unseen:so_error; connect ECONNABORTED history=partial",
         "listen ok; !wait:timeout; " + _FAST + "connect EAGAIN mode=timeout flag=fastopen",
@@ -95,7 +99,7 @@ def _directed() -> Iterator[Showing]:
 
 
 def _streams() -> Iterator[Showing]:
-    itself = rare.using(worlds.TcpItself, flags=socket.MSG_PEEK)
+    itself = mixed(TcpBench, rare.Using, worlds.Itself, flags=socket.MSG_PEEK)
     script = "connect EINPROGRESS; send ok peer=itself; recv ok flag=peek"
     yield Showing("tcp", "a look at its own data", itself, script)
     script = "recv eof peer=ends; !reset; send ECONNRESET peer=resets"
@@ -108,7 +112,11 @@ def _streams() -> Iterator[Showing]:
     yield Showing("unix-stream", "closed while send() sleeps", races.ClosedWhileSending, script)
     script = "bind ok address=auto made=accept"
     yield Showing(
-        "unix-stream", "bind('') of an accepted one", stages.UnixAcceptedAuto, script, "accepted"
+        "unix-stream",
+        "bind('') of an accepted one",
+        mixed(stages.UnixAccepted, rare.Auto),
+        script,
+        "accepted",
     )
     for kind, connected in (
         ("tcp", "connect EINPROGRESS; connect ok; "),
@@ -119,7 +127,7 @@ def _streams() -> Iterator[Showing]:
             "!goodbye; send eof layer=tls notice=sent",
             "!greet; !part; recv eof layer=tls notice=sent; send ok",
         ):
-            yield Showing(kind, f"TLS: {script}", secure(BENCHES[kind]), connected + script)
+            yield Showing(kind, f"TLS: {script}", mixed(BENCHES[kind], Secure), connected + script)
 
 
 def _datagrams() -> Iterator[Showing]:
@@ -129,7 +137,7 @@ def _datagrams() -> Iterator[Showing]:
             "udp", f"{call}, too big for the path", networks.TooBigForPath, script, alone=True
         )
     script = "!peer_sends; shutdown_rd ok; recv ok peer=sends history=partial"
-    stage = lives.paired(BENCHES["unix-dgram"])
+    stage = mixed(UnixDatagramBench, rare.Pair)
     yield Showing("unix-dgram", "one end of a pair", stage, script, "socketpair")
 
 
@@ -144,22 +152,32 @@ def _lives() -> Iterator[Showing]:
                 ("unknown", "EINVAL limit=family"),
             ):
                 yield Showing(
-                    kind, f"{call}, {how}", lives.born(base, how), f"{call} {outcome}", ""
+                    kind,
+                    f"{call}, {how}",
+                    mixed(base, lives.Born, how=how),
+                    f"{call} {outcome}",
+                    "",
                 )
-        stage = lives.born(base)
+        stage = mixed(base, lives.Born)
         script = "bind EBADF; create ok; detach ok; recv EBADF; detach ok"
         yield Showing(kind, "given away", stage, script, "")
-        yield Showing(kind, "the end", lives.ending(base), "exit ok")
-        yield Showing(kind, "the end of a closed one", lives.ending(base), "close ok; exit ok")
-        yield Showing(kind, "closed twice", beside(base), "close ok; close EBADF history=partial")
-        yield Showing(kind, "closed beside", beside(base), "!close; recv EBADF history=partial")
+        yield Showing(kind, "the end", mixed(base, lives.Ends), "exit ok")
+        yield Showing(kind, "the end of a closed one", mixed(base, lives.Ends), "close ok; exit ok")
+        yield Showing(
+            kind, "closed twice", mixed(base, Beside), "close ok; close EBADF history=partial"
+        )
+        yield Showing(
+            kind, "closed beside", mixed(base, Beside), "!close; recv EBADF history=partial"
+        )
         if unix:
             yield Showing(kind, "a pair", stage, "socketpair ok; close ok", "")
-            yield Showing(kind, "the end of a bound one", lives.ending(base), "bind ok; exit ok")
+            yield Showing(
+                kind, "the end of a bound one", mixed(base, lives.Ends), "bind ok; exit ok"
+            )
             yield from _paths(kind, base)
         else:
             yield Showing(kind, "a name that is found", stage, "resolve ok; create ok", "")
-            nameless = networks.routed(networks.Nameless, base, "")
+            nameless = mixed(base, networks.Nameless)
             script = "resolve gaierror lookup=fails"
             yield Showing(kind, "a name that is none", nameless, script, "", True)
 
@@ -173,7 +191,7 @@ def _paths(kind: str, base: type[Bench]) -> Iterator[Showing]:
         "create ok; bind ok; unlink ok",
         "create ok; bind ok; close ok; unlink ok",
     ):
-        yield Showing(kind, script, lives.unlinked(base), script, "")
+        yield Showing(kind, script, mixed(base, lives.Unlinked), script, "")
     for place, outcome in (
         ("closed/x", "EACCES"),
         ("sticky/x", "EPERM"),
@@ -181,9 +199,11 @@ def _paths(kind: str, base: type[Bench]) -> Iterator[Showing]:
         ("folder", "EISDIR"),
     ):
         script = f"unlink {outcome} file=protected"
-        yield Showing(kind, f"unlink(), {outcome}", lives.unlinked(base, place), script, "")
+        yield Showing(
+            kind, f"unlink(), {outcome}", mixed(base, lives.Unlinked, place=place), script, ""
+        )
     script = "create ok; bind EROFS address=denied; unlink EROFS file=protected"
-    yield Showing(kind, "a read-only file system", lives.read_only(base), script, "", True)
+    yield Showing(kind, "a read-only file system", mixed(base, lives.ReadOnly), script, "", True)
 
 
 SCRIPTED = (*_directed(), *_streams(), *_datagrams(), *_lives())

@@ -8,7 +8,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 
-from sockfsm.conform.bench import Bench, outcome_of
+from sockfsm.conform.bench import outcome_of
 from sockfsm.conform.circumstances import Accepting
 
 
@@ -90,8 +90,3 @@ def _until_its_end(deed: Callable[[], object]) -> object:
         return deed()
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):
         return b""
-
-
-def secure(base: type[Bench]) -> type[Bench]:
-    """A stage of this kind."""
-    return type("Secure" + base.__name__, (Secure, base), {})

@@ -2,84 +2,98 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from functools import partial
 
 from sockfsm.conform import bench, networks, scripted, stages
-from sockfsm.conform.bench import Bench
+from sockfsm.conform.bench import BENCHES, Bench, mixed
 from sockfsm.conform.showing import Showing
+from sockfsm.conform.worlds import Crowded, FullQueue
 
 _TRYING = "connect EINPROGRESS peer=silent"
 _BLOCKING = "EINTR mode=blocking signal=caught"
 
 
+def _on(
+    kind: str,
+    stage: type[Bench],
+    scripts: Mapping[str, str],
+    *,
+    birth: str = "create",
+    alone: bool = False,
+) -> Iterator[Showing]:
+    """One stage shows all these: what is shown -> its script."""
+    for name, script in scripts.items():
+        yield Showing(kind, name, stage, script, birth, alone)
+
+
+_CONFIRMED = "so_error of a lost connection that connect() had confirmed"
+_ENDED = "recv eof peer=ends; send EPIPE peer=closes; "
+_SHUTDOWNS = ("shutdown_rd", "shutdown_wr", "shutdown_rdwr")
+_AFTER = (
+    *(f"{call} ok" for call in _SHUTDOWNS),
+    *(f"!reset; {call} ECONNRESET" for call in ("send", "recv", "so_error")),
+)
+
+
 def _streams() -> Iterator[Showing]:
-    for call in ("send", "recv", "so_error"):
-        script = f"connect EINPROGRESS; send ok; {call} ETIMEDOUT peer=lost"
-        yield Showing("tcp", f"{call}() of a lost connection", stages.Lost, script)
-    yield Showing(
-        "tcp",
-        "so_error of a lost connection that connect() had confirmed",
-        stages.Lost,
-        "connect EINPROGRESS; connect ok; send ok; so_error ETIMEDOUT peer=lost",
-    )
-    for call in ("connect", "so_error"):
-        script = f"{_TRYING}; {call} ETIMEDOUT peer=lost"
-        yield Showing("tcp", f"{call}() when nobody answered", stages.NeverAnswered, script)
-    yield Showing(
-        "tcp",
-        "connect() with a timeout when nobody answered",
-        stages.LostPatient,
-        "connect ETIMEDOUT mode=timeout peer=lost; connect ECONNABORTED mode=timeout",
-    )
+    lost = {
+        f"{call}() of a lost connection": f"connect EINPROGRESS; send ok; {call} ETIMEDOUT peer=lost"
+        for call in ("send", "recv", "so_error")
+    }
+    lost[_CONFIRMED] = "connect EINPROGRESS; connect ok; send ok; so_error ETIMEDOUT peer=lost"
+    yield from _on("tcp", stages.Lost, lost)
+    never = {
+        f"{call}() when nobody answered": f"{_TRYING}; {call} ETIMEDOUT peer=lost"
+        for call in ("connect", "so_error")
+    }
+    yield from _on("tcp", stages.NeverAnswered, never)
+    script = "connect ETIMEDOUT mode=timeout peer=lost; connect ECONNABORTED mode=timeout"
+    name = "connect() with a timeout when nobody answered"
+    yield Showing("tcp", name, stages.LostPatient, script)
     script = "connect EINPROGRESS peer=ends; recv eof peer=ends; shutdown_wr ok; {} ok wire=slow"
-    for call in ("shutdown_rd", "shutdown_wr", "shutdown_rdwr"):
-        yield Showing("tcp", f"{call}, the last FIN lost", stages.LastFinLost, script.format(call))
+    fins = {f"{call}, the last FIN lost": script.format(call) for call in _SHUTDOWNS}
+    yield from _on("tcp", stages.LastFinLost, fins)
     yield Showing("tcp", "port listens", stages.Listens, "bind ok; listen EADDRINUSE ports=none")
-    for call in ("send", "recv"):
-        yield Showing(
-            "tcp",
-            f"{call}() caught",
-            stages.TcpCaught,
-            f"connect ok mode=blocking; {call} {_BLOCKING}",
-        )
-    yield Showing(
-        "tcp", "accept() caught", stages.TcpCaught, f"bind ok; listen ok; accept {_BLOCKING}"
-    )
-    yield Showing(
-        "tcp",
-        "connect() caught",
-        stages.TcpConnectCaught,
-        f"connect {_BLOCKING} peer=silent; connect {_BLOCKING} peer=silent",
-    )
-    for call in ("shutdown_rd", "shutdown_wr", "shutdown_rdwr"):
-        yield Showing(
-            "tcp",
-            f"{call} of a half that was born shut",
-            stages.BornShut,
-            f"{call} ENOTCONN made=shut",
-            "accepted",
-        )
-    yield Showing(
-        "tcp",
-        "bind() of what was born shut",
-        stages.BornShut,
-        "bind ok made=shut; so_error ok",
-        "accepted",
-    )
-    ended = "recv eof peer=ends; send EPIPE peer=closes; "
-    for after in (
-        *(f"shutdown_{way} ok" for way in ("rd", "wr", "rdwr")),
-        *(f"!reset; {call} ECONNRESET" for call in ("send", "recv", "so_error")),
-    ):
-        script = f"{ended}{after} made=shut history=partial"
-        yield Showing("tcp", f"born shut, {after}", stages.BornShutAlive, script, "accepted")
-    yield Showing(
-        "tcp",
-        "send() of a half that was born shut",
-        stages.BornShut,
-        "send EPIPE made=shut",
-        "accepted",
-    )
+    halves = {
+        **{
+            f"{call} of a half that was born shut": f"{call} ENOTCONN made=shut"
+            for call in _SHUTDOWNS
+        },
+        "bind() of what was born shut": "bind ok made=shut; so_error ok",
+        "send() of a half that was born shut": "send EPIPE made=shut",
+    }
+    yield from _on("tcp", stages.BornShut, halves, birth="accepted")
+    alive = {
+        f"born shut, {after}": f"{_ENDED}{after} made=shut history=partial" for after in _AFTER
+    }
+    yield from _on("tcp", stages.BornShutAlive, alive, birth="accepted")
+    script = "bind EINVAL made=accept"
+    name = "bind() of an accepted socket"
+    yield Showing("unix-stream", name, stages.UnixAccepted, script, "accepted")
+
+
+def _caught() -> Iterator[Showing]:
+    """A signal handler raises while the call sleeps."""
+    for kind in ("tcp", "unix-stream"):
+        scripts = {
+            f"{call}() caught": f"connect ok mode=blocking; {call} {_BLOCKING}"
+            for call in ("send", "recv")
+        }
+        scripts["accept() caught"] = f"bind ok; listen ok; accept {_BLOCKING}"
+        yield from _on(kind, mixed(BENCHES[kind], stages.Caught), scripts)
+    waits = ("connect",)
+    stage = mixed(bench.TcpBench, stages.Caught, Crowded, waits=waits)
+    script = f"connect {_BLOCKING} peer=silent; connect {_BLOCKING} peer=silent"
+    yield Showing("tcp", "connect() caught", stage, script)
+    stage = mixed(bench.UnixBench, stages.Caught, Crowded, waits=waits)
+    yield Showing("unix-stream", "connect() caught", stage, f"connect {_BLOCKING} target=full")
+    for kind in ("udp", "unix-dgram"):
+        stage = mixed(BENCHES[kind], stages.Caught)
+        yield Showing(kind, "recv() caught", stage, f"bind ok; recv {_BLOCKING}")
+    stage = mixed(bench.UnixDatagramBench, stages.Caught, FullQueue)
+    script = "connect ok mode=blocking; send EINTR mode=blocking signal=caught room=no"
+    yield Showing("unix-dgram", "send() caught", stage, script)
 
 
 _PARTIAL = "network=doubts history=partial"
@@ -104,7 +118,7 @@ def _doubts() -> Iterator[Showing]:
             after += [
                 f"!unanswered; {call} ETIMEDOUT {_PARTIAL}" for call in ("connect", "so_error")
             ]
-        stage = networks.rejecting(networks.Doubted, icmp)
+        stage = mixed(networks.Doubted, icmp=icmp)
         for script in after:
             then = " ".join(script.replace(_PARTIAL, "").split())
             title = f"ICMP {icmp} unreachable is a doubt, then {then}"
@@ -112,7 +126,7 @@ def _doubts() -> Iterator[Showing]:
         yield Showing(
             "tcp",
             f"ICMP {icmp} unreachable is a doubt, and Python gives up",
-            networks.rejecting(networks.DoubtedPatient, icmp),
+            mixed(networks.Doubted, networks.Patient, icmp=icmp),
             f"connect {outcome} mode=timeout "
             f"{'peer=refuses' if icmp == 'port' else 'network=rejects'}; "
             f"connect EALREADY mode=timeout {_PARTIAL}",
@@ -121,272 +135,159 @@ def _doubts() -> Iterator[Showing]:
         yield Showing(
             "tcp",
             f"ICMP {icmp} unreachable is a doubt of a connection",
-            networks.rejecting(networks.DoubtedLater, icmp),
+            mixed(networks.DoubtedLater, icmp=icmp),
             f"connect EINPROGRESS; connect ok; send ok; so_error {outcome} network=doubts; send ok",
             alone=True,
         )
 
 
+_ROUTES = (
+    ("noroute", "ENETUNREACH network=unreachable"),
+    ("unreachable", "EHOSTUNREACH network=unreachable"),
+    ("prohibit", "EACCES network=filtered"),
+)
+
+
 def _networks() -> Iterator[Showing]:
-    stage: type[Bench]
-    for outcome, fact, host in (
-        ("ENETUNREACH", "network=unreachable", "noroute"),
-        ("EHOSTUNREACH", "network=unreachable", "unreachable"),
-        ("EACCES", "network=filtered", "prohibit"),
-    ):
-        for kind, base in (("tcp", bench.TcpBench), ("udp", bench.UdpBench)):
-            stage = networks.routed(networks.Unrouted, base, host)
-            yield Showing(
-                kind, f"connect(), {host}", stage, f"connect {outcome} {fact}", alone=True
-            )
-        stage = networks.routed(networks.Unrouted, bench.UdpBench, host)
-        yield Showing(
-            "udp", f"send(), {host}", stage, f"send {outcome} {fact} to=address", alone=True
-        )
-    stage = networks.routed(networks.Dropped, bench.UdpBench, "")
-    yield Showing(
-        "udp", "send() dropped", stage, "send EPERM network=filtered to=address", alone=True
-    )
+    alone = partial(_on, alone=True)
+    for way, outcome in _ROUTES:
+        for kind in ("tcp", "udp"):
+            scripts = {f"connect(), {way}": f"connect {outcome}"}
+            if kind == "udp":
+                scripts[f"send(), {way}"] = f"send {outcome} to=address"
+            yield from alone(kind, mixed(BENCHES[kind], networks.Unrouted, way=way), scripts)
+    dropped = {"send() dropped": "send EPERM network=filtered to=address"}
+    yield from alone("udp", mixed(bench.UdpBench, networks.Dropped), dropped)
+    yield from _unreachable()
+    one = mixed(bench.TcpBench, networks.OnePort)
+    yield from alone("tcp", one, {"one port": "connect EADDRNOTAVAIL ports=none"})
+    one = mixed(bench.UdpBench, networks.OnePort)
+    yield from alone("udp", one, {"one port": "connect EAGAIN ports=none"})
+    unresolved = mixed(bench.UdpBench, networks.Unresolved)
+    room = {"no room": "send ok to=address; send EAGAIN to=address room=no"}
+    yield from alone("udp", unresolved, room)
+    blocking = "to=address mode=blocking"
+    caught = {"send() caught": f"send ok {blocking}; send EINTR {blocking} signal=caught"}
+    yield from alone("udp", mixed(bench.UdpBench, networks.UnresolvedCaught), caught)
+    nameless = {
+        f"{call}(), no such name": f"{call} gaierror lookup=fails"
+        for call in ("bind", "connect", "send")
+    }
+    for kind in ("tcp", "udp"):
+        yield from alone(kind, mixed(BENCHES[kind], networks.Nameless), nameless)
+
+
+def _unreachable() -> Iterator[Showing]:
+    """ICMP says so."""
+    alone = partial(_on, alone=True)
     for icmp, outcome in (("host", "EHOSTUNREACH"), ("net", "ENETUNREACH")):
         unreachable = f"{outcome} network=unreachable"
-        stage = networks.rejecting(networks.RejectedUdp, icmp)
-        yield Showing(
-            "udp",
-            f"recv(), {icmp} unreachable",
-            stage,
-            f"connect ok; send ok; recv {unreachable}",
-            alone=True,
-        )
-        yield Showing(
-            "udp",
-            f"so_error, {icmp} unreachable",
-            stage,
-            f"connect ok; send ok; so_error {outcome} peer=dead history=partial",
-            alone=True,
-        )
-        stage = networks.rejecting(networks.RejectedTcp, icmp)
-        for call in ("connect", "so_error"):
-            yield Showing(
-                "tcp",
-                f"{call}(), {icmp} unreachable",
-                stage,
-                f"{_TRYING}; {call} {unreachable}",
-                alone=True,
-            )
-        stage = networks.rejecting(networks.RejectedPatient, icmp)
-        yield Showing(
-            "tcp",
-            f"connect() with a timeout, {icmp} unreachable",
-            stage,
-            f"connect {outcome} mode=timeout network=rejects; connect ECONNABORTED mode=timeout",
-            alone=True,
-        )
-        stage = networks.rejecting(networks.CutTcp, icmp)
-        for call in ("send", "recv"):
-            yield Showing(
-                "tcp",
-                f"{call}(), {icmp} unreachable later",
-                stage,
-                f"connect EINPROGRESS; send ok; {call} {unreachable}",
-                alone=True,
-            )
-    for kind, outcome, base in (
-        ("tcp", "EADDRNOTAVAIL", bench.TcpBench),
-        ("udp", "EAGAIN", bench.UdpBench),
-    ):
-        stage = networks.routed(networks.OnePort, base, "")
-        yield Showing(kind, "one port", stage, f"connect {outcome} ports=none", alone=True)
-    stage = networks.routed(networks.Unresolved, bench.UdpBench, "")
-    yield Showing(
-        "udp", "no room", stage, "send ok to=address; send EAGAIN to=address room=no", alone=True
-    )
-    stage = networks.routed(networks.UnresolvedCaught, bench.UdpBench, "")
-    yield Showing(
-        "udp",
-        "send() caught",
-        stage,
-        "send ok to=address mode=blocking; send EINTR to=address mode=blocking signal=caught",
-        alone=True,
-    )
-    for kind, base in (("tcp", bench.TcpBench), ("udp", bench.UdpBench)):
-        stage = networks.routed(networks.Nameless, base, "")
-        for call in ("bind", "connect"):
-            yield Showing(
-                kind, f"{call}(), no such name", stage, f"{call} gaierror lookup=fails", alone=True
-            )
-        yield Showing(
-            kind,
-            "send(), no such name",
-            stage,
-            "send gaierror lookup=fails",
-            alone=True,
-        )
+        datagrams = {
+            f"recv(), {icmp} unreachable": f"connect ok; send ok; recv {unreachable}",
+            f"so_error, {icmp} unreachable": "connect ok; send ok; "
+            f"so_error {outcome} peer=dead history=partial",
+        }
+        yield from alone("udp", mixed(networks.RejectedUdp, icmp=icmp), datagrams)
+        trying = {
+            f"{call}(), {icmp} unreachable": f"{_TRYING}; {call} {unreachable}"
+            for call in ("connect", "so_error")
+        }
+        yield from alone("tcp", mixed(networks.RejectedTcp, icmp=icmp), trying)
+        patient = {
+            f"connect() with a timeout, {icmp} unreachable": f"connect {outcome} mode=timeout "
+            "network=rejects; connect ECONNABORTED mode=timeout"
+        }
+        stage = mixed(networks.RejectedTcp, networks.Patient, icmp=icmp)
+        yield from alone("tcp", stage, patient)
+        later = {
+            f"{call}(), {icmp} unreachable later": "connect EINPROGRESS; send ok; "
+            f"{call} {unreachable}"
+            for call in ("send", "recv")
+        }
+        yield from alone("tcp", mixed(networks.CutTcp, icmp=icmp), later)
 
 
 def _datagrams() -> Iterator[Showing]:
-    yield Showing("udp", "recv() caught", stages.UdpCaught, f"bind ok; recv {_BLOCKING}")
-    yield Showing(
-        "unix-dgram", "recv() caught", stages.DatagramCaught, f"bind ok; recv {_BLOCKING}"
-    )
-    yield Showing(
-        "unix-dgram",
-        "send() caught",
-        stages.DatagramFullCaught,
-        "connect ok mode=blocking; send EINTR mode=blocking signal=caught room=no",
-    )
-    yield Showing(
-        "unix-dgram",
-        "connect() to who hears another",
-        stages.Engaged,
-        "connect EPERM target=denied",
-    )
-    yield Showing(
-        "unix-dgram",
-        "send() to who hears another",
-        stages.Engaged,
-        "send EPERM target=denied to=address",
-    )
-    yield Showing(
-        "unix-dgram",
-        "send(), and the peer hears another now",
-        stages.Turned,
-        "connect ok; send EPERM target=denied",
-    )
-    for call in ("send", "recv", "so_error"):
-        yield Showing(
-            "unix-dgram",
-            f"{call}(), the peer has left",
-            stages.Leaves,
-            f"bind ok; connect ok; send ok; {call} ECONNRESET peer=leaves",
-        )
+    engaged = {
+        "connect() to who hears another": "connect EPERM target=denied",
+        "send() to who hears another": "send EPERM target=denied to=address",
+    }
+    yield from _on("unix-dgram", stages.Engaged, engaged)
+    script = "connect ok; send EPERM target=denied"
+    name = "send(), and the peer hears another now"
+    yield Showing("unix-dgram", name, stages.Turned, script)
+    leaves = {
+        f"{call}(), the peer has left": "bind ok; connect ok; send ok; "
+        f"{call} ECONNRESET peer=leaves"
+        for call in ("send", "recv", "so_error")
+    }
+    yield from _on("unix-dgram", stages.Leaves, leaves)
+
+
+_PLACES = (
+    ("loop/x", "bind(), ELOOP", "bind ELOOP address=nowhere"),
+    ("long/x", "bind(), ENAMETOOLONG", "bind ENAMETOOLONG address=nowhere"),
+    ("file/x", "bind(), ENOTDIR", "bind ENOTDIR address=nowhere"),
+    ("file/x", "connect(), ENOTDIR", "connect ENOTDIR target=absent"),
+)
+_CLOSED = {
+    "bind(), EACCES": "bind EACCES address=denied",
+    "connect(), EACCES": "connect EACCES target=denied",
+}
+_MADE_UP = {
+    "short": {"connect(), too short": "connect EINVAL target=invalid"},
+    "long": {"bind(), too long": "bind EINVAL address=invalid"},
+    "family": {
+        "bind(), another family": "bind EINVAL address=family; connect EINVAL target=family"
+    },
+}
+"""How an address is made -> what a UNIX socket makes of it."""
+_SENT = {
+    "short": {"sendto(), too short": "send EINVAL target=invalid to=address"},
+    "family": {"sendto(), another family": "send EINVAL target=family to=address"},
+}
 
 
 def _paths() -> Iterator[Showing]:
-    for kind, base in (("unix-stream", bench.UnixBench), ("unix-dgram", bench.UnixDatagramBench)):
-        for place, outcome in (
-            ("loop/x", "ELOOP"),
-            ("long/x", "ENAMETOOLONG"),
-            ("file/x", "ENOTDIR"),
-        ):
-            yield Showing(
-                kind,
-                f"bind(), {outcome}",
-                stages.placed(base, place),
-                f"bind {outcome} address=nowhere",
-            )
-        yield Showing(
-            kind,
-            "connect(), ENOTDIR",
-            stages.placed(base, "file/x"),
-            "connect ENOTDIR target=absent",
-        )
-        yield Showing(
-            kind,
-            "bind(), EPERM",
-            stages.placed(base, "/sys/x"),
-            "bind EPERM address=denied",
-            alone=True,
-        )
-        yield Showing(
-            kind,
-            "bind(), EACCES",
-            stages.placed(base, "closed/x", stages.Nobody),
-            "bind EACCES address=denied",
-        )
-        yield Showing(
-            kind,
-            "connect(), EACCES",
-            stages.placed(base, "closed/x", stages.Nobody),
-            "connect EACCES target=denied",
-        )
-        yield Showing(
-            kind,
-            "connect(), too short",
-            stages.addressed(base, "short"),
-            "connect EINVAL target=invalid",
-        )
-        yield Showing(
-            kind,
-            "bind(), another family",
-            stages.addressed(base, "family"),
-            "bind EINVAL address=family; connect EINVAL target=family",
-        )
-        yield Showing(
-            kind,
-            "bind(), too long",
-            stages.addressed(base, "long"),
-            "bind EINVAL address=invalid",
-        )
-    base = bench.UnixDatagramBench
+    for kind in ("unix-stream", "unix-dgram"):
+        base = BENCHES[kind]
+        for place, name, script in _PLACES:
+            yield Showing(kind, name, mixed(base, stages.Placed, place=place), script)
+        stage = mixed(base, stages.Placed, place="/sys/x")
+        yield Showing(kind, "bind(), EPERM", stage, "bind EPERM address=denied", alone=True)
+        yield from _on(kind, mixed(base, stages.Nobody, stages.Placed, place="closed/x"), _CLOSED)
+        for table in (_MADE_UP, *((_SENT,) if kind == "unix-dgram" else ())):
+            for how, scripts in table.items():
+                yield from _on(kind, mixed(base, stages.Addressed, how=how), scripts)
     for place, outcome, fact in (("file/x", "ENOTDIR", "absent"), ("closed/x", "EACCES", "denied")):
-        yield Showing(
-            "unix-dgram",
-            f"sendto(), {outcome}",
-            stages.placed(base, place, stages.Nobody),
-            f"send {outcome} target={fact} to=address",
-        )
-    yield Showing(
-        "unix-dgram",
-        "sendto(), too short",
-        stages.addressed(base, "short"),
-        "send EINVAL target=invalid to=address",
-    )
-    yield Showing(
-        "unix-dgram",
-        "sendto(), another family",
-        stages.addressed(base, "family"),
-        "send EINVAL target=family to=address",
-    )
-    for call in ("send", "recv"):
-        yield Showing(
-            "unix-stream",
-            f"{call}() caught",
-            stages.UnixCaught,
-            f"connect ok mode=blocking; {call} {_BLOCKING}",
-        )
-    yield Showing(
-        "unix-stream",
-        "accept() caught",
-        stages.UnixCaught,
-        f"bind ok; listen ok; accept {_BLOCKING}",
-    )
-    yield Showing(
-        "unix-stream", "connect() caught", stages.UnixFullCaught, f"connect {_BLOCKING} target=full"
-    )
-    yield Showing(
-        "unix-stream",
-        "bind() of an accepted socket",
-        stages.UnixAccepted,
-        "bind EINVAL made=accept",
-        "accepted",
-    )
+        stage = mixed(bench.UnixDatagramBench, stages.Nobody, stages.Placed, place=place)
+        script = f"send {outcome} target={fact} to=address"
+        yield Showing("unix-dgram", f"sendto(), {outcome}", stage, script)
 
 
 def _addresses() -> Iterator[Showing]:
-    for kind, base in (("tcp", bench.TcpBench), ("udp", bench.UdpBench)):
+    for kind in ("tcp", "udp"):
         for how, outcome, value in (
             ("family", "EAFNOSUPPORT", "family"),
             ("short", "EINVAL", "invalid"),
         ):
-            stage = stages.addressed(base, how)
-            yield Showing(kind, f"bind(), {value}", stage, f"bind {outcome} address={value}")
-            yield Showing(kind, f"connect(), {value}", stage, f"connect {outcome} target={value}")
+            scripts = {
+                f"bind(), {value}": f"bind {outcome} address={value}",
+                f"connect(), {value}": f"connect {outcome} target={value}",
+            }
             if kind == "udp":
-                yield Showing(
-                    kind, f"sendto(), {value}", stage, f"send {outcome} target={value} to=address"
-                )
-    for kind, any_base in bench.BENCHES.items():
+                scripts[f"sendto(), {value}"] = f"send {outcome} target={value} to=address"
+            yield from _on(kind, mixed(BENCHES[kind], stages.Addressed, how=how), scripts)
+    for kind, base in BENCHES.items():
         connected = "connect EINPROGRESS" if kind == "tcp" else "connect ok"
-        yield Showing(
-            kind,
-            "no memory for what goes beside the data",
-            stages.heavy(any_base),
-            f"{connected}; send ENOBUFS limit=memory",
-        )
+        script = f"{connected}; send ENOBUFS limit=memory"
+        name = "no memory for what goes beside the data"
+        yield Showing(kind, name, mixed(base, stages.Heavy), script)
 
 
 _ALL = (
     *_streams(),
+    *_caught(),
     *_doubts(),
     *scripted.SCRIPTED,
     *_networks(),

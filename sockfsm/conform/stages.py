@@ -9,23 +9,16 @@ import select
 import signal
 import socket
 import struct
+import sys
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-from sockfsm.conform.bench import (
-    Address,
-    Bench,
-    TcpBench,
-    UdpBench,
-    UnixBench,
-    UnixDatagramBench,
-    outcome_of,
-)
-from sockfsm.conform.circumstances import LINGER_ZERO, Accepting, Ends
+from sockfsm.conform.bench import Bench, TcpBench, UnixBench, UnixDatagramBench, outcome_of
+from sockfsm.conform.circumstances import Accepting, Ends, reset
 from sockfsm.conform.rare import as_nobody
-from sockfsm.conform.worlds import DatagramFull, TcpSilent, UnixFull
+from sockfsm.conform.worlds import Crowded
 from sockfsm.errors import SockfsmError
 
 _SO_ATTACH_FILTER = 26
@@ -74,7 +67,7 @@ class Lost(Accepting, TcpBench):
             until_broken(sock)
 
 
-class NeverAnswered(TcpSilent):
+class NeverAnswered(Crowded, TcpBench):
     """No SYN is answered, and the kernel gives up soon."""
 
     def make(self) -> socket.socket:
@@ -146,8 +139,7 @@ class BornShutAlive(BornShut):
 
     def act_out(self, act: str) -> None:
         """`!reset`: by the peer."""
-        self.client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
-        self.client.close()
+        reset(self.client)
 
 
 class BornHalfShut(BornShutAlive):
@@ -167,17 +159,10 @@ class UnixAccepted(UnixBench):
             return self.peer.accept()[0]
 
 
-class UnixAcceptedAuto(UnixAccepted):
-    """bind() leaves the name to the kernel."""
-
-    def fresh(self) -> Address:
-        return "" if self.peer is not None else super().fresh()
-
-
 class Caught(Bench):
     """A signal comes once the call sleeps in the kernel, and its handler raises. Main thread only."""
 
-    waits: tuple[str, ...] = ("accept", "recv", "send", "connect")
+    waits: tuple[str, ...] = ("accept", "recv", "send")
 
     def begin(self) -> socket.socket:
         sock = super().begin()
@@ -189,12 +174,24 @@ class Caught(Bench):
         if call not in self.waits:
             return deed
         if call == "send":
-            outcome_of(partial(self._fill, sock))
+            fill = partial(self._fill, sock)
+            outcome_of(fill)
+            while _in_flight(sock):  # what is acknowledged after this would make room again
+                outcome_of(fill)
+            outcome_of(fill)
         return partial(_caught, deed)
 
     def _fill(self, sock: socket.socket) -> object:
         while True:
             send_past_python(sock, 1 << 16)
+
+
+def _in_flight(sock: socket.socket) -> int:
+    """Segments that are sent and not acknowledged: `tcpi_unacked`."""
+    if sock.family == socket.AF_UNIX or sock.type != socket.SOCK_STREAM:
+        return 0
+    info = sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 28)
+    return int.from_bytes(info[24:28], sys.byteorder)
 
 
 def _raise(*_: object) -> None:
@@ -235,40 +232,6 @@ def send_past_python(sock: socket.socket, size: int) -> object:
     return _send(sock, bytes(size), socket.MSG_DONTWAIT)
 
 
-class TcpCaught(Caught, TcpBench):
-    """A connection of which nothing comes."""
-
-    waits = ("accept", "recv", "send")
-
-
-class TcpConnectCaught(Caught, TcpSilent):
-    """No SYN is answered."""
-
-
-class UdpCaught(Caught, UdpBench):
-    """Nothing comes."""
-
-
-class UnixCaught(Caught, UnixBench):
-    """A stream of which nothing comes."""
-
-    waits = ("accept", "recv", "send")
-
-
-class UnixFullCaught(Caught, UnixFull):
-    """The listener's queue is full."""
-
-
-class DatagramCaught(Caught, UnixDatagramBench):
-    """Nothing comes."""
-
-
-class DatagramFullCaught(Caught, DatagramFull):
-    """The peer's queue is full."""
-
-    waits = ("send",)
-
-
 class Engaged(UnixDatagramBench):
     """The peer is connected to somebody else, and hears nobody but him."""
 
@@ -292,25 +255,27 @@ class Engaged(UnixDatagramBench):
 class Turned(UnixDatagramBench):
     """The peer connects to somebody else after it was connected to."""
 
+    def turn(self) -> None:
+        assert self.peer is not None
+        with socket.socket(self.family, self.type) as other:
+            other.bind("")
+            self.peer.connect(other.getsockname())
+
     def after(self, sock: socket.socket, call: str) -> None:
         if call == "connect" and self.peer is not None:
-            with socket.socket(self.family, self.type) as other:
-                other.bind("")
-                self.peer.connect(other.getsockname())
+            self.turn()
 
 
-class Leaves(UnixDatagramBench):
+class Leaves(Turned):
     """The peer was connected to the socket, and is aimed at somebody else now."""
 
     def after(self, sock: socket.socket, call: str) -> None:
         if call == "send" and self.peer is not None:
             self.peer.connect(sock.getsockname())
-            with socket.socket(self.family, self.type) as other:
-                other.bind("")
-                self.peer.connect(other.getsockname())
+            self.turn()
 
 
-class _Placed(UnixBench):
+class Placed(UnixBench):
     """bind(), connect() and sendto() name this place in the bench's folder."""
 
     place = ""
@@ -345,13 +310,7 @@ class Nobody(Bench):
         return as_nobody(super().deed(sock, call))
 
 
-def placed(base: type[Bench], place: str, rights: type[Bench] = Bench) -> type[Bench]:
-    """A stage of this kind on which addresses are a place in its folder."""
-    bases = (_Placed, base) if rights is Bench else (rights, _Placed, base)
-    return type("Placed" + base.__name__, bases, {"place": place})
-
-
-class _Addressed(Bench):
+class Addressed(Bench):
     """Addresses that Python cannot make: of another family, cut short, or too long."""
 
     how = ""
@@ -376,12 +335,7 @@ def _checked(result: int) -> None:
         raise OSError(number, os.strerror(number))
 
 
-def addressed(base: type[Bench], how: str) -> type[Bench]:
-    """A stage of this kind on which addresses are `family`, `short` or `long`."""
-    return type("Addressed" + base.__name__, (_Addressed, base), {"how": how})
-
-
-class _Heavy(Bench):
+class Heavy(Bench):
     """Beside the data goes more than the kernel keeps for that (net.core.optmem_max)."""
 
     def send(self, sock: socket.socket) -> object:
@@ -389,12 +343,7 @@ class _Heavy(Bench):
         return sock.sendmsg([b"x"], [(socket.SOL_SOCKET, socket.SCM_RIGHTS, bytes(2 * most))])
 
 
-def heavy(base: type[Bench]) -> type[Bench]:
-    """A stage of this kind."""
-    return type("Heavy" + base.__name__, (_Heavy, base), {})
-
-
-class LostPatient(TcpSilent):
+class LostPatient(Crowded, TcpBench):
     """Python waits for the kernel to give up."""
 
     def begin(self) -> socket.socket:

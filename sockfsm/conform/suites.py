@@ -5,10 +5,27 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 from sockfsm.conform import bench, rare, worlds
-from sockfsm.conform.bench import BENCHES, Bench
-from sockfsm.conform.circumstances import Timeout
+from sockfsm.conform.bench import BENCHES, Bench, Six, mixed
+from sockfsm.conform.circumstances import (
+    Absent,
+    Blocking,
+    Breaks,
+    Closes,
+    Ends,
+    Foreign,
+    Nowhere,
+    Other,
+    Queue,
+    Resets,
+    Sends,
+    Sendto,
+    Stale,
+    Taken,
+    Timeout,
+)
 from sockfsm.conform.methods import RECEIVE, SEND, read, sendfile, write
 from sockfsm.errors import UsageError
 from sockfsm.model.variants import VARIANTS
@@ -47,206 +64,150 @@ class Suite:
 
 
 _ACCEPTING = ("bind", "listen", "accept", "connect", "shutdown_rd", "close")
+_FEW = ("bind", "listen", "connect", "send", "recv", "shutdown_rd", "close")
 REFERENCE = "reference"
 
-_COMMON = (
-    Suite("tcp", REFERENCE, bench.TcpBench, {}, WORDS, True),
-    Suite("udp", REFERENCE, bench.UdpBench, {}, WORDS, True),
-    Suite("unix-stream", REFERENCE, bench.UnixBench, {}, WORDS, True),
-    Suite("unix-dgram", REFERENCE, bench.UnixDatagramBench, {}, WORDS, True),
-    Suite("tcp", "IPv6", bench.Tcp6Bench, {}, WORDS, True),
-    Suite("udp", "IPv6", bench.Udp6Bench, {}, WORDS, True),
-    Suite("tcp", "so_error", bench.TcpBench),
-    Suite("tcp", "peer refuses", worlds.TcpRefuses, {"peer": "refuses"}),
-    Suite("tcp", "peer closes", worlds.TcpCloses, {"peer": "closes"}),
-    Suite("tcp", "peer shuts its writing side", worlds.TcpEnds, {"peer": "ends"}),
-    Suite("tcp", "peer resets", worlds.TcpResets, {"peer": "resets"}),
-    Suite("tcp", "peer sends", worlds.TcpSends, {"peer": "sends"}),
-    Suite("tcp", "peer is silent (backlog full)", worlds.TcpSilent, {"peer": "silent"}),
-    Suite("tcp", "connects to itself", worlds.TcpItself, {"peer": "itself"}),
-    Suite("tcp", "clients wait", worlds.TcpQueue, {"queue": "waiting"}),
-    Suite("tcp", "blocking with a deadline", worlds.TcpBlocking, {"mode": "blocking"}),
-    Suite("tcp", "Python's timeout as a deadline", worlds.TcpTimeout, {"mode": "timeout"}),
-    Suite(
-        "tcp",
-        "a deadline, peer refuses",
-        worlds.TcpTimeoutRefused,
-        {"mode": "timeout", "peer": "refuses"},
-    ),
-    Suite(
-        "tcp",
-        "blocking, peer refuses",
-        worlds.TcpBlockingRefused,
-        {"mode": "blocking", "peer": "refuses"},
-    ),
-    Suite(
-        "tcp",
-        "blocking, peer closes",
-        worlds.TcpBlockingCloses,
-        {"mode": "blocking", "peer": "closes"},
-    ),
-    Suite("tcp", "name taken", worlds.TcpTaken, {"address": "taken"}),
-    Suite("tcp", "foreign address", worlds.TcpForeign, {"address": "foreign"}),
-    Suite("udp", "name taken", worlds.UdpTaken, {"address": "taken"}),
-    Suite("udp", "foreign address", worlds.UdpForeign, {"address": "foreign"}),
-    Suite("unix-stream", "path taken", worlds.UnixTaken, {"address": "taken"}),
-    Suite("unix-stream", "path in no folder", worlds.UnixNowhere, {"address": "nowhere"}),
-    Suite("unix-dgram", "path taken", worlds.DatagramTaken, {"address": "taken"}),
-    Suite("unix-dgram", "path in no folder", worlds.DatagramNowhere, {"address": "nowhere"}),
-    Suite("udp", "nobody is bound there", worlds.UdpDead, {"peer": "dead"}),
-    Suite("udp", "peer sends", worlds.UdpSends, {"peer": "sends"}),
-    Suite("udp", "sendto", worlds.UdpSendto, {"to": "address"}),
-    Suite("udp", "blocking with a deadline", worlds.UdpBlocking, {"mode": "blocking"}),
-    Suite("udp", "Python's timeout as a deadline", worlds.UdpTimeout, {"mode": "timeout"}),
-    Suite("unix-stream", "peer closes", worlds.UnixCloses, {"peer": "closes"}),
-    Suite("unix-stream", "peer shuts its writing side", worlds.UnixEnds, {"peer": "ends"}),
-    Suite("unix-stream", "listener closes", worlds.UnixResets, {"peer": "resets"}),
-    Suite("unix-stream", "peer sends", worlds.UnixSends, {"peer": "sends"}),
-    Suite("unix-stream", "queue full", worlds.UnixFull, {"target": "full"}),
-    Suite("unix-stream", "stale path", worlds.UnixStale, {"target": "dead"}),
-    Suite("unix-stream", "no such path", worlds.UnixAbsent, {"target": "absent"}),
-    Suite("unix-stream", "path of another type", worlds.UnixOther, {"target": "othertype"}),
-    Suite("unix-stream", "clients wait", worlds.UnixQueue, {"queue": "waiting"}),
-    Suite("unix-stream", "sendto", worlds.UnixSendto, {"to": "address"}),
-    Suite("unix-stream", "blocking with a deadline", worlds.UnixBlocking, {"mode": "blocking"}),
-    Suite("unix-stream", "Python's timeout as a deadline", worlds.UnixTimeout, {"mode": "timeout"}),
-    Suite("unix-dgram", "peer died", worlds.DatagramDead, {"peer": "dead"}),
-    Suite("unix-dgram", "peer shut its reading side", worlds.DatagramDeaf, {"peer": "deaf"}),
-    Suite("unix-dgram", "peer sends", worlds.DatagramSends, {"peer": "sends"}),
-    Suite("unix-dgram", "queue full", worlds.DatagramFull, {"room": "no"}),
-    Suite("unix-dgram", "stale path", worlds.DatagramStale, {"target": "dead"}),
-    Suite("unix-dgram", "no such path", worlds.DatagramAbsent, {"target": "absent"}),
-    Suite("unix-dgram", "path of another type", worlds.DatagramOther, {"target": "othertype"}),
-    Suite("unix-dgram", "sendto", worlds.DatagramSendto, {"to": "address"}),
-    Suite("unix-dgram", "blocking with a deadline", worlds.DatagramBlocking, {"mode": "blocking"}),
-    Suite(
-        "unix-dgram", "Python's timeout as a deadline", worlds.DatagramTimeout, {"mode": "timeout"}
-    ),
-)
+_STREAM, _DGRAM = ("tcp", "unix-stream"), ("udp", "unix-dgram")
+_INET, _UNIX = ("tcp", "udp"), ("unix-stream", "unix-dgram")
+_EVERY = tuple(BENCHES)
+_Row = tuple[tuple[str, ...], str, tuple[type[Bench], ...], str]
 
-_FEW = ("bind", "listen", "connect", "send", "recv", "shutdown_rd", "close")
-_RARE = (
-    *(
-        Suite("tcp", f"blocking, peer {peer}", bench, {"mode": "blocking", "peer": peer})
-        for peer, bench in (
-            ("resets", rare.TcpBlockingResets),
-            ("ends", rare.TcpBlockingEnds),
-            ("breaks", rare.TcpBlockingBreaks),
-        )
-    ),
-    Suite(
-        "unix-stream",
-        "Python's timeout, listening",
-        worlds.UnixTimeout,
-        {"mode": "timeout"},
+_SURROUNDED: tuple[_Row, ...] = (
+    (("tcp",), "so_error", (), ""),
+    (("tcp",), "peer refuses", (worlds.Refuses,), "peer=refuses"),
+    (_STREAM, "peer closes", (Closes,), "peer=closes"),
+    (_STREAM, "peer shuts its writing side", (Ends,), "peer=ends"),
+    (("tcp",), "peer resets", (Resets,), "peer=resets"),
+    (("unix-stream",), "listener closes", (worlds.Dies,), "peer=resets"),
+    (("tcp",), "peer ends, then resets", (Breaks,), "peer=breaks"),
+    (_STREAM, "peer sends", (Sends,), "peer=sends"),
+    (_DGRAM, "peer sends", (worlds.Supplied,), "peer=sends"),
+    (("tcp",), "peer is silent (backlog full)", (worlds.Crowded,), "peer=silent"),
+    (("tcp",), "connects to itself", (worlds.Itself,), "peer=itself"),
+    (("udp",), "nobody is bound there", (worlds.Dead,), "peer=dead"),
+    (("unix-dgram",), "peer died", (worlds.Dies,), "peer=dead"),
+    (("unix-dgram",), "peer shut its reading side", (worlds.Deaf,), "peer=deaf"),
+    (("unix-dgram",), "queue full", (worlds.FullQueue,), "room=no"),
+    (("unix-stream",), "queue full", (worlds.Crowded,), "target=full"),
+    (_STREAM, "clients wait", (Queue,), "queue=waiting"),
+    # How the socket waits.
+    (_EVERY, "blocking with a deadline", (Blocking,), "mode=blocking"),
+    (_EVERY, "Python's timeout as a deadline", (Timeout,), "mode=timeout"),
+    (("tcp",), "a deadline, peer refuses", (Timeout, worlds.Refuses), "mode=timeout peer=refuses"),
+    (("tcp",), "blocking, peer refuses", (Blocking, worlds.Refuses), "mode=blocking peer=refuses"),
+    (("tcp",), "blocking, peer closes", (Blocking, Closes), "mode=blocking peer=closes"),
+    (("tcp",), "blocking, peer resets", (Blocking, Resets), "mode=blocking peer=resets"),
+    (("tcp",), "blocking, peer ends", (Blocking, Ends), "mode=blocking peer=ends"),
+    (("tcp",), "blocking, peer breaks", (Blocking, Breaks), "mode=blocking peer=breaks"),
+    # What bind() asks for.
+    (_INET, "name taken", (Taken,), "address=taken"),
+    (_INET, "foreign address", (Foreign,), "address=foreign"),
+    (_INET, "port is privileged", (rare.Privileged,), "address=privileged"),
+    (_UNIX, "path taken", (Taken,), "address=taken"),
+    (_UNIX, "path in no folder", (Nowhere,), "address=nowhere"),
+    (_UNIX, "name left to the kernel", (rare.Auto,), "address=auto"),
+    (_UNIX, "abstract name", (rare.Abstract,), "address=abstract"),
+    # Where connect() and sendto() go.
+    (_UNIX, "stale path", (Stale,), "target=dead"),
+    (_UNIX, "no such path", (Absent,), "target=absent"),
+    (_UNIX, "path of another type", (Other,), "target=othertype"),
+    (("udp", *_UNIX), "sendto", (Sendto,), "to=address"),
+    (("unix-dgram",), "sendto a stale path", (Sendto, Stale), "target=dead to=address"),
+    (("unix-dgram",), "sendto no path", (Sendto, Absent), "target=absent to=address"),
+    (("unix-dgram",), "sendto another type", (Sendto, Other), "target=othertype to=address"),
+    (_DGRAM, "too big", (rare.Big,), "size=big"),
+)
+"""(kinds, name, traits of the bench, what the model is told) of environments that take every word."""
+
+_NARROW: tuple[tuple[_Row, tuple[str, ...]], ...] = (
+    ((_EVERY, "no descriptors", (rare.Descriptors,), "limit=descriptors"), _ACCEPTING),
+    ((_STREAM, "buffers full", (rare.Full,), "room=no"), _FEW),
+    (
+        (("unix-stream",), "Python's timeout, listening", (Timeout,), "mode=timeout"),
         ("bind", "listen", "send", "recv", "shutdown_rd"),
     ),
-    Suite("tcp", "peer ends, then resets", rare.TcpBreaks, {"peer": "breaks"}),
-    Suite("tcp", "port is privileged", rare.TcpPrivileged, {"address": "privileged"}),
-    Suite("udp", "port is privileged", rare.UdpPrivileged, {"address": "privileged"}),
-    Suite("tcp", "no descriptors", rare.TcpDescriptors, {"limit": "descriptors"}, _ACCEPTING),
-    Suite("udp", "no descriptors", rare.UdpDescriptors, {"limit": "descriptors"}, _ACCEPTING),
-    Suite(
-        "unix-stream", "no descriptors", rare.UnixDescriptors, {"limit": "descriptors"}, _ACCEPTING
-    ),
-    Suite(
-        "unix-dgram",
-        "no descriptors",
-        rare.DatagramDescriptors,
-        {"limit": "descriptors"},
-        _ACCEPTING,
-    ),
-    Suite("udp", "too big", rare.UdpBig, {"size": "big"}),
-    Suite("unix-dgram", "too big", rare.DatagramBig, {"size": "big"}),
-    Suite("tcp", "buffers full", rare.TcpRoom, {"room": "no"}, _FEW),
-    Suite("unix-stream", "buffers full", rare.UnixRoom, {"room": "no"}, _FEW),
-    Suite(
-        "tcp",
-        "the kernel gives up",
-        rare.TcpGivesUp,
-        {"mode": "blocking", "peer": "silent"},
+    (
+        (
+            *(("tcp",), "the kernel gives up"),
+            *((rare.GivesUp, worlds.Crowded), "mode=blocking peer=silent"),
+        ),
         ("connect",),
     ),
-    Suite(
-        "unix-dgram",
-        "sendto a stale path",
-        rare.DatagramSendtoStale,
-        {"target": "dead", "to": "address"},
-    ),
-    Suite(
-        "unix-dgram",
-        "sendto no path",
-        rare.DatagramSendtoAbsent,
-        {"target": "absent", "to": "address"},
-    ),
-    Suite(
-        "unix-dgram",
-        "sendto another type",
-        rare.DatagramSendtoOther,
-        {"target": "othertype", "to": "address"},
-    ),
-    Suite("unix-stream", "name left to the kernel", rare.UnixAuto, {"address": "auto"}),
-    Suite("unix-dgram", "name left to the kernel", rare.DatagramAuto, {"address": "auto"}),
-    Suite("unix-stream", "abstract name", rare.UnixAbstract, {"address": "abstract"}),
-    Suite("unix-dgram", "abstract name", rare.DatagramAbstract, {"address": "abstract"}),
 )
+"""... and of those in which only these words say anything."""
 
 
-_BLOCKING = {"tcp": worlds.TcpBlocking, "unix-stream": worlds.UnixBlocking}
+def _reference() -> Iterator[Suite]:
+    for kind, base in BENCHES.items():
+        yield Suite(kind, REFERENCE, base, {}, WORDS, True)
+    for kind in _INET:
+        yield Suite(kind, "IPv6", mixed(BENCHES[kind], Six), {}, WORDS, True)
+
+
+def _surrounded() -> Iterator[Suite]:
+    for row, words in (*((row, _ASKING) for row in _SURROUNDED), *_NARROW):
+        kinds, name, traits, given = row
+        facts = dict(fact.split("=") for fact in given.split())
+        for kind in kinds:
+            yield Suite(kind, name, mixed(BENCHES[kind], *traits), facts, words)
 
 
 def _by_methods() -> Iterator[Suite]:
     """Every method by which something is sent or received, and the flags that change an outcome."""
-    for kind, base in rare.SENDING.items():
-        sends = {"peer": "sends"}
+    sends = {"peer": "sends"}
+    for kind, base in BENCHES.items():
+        supplying = Sends if base.type == socket.SOCK_STREAM else worlds.Supplied
+        using = partial(mixed, base, rare.Using, supplying)
         for name, receive in (*list(RECEIVE.items())[1:], ("file.read", read)):
-            yield Suite(kind, f"{name}()", rare.using(base, receives=receive), sends, _FEW)
+            yield Suite(kind, f"{name}()", using(receives=receive), sends, _FEW)
         for name, send in (*list(SEND.items())[1:], ("file.write", write)):
             given = {**sends, "to": "address"} if name == "sendto" and kind != "tcp" else sends
-            yield Suite(kind, f"{name}()", rare.using(base, sends=send), given, _FEW)
+            yield Suite(kind, f"{name}()", using(sends=send), given, _FEW)
         for flag in ("PEEK", "DONTWAIT", "WAITALL"):
-            stage = rare.using(base, flags=getattr(socket, f"MSG_{flag}"))
             given = {**sends, "flag": "peek"} if flag == "PEEK" else sends
+            stage = using(flags=getattr(socket, f"MSG_{flag}"))
             yield Suite(kind, f"MSG_{flag}", stage, given, _FEW)
-    for kind, base in BENCHES.items():
         nothing = {"length": "zero", "asked": "nobody"}
-        yield Suite(kind, "recv(0)", rare.using(base, size=0), nothing, _FEW)
-        urgent = rare.using(base, flags=socket.MSG_OOB)
+        yield Suite(kind, "recv(0)", mixed(base, rare.Using, size=0), nothing, _FEW)
         if kind != "unix-stream":  # where urgent data is a matter of how the kernel was built
+            urgent = mixed(base, rare.Using, flags=socket.MSG_OOB)
             yield Suite(kind, "MSG_OOB", urgent, {"flag": "oob"}, _FEW)
-    for kind in ("tcp", "udp"):
-        errors = rare.using(BENCHES[kind], flags=socket.MSG_ERRQUEUE)
-        yield Suite(kind, "MSG_ERRQUEUE", errors, {"flag": "errqueue"}, _FEW)
+        if kind in _INET:
+            errors = mixed(base, rare.Using, flags=socket.MSG_ERRQUEUE)
+            yield Suite(kind, "MSG_ERRQUEUE", errors, {"flag": "errqueue"}, _FEW)
 
 
 def _by_births() -> Iterator[Suite]:
     """Descriptors that dup() made, data sockets, pairs; and other ways to connect."""
     for kind, base in BENCHES.items():
-        words = tuple(word for word in WORDS if word != "close")
-        yield Suite(kind, "two descriptors", rare.mixed(rare.Twice, base), {}, words)
-        yield Suite(kind, "connect_ex()", rare.mixed(rare.Asking, base), {}, _FEW)
+        yield Suite(kind, "two descriptors", mixed(base, rare.Twice), {}, _without_close(WORDS))
+        yield Suite(kind, "connect_ex()", mixed(base, rare.Asking), {}, _FEW)
         if base.type == socket.SOCK_STREAM:
             made = {"made": "accept"} if kind == "unix-stream" else {}
-            stage = rare.mixed(rare.Data, base)
+            stage = mixed(base, rare.Data)
             yield Suite(kind, "data socket", stage, made, _ASKING, birth="accepted")
-            stage = rare.using(_BLOCKING[kind], sends=sendfile)
-            few = tuple(word for word in _FEW if word != "close")
-            yield Suite(kind, "sendfile() with a deadline", stage, {"mode": "blocking"}, few)
+            stage = mixed(base, rare.Using, Blocking, sends=sendfile)
+            given = {"mode": "blocking"}
+            yield Suite(kind, "sendfile() with a deadline", stage, given, _without_close(_FEW))
         if base.family == socket.AF_UNIX:
-            yield Suite(kind, "pair", rare.mixed(rare.Pair, base), {}, birth="socketpair")
-    words = ("bind", "listen", "connect", "shutdown_rd", "close")
-    for mode, peer, base in (
-        ("nonblocking", "waits", bench.TcpBench),
-        ("blocking", "waits", worlds.TcpBlocking),
-        ("timeout", "waits", worlds.TcpTimeout),
-        ("timeout", "silent", rare.mixed(Timeout, worlds.TcpSilent)),
+            yield Suite(kind, "pair", mixed(base, rare.Pair), {}, birth="socketpair")
+    for mode, peer, traits in (
+        ("nonblocking", "waits", ()),
+        ("blocking", "waits", (Blocking,)),
+        ("timeout", "waits", (Timeout,)),
+        ("timeout", "silent", (Timeout, worlds.Crowded)),
     ):
         given = {"mode": mode, "flag": "fastopen", "peer": peer}
-        stage = rare.mixed(rare.FastOpen, base)
+        stage = mixed(bench.TcpBench, rare.FastOpen, *traits)
+        words = ("bind", "listen", "connect", "shutdown_rd", "close")
         yield Suite("tcp", f"Fast Open, {mode}, peer {peer}", stage, given, words)
 
 
-_ALL = (*_COMMON, *_RARE, *_by_methods(), *_by_births())
+def _without_close(words: tuple[str, ...]) -> tuple[str, ...]:
+    return tuple(word for word in words if word != "close")
+
+
+_ALL = (*_reference(), *_surrounded(), *_by_methods(), *_by_births())
 SUITES = {suite.title: suite for suite in _ALL}
 """Title -> suite, reference environments first."""
 

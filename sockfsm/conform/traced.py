@@ -14,6 +14,7 @@ from sockfsm.conform.enforced import Judge, enforcing
 from sockfsm.trace.events import Call
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import block
+from sockfsm.tracer.rows import Row
 from sockfsm.tracer.sockets import tracked_by
 
 UNTRACED = frozenset({"disconnect"})
@@ -27,9 +28,13 @@ class Tracer:
         self._trace = trace
         self._judge = judge
 
+    def row(self, sock: socket) -> Row:
+        """Where the tracer sees the socket."""
+        return tracked_by(sock).row
+
     def states(self, sock: socket) -> str:
         """All that the socket may be in, as `Compiled` writes it."""
-        return tracked_by(sock).row.states
+        return self.row(sock).states
 
     def differs(self, sock: socket, states: str) -> str:
         """How what the tracer says differs from `states`, '' where it does not."""

@@ -1,17 +1,12 @@
-"""Plain words for a call that was refused, failed, or is a lint: what, why, and what to do.
+"""What people usually meant by a call that was refused, and what they could have called instead.
 
-The words come from the rules (why, source, note), the lints, and the table of what people usually
-meant below.
+The rules say why the kernel refuses; only this table says what to do about it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from sockfsm.model.flat import Cell, FlatMachine
-from sockfsm.model.kinds import flat_of
-from sockfsm.model.lints import LINTS
-from sockfsm.model.rules import ACCEPTED, EOF, WITHOUT_DESCRIPTOR
+from sockfsm.model.flat import FlatMachine
+from sockfsm.model.rules import WITHOUT_DESCRIPTOR
 
 # (call, outcome, beginning of the state's name, kind's ending) -> what people usually meant. The
 # first that fits; '' fits everything.
@@ -79,56 +74,6 @@ def meant(kind: str, state: str, call: str, outcome: str) -> str:
     return ""
 
 
-def answer(cell: Cell) -> str:
-    """The kernel's answer in words: `ok`, `would block (EAGAIN)`, `refused: EINVAL`."""
-    words = {
-        "ok": "ok",
-        EOF: "ok, end of stream (b'')",
-        "EAGAIN": "would block (EAGAIN)",
-        "EINPROGRESS": "under way (EINPROGRESS)",
-        "EALREADY": "still under way (EALREADY)",
-    }
-    return words.get(cell.outcome, f"refused: {cell.outcome}")
-
-
 def legal_now(flat: FlatMachine, state: str) -> tuple[str, ...]:
     """The legal calls on the socket itself in `state`."""
     return tuple(call for call in flat.legal(state) if call not in WITHOUT_DESCRIPTOR)
-
-
-def teach(
-    kind: str,
-    state: str,
-    call: str,
-    outcome: str,
-    *,
-    history: Sequence[str] = (),
-    off: Sequence[str] = (),
-) -> list[str]:
-    """Lines that explain one call to a student.
-
-    history: how the socket came into `state`, one text per step ("bind at app.py:12"). off: names
-    of lints that are switched off. A call that no rule explains is said to be one.
-    """
-    flat = flat_of(kind)
-    cell = flat.cell(state, call, outcome)
-    if cell is None:
-        return [f"{call}() on a {kind} socket in {state} gave {outcome}, which no rule explains."]
-    lines = [f"{call}() on a {kind} socket in {state}: {answer(cell)}."]
-    lines.append(f"Why: {cell.rule.why} [{cell.rule.source}]")
-    if history:
-        lines.append("How it got there: " + ", then ".join(history) + ".")
-    if cell.target != state:
-        lines.append(f"The call moved the socket to {cell.target}.")
-    lint = LINTS.get(cell.rule.lint)
-    if lint is not None and lint.name not in off:
-        lines.append(f"Lint {lint.name}: {lint.title}. {lint.why} Instead: {lint.instead}.")
-    if outcome not in ACCEPTED:
-        legal = legal_now(flat, state)
-        lines.append(f"Legal here: {', '.join(legal) or 'nothing'}.")
-    usual = meant(kind, state, call, outcome)
-    if usual:
-        lines.append(f"Usually meant: {usual}")
-    if cell.rule.note:
-        lines.append(f"Elsewhere: {cell.rule.note}")
-    return lines

@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import os
 import random
 import shutil
@@ -41,6 +42,8 @@ LEARNT = Path(sys.prefix) / "mutants-reached.json"
 ALLOWED = 0.05
 SILENCE = 60
 """Seconds without a test that ends, after which a mutant hangs."""
+OUT_OF_TIME = "not judged in time"
+JUDGED = ("survived", "explained")
 ALONE = (
     *("unshare", "--net", "--pid", "--fork", "--kill-child", "--mount-proc"),
     *(() if os.geteuid() == 0 else ("--user", "--map-current-user", "--keep-caps")),
@@ -51,8 +54,12 @@ ALONE = (
 class Copy:
     """A copy of the tree with a virtual environment of its own, in which all is run."""
 
-    def __init__(self, folder: Path, reached: Reached | None = None) -> None:
+    def __init__(
+        self, folder: Path, reached: Reached | None = None, limit: float = math.inf
+    ) -> None:
         self.folder = folder
+        self.limit = limit
+        self.until = math.inf
         self.root = folder / "tree"
         self.reached = reached
         listed = subprocess.run(
@@ -100,6 +107,7 @@ class Copy:
         path = self.root / mutation.path
         source, machines = path.read_bytes(), (self.root / MACHINES).read_bytes()
         path.write_bytes(mutation.applied(source))
+        self.until = time.monotonic() + self.limit
         try:
             if mutation.path.startswith("sockfsm/model/"):
                 meaning = self._run("tests/mutation/meaning.py")
@@ -115,10 +123,10 @@ class Copy:
             path.write_bytes(source)
             (self.root / MACHINES).write_bytes(machines)
 
-    def learn(self) -> Reached:
-        """Run all tests once, and see what each comes to."""
+    def learn(self, parts: list[str]) -> Reached:
+        """Run all tests of these parts once, and see what each comes to."""
         output, seconds = self.folder / "reached", self.folder / "seconds"
-        files = sorted({file for part in PARTS.values() for file in tests_for(part.example)[1]})
+        files = sorted({file for part in parts for file in tests_for(PARTS[part].example)[1]})
         packages = next((self.root / ".venv").glob("lib/python*/site-packages"))
         (packages / "zz-heard.pth").write_text("import heard; heard.begin()\n")
         self.environment |= {
@@ -138,9 +146,10 @@ class Copy:
         others = [test for test in self.reached.seconds if of_another_kind(mutation.path, test)]
         for tests, rest in ((first, False), ([*first, *others], True)):
             while failed := self._ordered(tests, rest, part_files):
-                if "::" not in failed or (
-                    self.failing([failed]) and self._sound(failed, mutation.path)
-                ):
+                if failed == OUT_OF_TIME:
+                    # What all tests that come to the change let pass is no mere matter of time.
+                    return "survived" if rest and first else failed
+                if "::" not in failed or self._killed_by(failed, mutation.path):
                     return failed
                 print(f"fails now and then, and is left out: {failed}", file=sys.stderr)
                 self.broken.add(failed)
@@ -162,6 +171,14 @@ class Copy:
     @staticmethod
     def _has(file: str, chosen: set[str]) -> bool:
         return any(path == file or path.startswith(f"{file}/") for path in chosen)
+
+    def _killed_by(self, test: str, changed: str) -> bool:
+        """Whether the test fails again, and only because of the mutation."""
+        until, self.until = self.until, math.inf
+        try:
+            return bool(self.failing([test])) and self._sound(test, changed)
+        finally:
+            self.until = until
 
     def _sound(self, test: str, changed: str) -> bool:
         if test not in self.sound:
@@ -192,10 +209,11 @@ class Copy:
                 now = os.fstat(output.fileno()).st_size
                 if now != size:
                     heard, size = time.monotonic(), now
-                if time.monotonic() - heard > SILENCE:
+                late = time.monotonic() > self.until
+                if late or time.monotonic() - heard > SILENCE:
                     running.kill()
                     running.wait()
-                    return "hangs"
+                    return OUT_OF_TIME if late else "hangs"
             output.seek(0)
             lines = output.read().decode(errors="replace").splitlines()
         if running.returncode in (0, 5):  # 5: none of the tests is left
@@ -204,10 +222,10 @@ class Copy:
         return failed[0].partition(" - ")[0] if failed else (lines or ["ended"])[-1]
 
 
-def drawn(part: str, rng: random.Random, only: str = "") -> list[Mutation]:
+def drawn(part: str, rng: random.Random, only: list[str]) -> list[Mutation]:
     """The mutations of a part, in random order; some are no Python."""
-    paths = [p for p in sorted(ROOT.glob("sockfsm/**/*.py")) if only in str(p)]
-    names = [str(p.relative_to(ROOT)) for p in paths]
+    paths = (str(p.relative_to(ROOT)) for p in sorted(ROOT.glob("sockfsm/**/*.py")))
+    names = [path for path in paths if not only or any(word in path for word in only)]
     found = [
         mutation
         for name in names
@@ -224,8 +242,18 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=1, help="of what is drawn (1)")
     parser.add_argument("--jobs", type=int, default=2, help="how many at a time (2)")
     parser.add_argument("--part", choices=PARTS, action="append", help="of this part alone")
-    parser.add_argument("--learn", action="store_true", help="learn what the tests come to anew")
-    parser.add_argument("--only", default="", help="of modules with this in their path alone")
+    parser.add_argument(
+        "--learn", action="store_true", help="learn anew what the tests (of --part) come to"
+    )
+    parser.add_argument(
+        "--only", default=[], action="append", help="of modules with this in their path alone"
+    )
+    parser.add_argument(
+        "--limit",
+        type=float,
+        default=math.inf,
+        help="seconds for each mutant (as many as it takes)",
+    )
     options = parser.parse_args()
     parts = options.part or list(PARTS)
     explanations = explained()
@@ -235,10 +263,12 @@ def main() -> int:
         copies: Queue[Copy] = Queue()
         if options.learn or not LEARNT.is_file():
             print("learning which functions each test comes to", file=sys.stderr, flush=True)
-            Copy(Path(folder) / "learning").learn().write(LEARNT)
+            learnt = Copy(Path(folder) / "learning").learn(parts)
+            known = Reached.read(LEARNT) if options.part and LEARNT.is_file() else Reached({}, {})
+            known.joined(learnt).write(LEARNT)
         reached = Reached.read(LEARNT)
         for number in range(options.jobs):
-            copies.put(Copy(Path(folder) / str(number), reached))
+            copies.put(Copy(Path(folder) / str(number), reached, options.limit))
 
         def one(part: str, source: Iterator[Mutation], number: int) -> None:
             verdict = "same"
@@ -256,7 +286,7 @@ def main() -> int:
             diff = "\n".join((mutation.path, *lines))
             if verdict == "survived" and diff in explanations:
                 verdict = "explained"
-            counts[part][verdict if verdict in ("survived", "explained") else "killed"] += 1
+            counts[part][verdict if verdict in (*JUDGED, OUT_OF_TIME) else "killed"] += 1
             if verdict == "survived":
                 survivors.append(diff)
             print(f"{part} {number}: {diff}\n  {verdict}", flush=True)
@@ -270,13 +300,11 @@ def main() -> int:
                 part = parts[number % len(parts)]
                 pool.submit(one, part, sources[part], number)
 
-    made = sum(counts_of.total() for counts_of in counts.values())
-    print(f"\n{'part':8}{'made':>6}{'killed':>8}{'survived':>10}{'explained':>11}")
+    made = sum(count.total() - count[OUT_OF_TIME] for count in counts.values())
+    print(f"\n{'part':8}{'judged':>8}{'killed':>8}{'survived':>10}{'explained':>11}")
     for part, count in counts.items():
-        print(
-            f"{part:8}{count.total():6}{count['killed']:8}{count['survived']:10}"
-            f"{count['explained']:11}"
-        )
+        judged = count.total() - count[OUT_OF_TIME]
+        print(f"{part:8}{judged:8}{count['killed']:8}{count['survived']:10}{count['explained']:11}")
     print(f"\n{len(survivors)} of {made} survived and are not explained ({ALLOWED:.0%} may)")
     for diff in survivors:
         print(f"\n{diff}")

@@ -27,7 +27,8 @@ recorded_traces rules_proved shown conform watching
 """
 _WATCHED = """
 rows process_notes same_socket waits_exact traced_sockets enforce illegal sinks notes errnos unix_wakes
-replaced released hostile_arguments join pytest_plugin unmodified records watching
+replaced released hostile_arguments join pytest_plugin unmodified records watching overlapping_calls
+interrupted flags audit_hooks codec
 """
 PARTS = {
     "rules": Part("sockfsm/model/tcp.py", _MODEL),
@@ -35,11 +36,12 @@ PARTS = {
     "tracer": Part("sockfsm/tracer/rows.py", _WATCHED),
     "trace": Part("sockfsm/trace/join.py", """
         verdict trace_lints summary endpoints unix_wakes join_problems notes records causes join
+        flow codec merged whole shared
         recorded_traces recorded_handshakes incomplete damaged_trace show text timeline ladder
         handshake capture_bounds export run traced_sockets
         """),
     "wire": Part("sockfsm/wire/pcapng.py", """
-        snap pcapng endpoints tshark_verdicts recorded_handshakes handshake kernel_states
+        flow snap pcapng endpoints tshark_verdicts recorded_handshakes handshake kernel_states
         tracing_capture capture capture_bounds join_problems damaged_trace run_network export
         """),
 }  # fmt: skip

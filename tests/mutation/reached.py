@@ -59,6 +59,17 @@ class Reached:
     def read(cls, path: Path) -> Reached:
         return cls(**json.loads(path.read_text(encoding="utf-8")))
 
+    def joined(self, newer: Reached) -> Reached:
+        """With what was learnt since, of some tests."""
+        again = newer.seconds
+        tests = {
+            name: [test for test in found if test not in again]
+            for name, found in self.tests.items()
+        }
+        for name, found in newer.tests.items():
+            tests[name] = sorted({*tests.get(name, ()), *found})
+        return Reached(tests, {**self.seconds, **again})
+
     def write(self, path: Path) -> None:
         content = json.dumps({"tests": self.tests, "seconds": self.seconds})
         path.write_text(content, encoding="utf-8")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import _socket
 import select
+from errno import EBADF, ENOTCONN
+from posix import fstat
 from typing import Any
 
 _fileno = _socket.socket.fileno
@@ -26,8 +28,20 @@ def ended(sock: Any) -> bool:
     return bool(poll.poll(0))
 
 
+def _is_open(sock: Any) -> bool:
+    try:
+        fstat(_fileno(sock))
+    except OSError:
+        return False
+    return True
+
+
 def judged(error: BaseException, reading: bool, sock: Any) -> BaseException | None:
     """What the machine is told of an exception; None where it was the stream's end."""
+    # Where OpenSSL fails without a call, `ssl` raises errno as an earlier call of the thread left it.
+    number = error.errno if isinstance(error, OSError) else 0
+    if (number == EBADF and _is_open(sock)) or (number == ENOTCONN and not reading):
+        return TLSEndedError()
     if type(error).__name__ not in _ENDS or type(error).__module__ != "ssl":
         return error
     return None if reading and ended(sock) else TLSEndedError()
