@@ -13,7 +13,8 @@ import struct
 from collections.abc import Callable
 from typing import Any
 
-from sockfsm.record.layout import CALL, FRAGMENT, MAGIC, METHODS, NOTE, SLOT, fragments
+from sockfsm.record.codec import fragments
+from sockfsm.record.layout import CALL, FRAGMENT, MAGIC, METHODS, NOTE, SLOT
 
 Files = dict[str, bytes]
 

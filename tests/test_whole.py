@@ -19,7 +19,8 @@ from patience import PATIENCE
 
 from sockfsm.cli.main import main
 from sockfsm.record import room
-from sockfsm.record.layout import MARKED_AT, SLOT, seal
+from sockfsm.record.codec import seal
+from sockfsm.record.layout import MARKED_AT, SLOT
 from sockfsm.record.logs import logs_in
 from sockfsm.record.thinning import Children, thin
 from sockfsm.record.windows import SIZE

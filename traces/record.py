@@ -29,7 +29,8 @@ from wires.alone import alone
 from sockfsm.diagrams.graph import Graph
 from sockfsm.diagrams.path import path
 from sockfsm.diagrams.render import draw
-from sockfsm.record.layout import CALL, FRAGMENT, MAGIC, SLOT, fragments
+from sockfsm.record.codec import fragments
+from sockfsm.record.layout import CALL, FRAGMENT, MAGIC, SLOT
 from sockfsm.record.reader import LogReader
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
 

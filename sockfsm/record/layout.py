@@ -41,7 +41,6 @@ from __future__ import annotations
 
 import struct
 import sys
-from _socket import inet_aton
 
 MAGIC = b"sockfsm calls 1\n"
 SLOT = 48
@@ -130,35 +129,7 @@ METHODS: tuple[tuple[str, str], ...] = (
 NUMBER = {method: number for number, (method, _) in enumerate(METHODS)}
 
 
-def inet(host: str, port: int) -> int:
-    """An IPv4 name in 48 bits. OSError when `host` is not a dotted quad."""
-    number = _hosts.get(host)
-    if number is None:
-        number = int.from_bytes(inet_aton(host), "big")
-        if len(_hosts) < 1000:
-            _hosts[host] = number
-    return number | port << 32
-
-
-_hosts: dict[str, int] = {}
-
-
 def inet_name(packed: int) -> tuple[str, int]:
-    """The (host, port) of `inet`'s 48 bits."""
+    """The (host, port) of the 48 bits of an IPv4 name."""
     quad = (packed & MOST).to_bytes(4, "big")
     return ".".join(map(str, quad)), packed >> 32 & 0xFFFF
-
-
-def seal(slots: int) -> bytes:
-    """The last slot of a segment that has so many before it."""
-    return struct.pack(STANDARD, slots, 0, SEAL, 0, 0, 0, 0, 0)
-
-
-def fragments(number: int, text: bytes) -> list[tuple[bytes, int, bytes]]:
-    """A note's slots, as arguments for FRAGMENT.pack."""
-    pieces = [text[i : i + FRAGMENT_BYTES] for i in range(0, len(text), FRAGMENT_BYTES)]
-    last = len(pieces) - 1
-    return [
-        (piece[:16], NOTE | (index == last) << 8 | index << 9 | number << 24, piece[16:])
-        for index, piece in enumerate(pieces)
-    ]

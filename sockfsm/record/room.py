@@ -14,7 +14,8 @@ from typing import BinaryIO
 
 from sockfsm import private
 from sockfsm.errors import TraceError
-from sockfsm.record.layout import BEGUN, SLOT, seal
+from sockfsm.record.codec import seal
+from sockfsm.record.layout import BEGUN, SLOT
 from sockfsm.record.logs import LOGS, LogFiles, logs_and_ended, size_on_disk
 from sockfsm.record.names import split
 from sockfsm.record.packs import PACKS, pack_away, unpack

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import struct
 import time
 from collections.abc import Iterator
 from dataclasses import replace
@@ -18,36 +17,29 @@ from errno import EINTR
 from typing import Any
 
 from sockfsm import private
+from sockfsm.record import codec
 from sockfsm.record.layout import (
     ADDRESS,
     BEGUN,
     CONTINUED,
     FRAGMENT,
-    FRAGMENT_BYTES,
     LEAST,
     LOSS,
     LOSS_AT,
-    MAGIC,
     METHODS,
     MOST,
-    NOTE,
     NOTED,
     ORPHANS,
     ORPHANS_AT,
     OUTCOME,
-    SLOT,
-    STANDARD,
     WHOLE,
     WINDOWS_AT,
-    fragments,
-    seal,
 )
 from sockfsm.record.logs import LogFiles, Loss, loss
 from sockfsm.record.names import split
 from sockfsm.record.reader import LogReader
-from sockfsm.record.writer import Fields, encoded
+from sockfsm.record.writer import Fields
 
-_RECORD = struct.Struct(STANDARD)
 LOCK = ".lock"
 MOST_KEPT = 1 << 16
 """Sockets, threads, places and addresses: of each so many at most, the ones used last."""
@@ -182,11 +174,11 @@ class _Kept:
             *self._last.values(),
         ]
         for note in notes:
-            yield from _slots(note, next(numbers))
+            yield from codec.note(next(numbers), note)
         for record in records:
-            yield _RECORD.pack(*record)
+            yield codec.record(*record)
         for note in last:
-            yield from _slots(note, next(numbers))
+            yield from codec.note(next(numbers), note)
 
 
 def _latest(notes: dict[int, dict[str, Any]], used: set[int]) -> Iterator[dict[str, Any]]:
@@ -197,11 +189,6 @@ def _latest(notes: dict[int, dict[str, Any]], used: set[int]) -> Iterator[dict[s
             surplus -= 1
         else:
             yield note
-
-
-def _slots(note: dict[str, Any], number: int) -> Iterator[bytes]:
-    for fragment in fragments(number, encoded(note)):
-        yield FRAGMENT.pack(*fragment)
 
 
 def thin(log: LogFiles, upto: int, children: Children) -> bool:
@@ -244,8 +231,7 @@ def _kept(gone: LogFiles, upto: int, children: Children) -> list[bytes] | None:
         before = lost or Loss(0, hole.since, 0, EINTR)
         first, last = min(before.since, hole.since), max(before.until, hole.until)
         lost = replace(before, calls=before.calls + hole.records, since=first, until=last)
-    head = bytearray(SLOT)
-    head[: len(MAGIC)] = MAGIC
+    head = bytearray(codec.BEGINNING)
     if lost is not None:
         LOSS.pack_into(head, LOSS_AT, lost.calls, lost.since, lost.until, lost.errno)
         ORPHANS.pack_into(head, ORPHANS_AT, min(lost.orphans, MOST))
@@ -254,7 +240,6 @@ def _kept(gone: LogFiles, upto: int, children: Children) -> list[bytes] | None:
     text = [bytes(head), *kept.written(upto, time.monotonic_ns())]
     for number, pieces in reader.pieces.items():
         for index, piece in pieces.items():
-            word = NOTE | index << 9 | number << 24
-            text.append(FRAGMENT.pack(piece[:16], word, piece[16:FRAGMENT_BYTES]))
-    text.append(seal(len(text)))
+            text.append(FRAGMENT.pack(*codec.fragment(number, index, piece, last=False)))
+    text.append(codec.seal(len(text)))
     return text

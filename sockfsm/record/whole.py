@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
-from sockfsm.record.layout import CONTINUED, MAGIC, SLOT, WHOLE, WINDOWS, WINDOWS_AT, seal
+from sockfsm.record.codec import seal
+from sockfsm.record.layout import CONTINUED, MAGIC, SLOT, WHOLE, WINDOWS, WINDOWS_AT
 from sockfsm.record.logs import LogFiles
 from sockfsm.record.names import segment_path, split
 from sockfsm.record.packs import Packed, opened

@@ -23,7 +23,6 @@ from collections import deque
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
-from json import JSONEncoder
 from operator import length_hint
 from os import O_EXCL, strerror
 from struct import Struct
@@ -33,21 +32,19 @@ from typing import Any
 from weakref import ref
 
 from sockfsm.record.clocks import Clocks, clock_pair
+from sockfsm.record.codec import encoded, fragments, seal
 from sockfsm.record.layout import (
     BEGUN,
     CALL,
     CONTINUED,
     FRAGMENT,
     LEAST,
-    LONGEST,
     METHODS,
     MOST,
     ORPHANS,
     ORPHANS_AT,
-    SEAL,
     SLOT,
     WINDOWS_AT,
-    fragments,
 )
 from sockfsm.record.mapping import shorten
 from sockfsm.record.names import SUFFIX, segment_path
@@ -71,8 +68,6 @@ _BIRTHS = frozenset(
     for number, (_, word) in enumerate(METHODS)
     if word in ("create", "accepted", "socketpair", "adopt", "accept", "bind", "connect")
 )
-# Objects of the program's are not asked how they look.
-_encode = JSONEncoder(separators=(",", ":"), default=object.__repr__).encode
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _OURS = (_HERE, os.path.dirname(os.__file__) + os.sep, "<frozen ")
 _LOOKS = 4
@@ -417,7 +412,7 @@ class Log:
         segment, place = divmod(last.region, files.per_segment)
         end = place * SIZE + first_free
         if first_free < SIZE:
-            CALL.pack_into(last.memory, first_free, end // SLOT, 0, SEAL, 0, 0, 0, 0, 0)
+            last.memory[first_free : first_free + SLOT] = seal(end // SLOT)
             end += SLOT
         try:
             shorten(segment_path(files.path, segment), end)
@@ -441,12 +436,6 @@ class Log:
 def _is_call(form: Struct, fields: tuple[Any, ...]) -> bool:
     """Whether a record tells of a finished call: none does that tells that one began to block."""
     return form is CALL and not fields[2] & BEGUN
-
-
-def encoded(content: Note) -> bytes:
-    """A note's JSON; of one that is too long, what it is about."""
-    text = _encode(content).encode()
-    return text if len(text) <= LONGEST else _encode({"too long": [*content]}).encode()
 
 
 def programs(error: BaseException) -> bool:

@@ -18,18 +18,13 @@ from sockfsm.model.errnos import errno_number
 from sockfsm.private import create
 from sockfsm.record import codec
 from sockfsm.record.layout import (
-    BEGUN,
     ENFORCED,
     ERROR,
-    INET,
     METHODS,
     MOST,
-    NO_ADDRESS,
-    OUTCOMES,
     REFUSED,
     UNEXPLAINED,
     WAITED,
-    inet,
 )
 from sockfsm.record.names import SUFFIX, label
 from sockfsm.trace.events import Address, Call, Packet, Process, Site, Socket, Thread, Wait
@@ -39,7 +34,6 @@ from sockfsm.wire import blocks
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 _PACKED = frozenset({"bind", "connect", "accept"})  # an IPv4 address needs no note
 _NAMING = frozenset({"bind", "connect", "listen", "send"})
-_CODES = {word: number for number, word in enumerate(OUTCOMES) if number != ERROR}
 _MOST_METHODS = 254  # a record has eight bits for the method
 
 
@@ -100,26 +94,26 @@ class Encoder:
                 yield from self._state(socket.kind, state)
             known = self._states[socket.kind]
             states = [known[call.before], known[call.after]]
-        form, asked, done = NO_ADDRESS, call.asked, call.done
+        form, asked, done = 0, call.asked, call.done
         if word in _BIRTHS and socket is not None:
             kind = self._numbers["kind", socket.kind]
             asked, done = codec.birth(
                 kind, socket.family, socket.type, socket.proto, socket.descriptor
             )
         elif word in _PACKED and (peer := _inet(call.address)) is not None:
-            form, asked, done = INET, 0, peer
             # Both addresses fit into the record if they are IPv4: the local one fills what is left
             # of the two words.
             local = _inet(socket.local) if socket is not None and _names_itself(call) else None
-            if local is not None:
-                asked, done = local & MOST, peer | local >> 32 << 48
+            form, asked, done = codec.ends(peer, local or 0)
         elif call.address is not None:
             # A record has no room for it; the first call with an address writes a note, and later
             # ones refer to it.
             yield from self._address(call.address)
-            form, done = codec.noted(self._numbers["address", call.address], call.done)
+            form, _, place = codec.noted(self._numbers["address", call.address])
+            done = place | call.done & MOST
         flags = (
-            WAITED * call.waited
+            form
+            | WAITED * call.waited
             | UNEXPLAINED * (not call.explained)
             | ENFORCED * call.enforced
             | REFUSED * bool(call.predicted)
@@ -128,8 +122,7 @@ class Encoder:
             self._method[call.method, word],
             *states,
             errno=call.errno or _errno(call.outcome),
-            outcome=_CODES.get(call.outcome, ERROR),
-            form=form,
+            outcome=codec.code_of(call.outcome),
             flags=flags,
         )
         yield self._record(call.begin, call.end, head, call, asked, done)
@@ -140,7 +133,7 @@ class Encoder:
         """Yield the record of a call that is still blocked."""
         yield from self._noted(wait.thread, wait.site, wait.socket)
         number = next((n for n, (name, _) in enumerate(self._methods) if name == wait.method), 0)
-        yield self._record(wait.begin, 0, codec.head(number, flags=BEGUN), wait, 0, 0)
+        yield self._record(wait.begin, 0, codec.begun(number), wait, 0, 0)
 
     def end(self) -> Iterator[bytes]:
         """Yield the last slots, which say when the process ended, if it did."""
@@ -218,7 +211,7 @@ def _inet(address: Address | None) -> int | None:
     if not isinstance(host, str) or not isinstance(port, int) or host.count(".") != 3:
         return None
     with suppress(OSError):
-        return inet(host, port)
+        return codec.inet(host, port)
     return None
 
 
@@ -236,7 +229,7 @@ def _text(address: Address | None) -> object:
 
 
 def _errno(outcome: str) -> int:
-    return 0 if outcome in _CODES else errno_number(outcome)
+    return errno_number(outcome) if codec.code_of(outcome) == ERROR else 0
 
 
 def save(source: TraceSource, folder: str | os.PathLike[str]) -> Path:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 
-from sockfsm.record.layout import ADDRESS, INET, MOST, NOTED, inet
+from sockfsm.record import codec
+from sockfsm.record.layout import MOST
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.recorder import log
 
@@ -14,7 +15,6 @@ _KEPT = 20_000
 _LONGEST = 512  # no address is longer: a host name has 255 bytes, a UNIX path 108
 _ITEMS = 8
 _HUGE = 1 << 63
-_NOTHING = (0, 0, 0)
 _type_name = type.__dict__["__name__"].__get__
 
 # Apart, as `python -b` warns of text and bytes that are compared, which a table does.
@@ -50,29 +50,27 @@ def _inside(item: object, depth: int) -> Form:
     return form.decode("latin-1") if type(form) is bytes else form
 
 
-def packed(address: object, local: object = None) -> tuple[int, int, int]:
-    """An address for a record: (head bits, asked, done)."""
+def packed(address: object, local: object = None) -> codec.Address:
+    """An address for a record."""
     if address is None:
-        return _NOTHING
+        return codec.NO_ADDRESS
     peer = _inet(address)
     if peer >= 0:
-        if local is None:
-            return INET << ADDRESS, 0, peer
-        mine = _inet(local)
+        mine = 0 if local is None else _inet(local)
         if mine >= 0:
-            return INET << ADDRESS, mine & MOST, peer | mine >> 32 << 48
+            return codec.ends(peer, mine)
     form = form_of(address)
     if type(local) is tuple:
         form = form, form_of(local)
-    return NOTED << ADDRESS, 0, _number(form) << 32
+    return codec.noted(_number(form))
 
 
-def noted(address: object) -> tuple[int, int, int]:
+def noted(address: object) -> codec.Address:
     """A datagram's address, always as a note: `done` of its record has the datagram's length."""
     form = form_of(address)
     if not form:
-        return _NOTHING
-    return NOTED << ADDRESS, 0, _number((form,) if type(form) is tuple else form) << 32
+        return codec.NO_ADDRESS
+    return codec.noted(_number((form,) if type(form) is tuple else form))
 
 
 def shown(address: object) -> object:
@@ -88,7 +86,7 @@ def _inet(address: object) -> int:
     if type(host) is not str or type(port) is not int or not 0 <= port <= 0xFFFF:
         return -1
     try:
-        return inet(host, port)
+        return codec.inet(host, port)
     except (OSError, ValueError) as error:
         if from_handler(error):
             raise

@@ -12,19 +12,9 @@ from types import FrameType
 from weakref import ref
 
 from sockfsm.model.errnos import errno_name
+from sockfsm.record import codec
 from sockfsm.record.clocks import Clocks
-from sockfsm.record.layout import (
-    BEGUN,
-    ERRNO,
-    METHODS,
-    MOST,
-    NUMBER,
-    OUTCOME,
-    REFUSED,
-    TIMEOUT,
-    UNEXPLAINED,
-    WAITED,
-)
+from sockfsm.record.layout import METHODS, MOST, NUMBER, REFUSED, UNEXPLAINED, WAITED
 from sockfsm.record.writer import UNWATCHED, Told
 from sockfsm.tracer.buffers import class_name, members
 from sockfsm.tracer.elsewhere import changed, shared
@@ -37,7 +27,6 @@ from sockfsm.tracer.rows import Model, Move, Row, Tracked, head, step
 OURS = (MemoryError, RecursionError)
 """What can go wrong once the kernel has done its part. The program must not hear of it: it would
 take the call for failed. `log.marked[0] = 1` says that a call is lost; it needs no memory, no stack."""
-_CODE_BITS = 0xFFFF << ERRNO | 7 << OUTCOME
 _RELEASED = NUMBER["released"]
 _MOVING = frozenset(
     number
@@ -49,14 +38,12 @@ _AMID = 1 << 64
 """Beside a head word: only a call under way explains this one, which so tells of that call."""
 _LARGEST = (1 << 64) - 1
 _fileno = _socket.socket.fileno
-Address = tuple[int, int, int]
-"""Head bits, asked and done of an address, as `addresses.packed` gives them."""
-Named = Callable[[], Address]
+Named = Callable[[], codec.Address]
 """Gives the address of a call, when it is written down."""
 
 
-def _nowhere() -> Address:
-    return 0, 0, 0
+def _nowhere() -> codec.Address:
+    return codec.NO_ADDRESS
 
 
 waiting: dict[int, tuple[Model | None, int, int, int]] = {}
@@ -162,7 +149,7 @@ class Ongoing(Told):
             bits = self._judged(outcome, words, end) | name[0]
             if timeout:
                 number = EINPROGRESS if outcome == "EINPROGRESS" else EAGAIN
-                bits = bits & ~_CODE_BITS | number << ERRNO | TIMEOUT << OUTCOME | WAITED
+                bits = codec.timed_out(bits, number)
             self._write(bits, end, name[1] or self.asked, name[2])
         except BaseException as error:
             if not isinstance(error, OURS) and from_handler(error):
@@ -305,12 +292,7 @@ def _begun(thread: int) -> None:
     """Tell the log what blocks this thread now."""
     model, method, since, site = waiting[thread]
     number = 0 if model is None else model.number
-    bits = method | BEGUN
-    if model is not None:
-        row = model.row
-        bits = row.begun.get(method, 0)
-        if not bits:
-            bits = row.begun[method] = head(row, row, method, "ok") | BEGUN
+    bits = codec.begun(method, 0 if model is None else model.row.index)
     log.write(since, 0, bits, number, site, thread, 0, 0)
 
 

@@ -13,22 +13,8 @@ from typing import TYPE_CHECKING, NamedTuple
 from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, OTHER, machine_of
 from sockfsm.model.variants import understood
-from sockfsm.record.layout import (
-    AFTER,
-    BEFORE,
-    DEFERRED,
-    EOF,
-    ERRNO,
-    ERROR,
-    METHODS,
-    OK,
-    OUTCOME,
-    RAISED,
-    REFUSED,
-    TIMEOUT,
-    UNEXPLAINED,
-    UNRESOLVED,
-)
+from sockfsm.record import codec
+from sockfsm.record.layout import ERROR, METHODS, REFUSED, UNEXPLAINED
 
 if TYPE_CHECKING:
     from socket import socket
@@ -44,14 +30,6 @@ Entry = tuple[int, "Row"]
 Key = int | tuple[int, str, str]
 UNMODELLED = "-"
 GONE = frozenset({"CLOSED", "CLOSED_PATH_LEFT", "DETACHED", "EXITED"})
-_CODES = {
-    "ok": OK,
-    "eof": EOF,
-    "deferred": DEFERRED,
-    "raised": RAISED,
-    "timeout": TIMEOUT,
-    "gaierror": UNRESOLVED,
-}
 
 QUICK = {"blocking": 0, "nonblocking": -1}
 """Variant -> what the fast path's key for an `ok` is the method's number XORed with."""
@@ -78,7 +56,7 @@ class Row(dict[Key, Entry]):
     them. gone: the descriptor is closed or given away.
     """
 
-    __slots__ = ("begun", "gone", "index", "kind", "state", "states")
+    __slots__ = ("gone", "index", "kind", "state", "states")
 
     def __init__(self, kind: Kind, states: str, index: int) -> None:
         super().__init__()
@@ -87,7 +65,6 @@ class Row(dict[Key, Entry]):
         self.state = states.partition("|")[0]
         self.index = index
         self.gone = self.state in GONE
-        self.begun: dict[int, int] = {}
 
     def refusal(self, method: int, variant: str = "") -> str:
         """The errno's name with which the machine refuses the method here, '' where it is legal."""
@@ -279,11 +256,9 @@ def judged(row: Row, method: int, variant: str = "") -> int:
 
 def head(before: Row, after: Row, method: int, outcome: str) -> int:
     """The head word of a record, see `record.layout`."""
-    code = _CODES.get(outcome, ERROR)
+    code = codec.code_of(outcome)
     number = errno_number(outcome) if code == ERROR else 0
-    return (
-        method | before.index << BEFORE | after.index << AFTER | number << ERRNO | code << OUTCOME
-    )
+    return codec.head(method, before.index, after.index, errno=number, outcome=code)
 
 
 @cache

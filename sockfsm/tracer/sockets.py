@@ -17,8 +17,9 @@ from types import FrameType
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.model.kinds import KINDS, OTHER, kind_of
+from sockfsm.record import codec
 from sockfsm.record.clocks import Clocks
-from sockfsm.record.layout import METHODS, MOST, NUMBER
+from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer import elsewhere
 from sockfsm.tracer.addresses import shown
 from sockfsm.tracer.buffers import integer
@@ -44,7 +45,6 @@ _poll = select.poll
 _is_subclass = type.__subclasscheck__
 _id = id
 _DONTWAIT = int(getattr(_stdlib, "MSG_DONTWAIT", 0))
-_NO_DESCRIPTOR = 0xFFFFFFFF
 _COOKIE = 57  # SO_COOKIE, socket(7) does not know it: a number that the kernel never uses twice
 _RCVLOWAT = _stdlib.SO_RCVLOWAT
 _STREAM = int(_stdlib.SOCK_STREAM)
@@ -64,7 +64,7 @@ kinds: dict[str, Kind] = {}
 _MOST_PATHS = 10_000
 UNBORN = 0
 """The number of a data socket that accept() has not returned yet."""
-_kind_of: dict[tuple[int, int, int], tuple[Kind, int, int]] = {}
+_kind_of: dict[tuple[int, int, int], Kind] = {}
 _cookies: dict[int, Model] = {}
 """the kernel's number for a socket -> its model, of those whose number was asked for"""
 _unasked: dict[int, Tracked] = {}
@@ -108,17 +108,15 @@ def number() -> int:
     return next(_numbers)
 
 
-def kind(family: int, type_: int, proto: int) -> tuple[Kind, int, int]:
-    """The kind of a socket; with it, `asked` of a birth's record, and `done` without the descriptor."""
+def _birth(family: int, type_: int, proto: int, descriptor: int) -> tuple[Kind, int, int]:
+    """(kind, asked, done) of a birth's record."""
     key = family, type_, proto
-    known = _kind_of.get(key)
-    if known is None:
+    found = _kind_of.get(key)
+    if found is None:
         found = _kind(kind_of(family, type_, proto))
-        asked = family & 0xFF | (type_ & 0xF) << 8 | found.number << 16
-        known = found, asked, (proto & 0xFFFF) << 32
         if len(_kind_of) < 1000:
-            _kind_of[key] = known
-    return known
+            _kind_of[key] = found
+    return found, *codec.birth(found.number, family, type_, proto, descriptor)
 
 
 def note_kind(found: Kind) -> None:
@@ -149,8 +147,7 @@ def is_stream(sock: _stdlib.socket) -> bool:
 
 def described(sock: _stdlib.socket) -> tuple[Kind, int, int]:
     """(kind, asked, done) of a birth's record."""
-    found, asked, done = kind(_family(sock), _type(sock), _proto(sock))
-    return found, asked, done | _fileno(sock) & MOST
+    return _birth(_family(sock), _type(sock), _proto(sock), _fileno(sock))
 
 
 def register(sock: _stdlib.socket, model: Model) -> Tracked:
@@ -250,14 +247,15 @@ def stillborn(
 ) -> None:
     """The kernel gave no socket: log the refusal under a model that never gets an object."""
     family, type_, proto = map(integer, numbers)
-    found, asked, _ = kind(
+    found, asked, done = _birth(
         family if family > 0 else int(_stdlib.AF_INET),
         type_ if type_ > 0 else int(_stdlib.SOCK_STREAM),
         max(proto, 0),
+        -1,
     )
     bits, _ = step(found.initial, NUMBER["socket"], outcome_of(error, "create")[0], "")
     end, site = Clocks.monotonic(), site_of(frame)
-    log.write(begin, end, bits, next(_numbers), site, me.number, asked, _NO_DESCRIPTOR)
+    log.write(begin, end, bits, next(_numbers), site, me.number, asked, done)
 
 
 def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -> None:

@@ -18,13 +18,14 @@ from typing import Any
 from weakref import ref
 
 from sockfsm.record.clocks import Clocks
+from sockfsm.record.codec import Address
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.adapters.standing_in import named
 from sockfsm.tracer.adapters.tls_ends import ended, judged
 from sockfsm.tracer.addresses import noted, packed
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.flags import flags_of, words_of
-from sockfsm.tracer.ongoing import Address, Ongoing
+from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.recorder import me
 from sockfsm.tracer.rows import Tracked
 from sockfsm.tracer.sockets import (
