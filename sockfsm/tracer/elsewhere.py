@@ -11,10 +11,11 @@ import os
 import socket as _stdlib
 
 from sockfsm.model.compiled import joined
+from sockfsm.model.stepping import GONE
 from sockfsm.record.layout import UNEXPLAINED
 from sockfsm.tracer.buffers import integer
 from sockfsm.tracer.recorder import log
-from sockfsm.tracer.rows import GONE, Model, Move, Row, step
+from sockfsm.tracer.rows import Model, Move, Row, step
 from sockfsm.tracer.witness import can_be, facts
 
 _RIGHTS = int(_stdlib.SCM_RIGHTS)

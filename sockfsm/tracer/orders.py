@@ -92,7 +92,7 @@ def _steps(move: Move, halved: bool, place: int) -> list[_Step]:
 
 def _under_way(move: Move, start: Row, place: int) -> list[_Step]:
     """What a call that has not ended may have done by now."""
-    outcomes = start.kind.outcomes(METHODS[move.method][1])
+    outcomes = start.kind.stepping.moving(METHODS[move.method][1])
     ways = tuple((move.method, outcome, move.variant) for outcome in outcomes)
     whole = _Step(move.begin, _LATER, ways, -1, True)
     if not _halved(move):

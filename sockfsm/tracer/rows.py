@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, OTHER, machine_of
-from sockfsm.model.variants import understood
+from sockfsm.model.stepping import GONE, Stepping
 from sockfsm.record import codec
 from sockfsm.record.layout import ERROR, METHODS, REFUSED, UNEXPLAINED
 
@@ -28,24 +28,8 @@ if TYPE_CHECKING:
 
 Entry = tuple[int, "Row"]
 Key = int | tuple[int, str, str]
-UNMODELLED = "-"
-GONE = frozenset({"CLOSED", "CLOSED_PATH_LEFT", "DETACHED", "EXITED"})
-
 QUICK = {"blocking": 0, "nonblocking": -1}
 """Variant -> what the fast path's key for an `ok` is the method's number XORed with."""
-
-# What a method alone tells of its calls.
-_BESIDE = {
-    number: " address" if name == "sendto" else " tls"
-    for number, (name, _) in enumerate(METHODS)
-    if name == "sendto" or name.startswith("ssl.")
-}
-
-
-def _word(method: int) -> str:
-    """What refusals are looked up by: the call's word, or the method that tells more."""
-    name, word = METHODS[method]
-    return name if name in ("sendto", "sendmsg") else word
 
 
 class Row(dict[Key, Entry]):
@@ -68,22 +52,15 @@ class Row(dict[Key, Entry]):
 
     def refusal(self, method: int, variant: str = "") -> str:
         """The errno's name with which the machine refuses the method here, '' where it is legal."""
-        compiled = self.kind.compiled
-        if compiled is None:
-            return ""
-        word, variant = understood(compiled.kind, _word(method), variant)
-        return compiled.refusal(self.states, word, variant)
+        return self.kind.stepping.refusal(self.states, *METHODS[method], variant)
 
     def settled(self, method: int) -> bool:
         """Whether the errno is the same whatever surrounds the socket."""
-        compiled = self.kind.compiled
-        return compiled is not None and compiled.settled(self.states, _word(method))
+        return self.kind.stepping.settled(self.states, *METHODS[method])
 
     def rule(self, method: int) -> Rule | None:
         """The rule by which it does; None where only a stricter machine of the user's refuses."""
-        compiled = self.kind.compiled
-        assert compiled is not None
-        return compiled.rule(self.states, _word(method))
+        return self.kind.stepping.rule(self.states, *METHODS[method])
 
 
 class Kind:
@@ -93,11 +70,11 @@ class Kind:
         self.name = name
         self.number = (*KINDS, OTHER).index(name)
         self.compiled = compiled
-        self.states = compiled.states if compiled else (UNMODELLED,)
+        self.stepping = Stepping(compiled)
+        self.states = self.stepping.states
         self.rows = {state: Row(self, state, i) for i, state in enumerate(self.states)}
-        self.initial = self.rows[compiled.initial if compiled else UNMODELLED]
+        self.initial = self.rows[self.stepping.initial]
         self.closed = self.rows.get("CLOSED", self.initial)
-        self._outcomes: dict[str, tuple[str, ...]] = {}
 
     def among(self, states: str) -> Row:
         """The row of these possible states, as `Compiled` writes them."""
@@ -106,23 +83,6 @@ class Kind:
             index = self.rows[states.partition("|")[0]].index
             row = self.rows[states] = Row(self, states, index)
         return row
-
-    def outcomes(self, word: str) -> tuple[str, ...]:
-        """With which outcomes a call may move a socket."""
-        found = self._outcomes.get(word)
-        if found is None:
-            moves = self.compiled.moves if self.compiled is not None else {}
-            prefix = f"{word}_"
-            # A trigger's name may go on with a variant: `connect_ok_timeout`.
-            found = self._outcomes[word] = tuple(
-                dict.fromkeys(
-                    trigger[len(prefix) :].partition("_")[0]
-                    for state, targets in moves.items()
-                    for trigger, target in targets.items()
-                    if trigger.startswith(prefix) and target != state and target not in GONE
-                )
-            )
-        return found
 
     def row(self, *states: str) -> Row:
         """The row of the first of `states` that this kind has."""
@@ -220,38 +180,20 @@ def step(
     entry = row.get(key)
     if entry is not None:
         return entry
-    compiled, known = row.kind.compiled, variant + _BESIDE.get(method, "")
-    if compiled is None or outcome in ("raised", "deferred"):
-        entry = row[key] = head(row, row, method, outcome), row
-        return entry
-    marks = judged(row, method, known)
-    word, known = understood(compiled.kind, METHODS[method][1], known)
-    target = compiled.step(row.states, word, outcome, known)
-    after = row if target is None else row.kind.among(target)
-    state, trigger = compiled.trigger(row.states, word, outcome, known)
+    name, word = METHODS[method]
+    stepped = row.kind.stepping.step(row.states, name, word, outcome, variant, model)
+    after = row.kind.among(stepped.states)
+    bits = head(row, after, method, outcome) | REFUSED * stepped.refused
+    entry = bits | UNEXPLAINED * (not stepped.explained), after
     # What is observed is never kept in the row: callbacks and conditions have to run each time.
-    observed = compiled.observed(state, trigger)
-    if model is not None and observed:
-        model.state = state
-        if not compiled.run(model, trigger):
-            model.row, marks = row, marks | UNEXPLAINED
-        elif model.state == after.state:
+    if not stepped.lasting:
+        if model is not None:
             model.row = after
-        return head(row, model.row, method, outcome) | marks, model.row
-    if target is None:
-        marks |= UNEXPLAINED
-    entry = head(row, after, method, outcome) | marks, after
-    if observed:
         return entry
     row[key] = entry
     if outcome == "ok" and variant in QUICK:
         row[method ^ QUICK[variant]] = entry
     return entry
-
-
-def judged(row: Row, method: int, variant: str = "") -> int:
-    """The mark of a call that the machine refuses in the state `row`."""
-    return REFUSED if row.refusal(method, variant) else 0
 
 
 def head(before: Row, after: Row, method: int, outcome: str) -> int:

@@ -12,9 +12,10 @@ import socket as _stdlib
 from errno import ENOTSOCK
 from typing import Any, NamedTuple
 
+from sockfsm.model.stepping import GONE
 from sockfsm.record.layout import METHODS
 from sockfsm.tracer.handlers import from_handler
-from sockfsm.tracer.rows import GONE, Kind, Row
+from sockfsm.tracer.rows import Kind, Row
 
 _getsockopt = _socket.socket.getsockopt
 _getsockname = _socket.socket.getsockname
