@@ -40,7 +40,7 @@ class Row(dict[Key, Entry]):
     them. gone: the descriptor is closed or given away.
     """
 
-    __slots__ = ("gone", "index", "kind", "state", "states")
+    __slots__ = ("_refusals", "gone", "index", "kind", "state", "states")
 
     def __init__(self, kind: Kind, states: str, index: int) -> None:
         super().__init__()
@@ -49,10 +49,15 @@ class Row(dict[Key, Entry]):
         self.state = states.partition("|")[0]
         self.index = index
         self.gone = self.state in GONE
+        self._refusals: dict[int, str] = {}
 
-    def refusal(self, method: int, variant: str = "") -> str:
+    def refusal(self, method: int) -> str:
         """The errno's name with which the machine refuses the method here, '' where it is legal."""
-        return self.kind.stepping.refusal(self.states, *METHODS[method], variant)
+        found = self._refusals.get(method)
+        if found is None:
+            found = self.kind.stepping.refusal(self.states, *METHODS[method])
+            self._refusals[method] = found
+        return found
 
     def settled(self, method: int) -> bool:
         """Whether the errno is the same whatever surrounds the socket."""
