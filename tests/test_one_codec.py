@@ -1,4 +1,4 @@
-"""The tracer's records and the encoder's are the same bytes, so also those of the fast paths.
+"""The tracer writes what the encoder makes of its calls, the fast paths what the slow one does.
 
 A program that makes every kind of record is traced; its log is decoded to calls, these are encoded
 again, and both logs have to agree slot by slot. Numbers that a writer may choose (of places, addresses,
@@ -7,6 +7,7 @@ kinds, states, threads) are first replaced by what they stand for.
 
 from __future__ import annotations
 
+import socket as stdlib
 import struct
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import sockfsm
 from sockfsm.record.codec import record
 from sockfsm.record.layout import (
     ADDRESS,
@@ -242,3 +244,22 @@ def test_the_tracer_s_records_are_the_encoder_s(tmp_path: Path) -> None:
         assert not differing
         used |= {METHODS[slot[16]][0] for slot in first}
     assert {name for name, _ in METHODS[1:]} - used == ELSEWHERE
+
+
+def test_the_fast_paths_pack_what_the_slow_ones_do(tmp_path: Path) -> None:
+    """Flags, though they are 0, make a call take the slow path; the first of a line does, too."""
+    one, two = stdlib.socketpair()
+    buffer = bytearray(3)
+    with one, two, sockfsm.tracing(tmp_path / "trace"):
+        for flags in ((), (0,)):
+            for _ in range(3):
+                one.send(b"abc", *flags)
+                two.recv(3, *flags)
+                one.sendall(b"abc", *flags)
+                two.recv_into(buffer, *flags, *flags)  # a size of 0: the whole buffer
+    (log,) = (tmp_path / "trace").glob("*.calls")
+    found: dict[int, set[tuple[int, ...]]] = {}
+    for item in LogReader(log):
+        if not isinstance(item, dict) and METHODS[item[2] & 0xFF][1] in ("send", "recv"):
+            found.setdefault(item[2] & 0xFF, set()).add(item[2:])
+    assert [len(each) for each in found.values()] == [1] * 4
