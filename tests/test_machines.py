@@ -19,7 +19,7 @@ from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import KINDS, flat_of, machine_of, table_of
 from sockfsm.model.rules import ACCEPTED, WITHOUT_DESCRIPTOR, Table, rule
 from sockfsm.model.shipped import FILE, text
-from sockfsm.tracer.rows import GONE
+from sockfsm.model.stepping import GONE
 from sockfsm.views.totals import ENDED
 
 WORDS = (

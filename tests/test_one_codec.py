@@ -217,8 +217,8 @@ def canonical(log: Path, kinds: dict[int, str]) -> Iterator[bytes]:
         if head >> ADDRESS & 3 == NOTED:
             done = number(("address", named(done >> 32))) << 32 | done & MOST
         if site:
-            place = {**known["site"][site], "site": 0}
-            site = number(("site", place))
+            where = {**known["site"][site], "site": 0}
+            site = number(("site", where))
         note = {**known["thread"][thread], "thread": 0}
         yield record(begin, end, head, socket, site, number(("thread", note)), asked, done)
 
