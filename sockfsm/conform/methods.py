@@ -57,6 +57,19 @@ def sendfile(sock: socket, data: bytes, *_: object) -> object:
         return sock.sendfile(file)
 
 
+TOO_MANY = 2000  # IOV_MAX is 1,024
+
+
+def too_many_sent(sock: socket, data: bytes, *_: object) -> object:
+    """In more buffers than one message may have."""
+    return sock.sendmsg([data] * TOO_MANY)
+
+
+def too_many_received(sock: socket, *_: object) -> object:
+    """Into as many."""
+    return sock.recvmsg_into([bytearray(1)] * TOO_MANY)
+
+
 RECEIVE: Mapping[str, Callable[[socket, int, int], bytes]] = MappingProxyType(
     {
         "recv": lambda sock, size, flags: sock.recv(size, flags),

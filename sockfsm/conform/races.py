@@ -15,11 +15,11 @@ from sockfsm.conform.circumstances import Accepting, reset
 from sockfsm.conform.stages import asleep, send_past_python
 from sockfsm.conform.worlds import Crowded
 
-_PATIENCE = 30
+PATIENCE = 30  # seconds
 
 
 def _until_asleep(thread: int, process: int = 0) -> None:
-    deadline = time.monotonic() + _PATIENCE
+    deadline = time.monotonic() + PATIENCE
     while not asleep(thread, process) and time.monotonic() < deadline:
         time.sleep(0.001)
 
@@ -49,11 +49,13 @@ class ClosedWhileSending(Accepting, UnixBench):
 
 
 class ResetWhileConnecting(Crowded, TcpBench):
-    """The connection is made and reset while a blocking connect() sleeps: nobody else runs between."""
+    """The connection is made and reset while connect() sleeps: nobody else runs between."""
+
+    timeout: float | None = None
 
     def begin(self) -> socket.socket:
         sock = super().begin()
-        sock.setblocking(True)
+        sock.settimeout(self.timeout)
         return sock
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
@@ -80,7 +82,7 @@ class ResetWhileConnecting(Crowded, TcpBench):
         _until_asleep(thread, caller)
         os.kill(caller, signal.SIGSTOP)
         name = sock.getsockname()
-        self.peer.settimeout(_PATIENCE)
+        self.peer.settimeout(PATIENCE)
         while True:
             end, address = self.peer.accept()
             if address == name:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 
-from sockfsm.conform import lives, networks, races, rare, stages, worlds
+from sockfsm.conform import lives, methods, networks, races, rare, stages, worlds
 from sockfsm.conform.bench import BENCHES, Bench, TcpBench, UnixDatagramBench, mixed
 from sockfsm.conform.directed import DIRECTED, Beside, Cookies
 from sockfsm.conform.secure import Secure
@@ -98,6 +98,15 @@ def _directed() -> Iterator[Showing]:
             yield Showing(kind, script, DIRECTED[kind], script)
 
 
+def _buffers() -> Iterator[Showing]:
+    for kind, bench in BENCHES.items():
+        many = mixed(
+            bench, rare.Using, sends=methods.too_many_sent, receives=methods.too_many_received
+        )
+        script = "send EMSGSIZE limit=buffers; recv EMSGSIZE limit=buffers"
+        yield Showing(kind, "more buffers than a message may have", many, script)
+
+
 def _streams() -> Iterator[Showing]:
     itself = mixed(TcpBench, rare.Using, worlds.Itself, flags=socket.MSG_PEEK)
     script = "connect EINPROGRESS; send ok peer=itself; recv ok flag=peek"
@@ -108,6 +117,9 @@ def _streams() -> Iterator[Showing]:
     yield Showing("tcp", "Fast Open", Cookies, script, alone=True)
     script = "connect ECONNRESET mode=blocking peer=resets"
     yield Showing("tcp", "reset while connect() sleeps", races.ResetWhileConnecting, script)
+    patient = mixed(races.ResetWhileConnecting, timeout=races.PATIENCE)
+    script = "connect ECONNRESET mode=timeout peer=resets"
+    yield Showing("tcp", "reset while Python waits for connect()", patient, script)
     script = "connect ok; send ECONNRESET mode=blocking peer=resets"
     yield Showing("unix-stream", "closed while send() sleeps", races.ClosedWhileSending, script)
     script = "bind ok address=auto made=accept"
@@ -206,4 +218,4 @@ def _paths(kind: str, base: type[Bench]) -> Iterator[Showing]:
     yield Showing(kind, "a read-only file system", mixed(base, lives.ReadOnly), script, "", True)
 
 
-SCRIPTED = (*_directed(), *_streams(), *_datagrams(), *_lives())
+SCRIPTED = (*_directed(), *_buffers(), *_streams(), *_datagrams(), *_lives())

@@ -16,7 +16,7 @@ DESCRIPTOR = ("none", "open", "closed", "detached", "gone")
 # Facts about the world around a socket that every kind shares; the first value is the reference.
 SURROUNDINGS = {
     "mode": ("nonblocking", "blocking", "timeout"),
-    "limit": ("none", "descriptors", "memory", "family", "permission"),
+    "limit": ("none", "descriptors", "memory", "family", "permission", "buffers"),
     "signal": ("none", "caught"),
     "history": ("complete", "partial"),
     "length": ("some", "zero"),
@@ -157,6 +157,15 @@ def nothing_asked() -> tuple[Rule, ...]:
         rule("recv", "fd!=none", "ok", given="length=zero asked=nobody",
              why="Python returns b'' for recv(0) without asking the kernel.",
              source="CPython Modules/socketmodule.c, measured"),
+    )
+
+
+def too_many_buffers() -> tuple[Rule, ...]:
+    """sendmsg() and recvmsg_into() with more buffers than IOV_MAX: nothing else is looked at."""
+    return tuple(
+        rule(call, "fd=open", "EMSGSIZE", given="limit=buffers", aside=True,
+             why="A message has at most 1,024 buffers (IOV_MAX).", source="sendmsg(2), readv(2)")
+        for call in ("send", "recv")
     )
 
 

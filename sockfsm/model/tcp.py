@@ -21,6 +21,7 @@ from sockfsm.model.lifecycle import (
     goodbyes,
     nothing_asked,
     resolving,
+    too_many_buffers,
 )
 from sockfsm.model.rules import Table, rule
 from sockfsm.model.tcp_doubts import ALIVE, SHUT_FROM_BIRTH
@@ -272,7 +273,8 @@ _CONNECT = (
            why="The attempt failed while Python waited. Python read the error by SO_ERROR, so the "
            "kernel has not been told: its next connect() says ECONNABORTED.", source=MEASURED)
       for outcome, fact in (("EHOSTUNREACH", "network=rejects"),
-                            ("ENETUNREACH", "network=rejects"), ("ETIMEDOUT", "peer=lost"))),
+                            ("ENETUNREACH", "network=rejects"), ("ETIMEDOUT", "peer=lost"),
+                            ("ECONNRESET", "peer=resets"))),
     rule("connect", "", "ECONNREFUSED", f"{CLEAN} name=no err=none",
          given="mode=blocking peer=refuses",
          why="Nobody listens there: a RST came back. The socket is fresh again.",
@@ -332,7 +334,7 @@ TABLE = Table(
         "wire": ("fast", "slow"),
     },
     rules=(
-        *_BIRTH, *nothing_asked(), *end(_RESET), *ALIVE,
+        *_BIRTH, *nothing_asked(), *too_many_buffers(), *end(_RESET), *ALIVE,
         *SHUT_FROM_BIRTH, *_BIND, *_LISTEN, *_ACCEPT, *_CONNECT,
         *goodbyes("role=established|connected peer=open rd=open wr=open"), *SEND, *RECV, *SHUTDOWN,
         *DISCONNECT, *SO_ERROR,

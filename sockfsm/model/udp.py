@@ -16,6 +16,7 @@ from sockfsm.model.lifecycle import (
     end,
     nothing_asked,
     resolving,
+    too_many_buffers,
 )
 from sockfsm.model.rules import Rule, Table, rule
 
@@ -221,7 +222,7 @@ TABLE = Table(
     },
     rules=(
         *resolving(), *birth("udp", opened="fd=open resolved=no"), *nothing_asked(),
-        *end(_RESET),
+        *too_many_buffers(), *end(_RESET),
         *_BIND, *_LISTEN_ACCEPT, *_CONNECT, *_SEND, *_RECV, *_REST,
     ),
     names=(

@@ -21,6 +21,7 @@ from sockfsm.model.lifecycle import (
     nothing_asked,
     paths,
     targets,
+    too_many_buffers,
 )
 from sockfsm.model.rules import Rule, Table, rule
 
@@ -188,7 +189,7 @@ TABLE = Table(
     },
     rules=(
         *birth("unix-dgram"), *birth("unix-dgram", "socketpair", "fd=open peer=yes"),
-        *paths(), *nothing_asked(), *end(_RESET, _CLEAN), *_BIND, *_LISTEN_ACCEPT,
+        *paths(), *nothing_asked(), *too_many_buffers(), *end(_RESET, _CLEAN), *_BIND, *_LISTEN_ACCEPT,
         *_CONNECT, *_SEND, *_RECV, *_REST,
     ),
     names=(

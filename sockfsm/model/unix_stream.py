@@ -24,6 +24,7 @@ from sockfsm.model.lifecycle import (
     nothing_asked,
     paths,
     targets,
+    too_many_buffers,
 )
 from sockfsm.model.rules import Rule, Table, rule
 
@@ -283,7 +284,8 @@ TABLE = Table(
         "made": ("create", "accept"),
     },
     rules=(
-        *_BIRTH, *paths(), *nothing_asked(), *end(_RESET, _CLEAN), *_BIND, *_LISTEN_ACCEPT,
+        *_BIRTH, *paths(), *nothing_asked(), *too_many_buffers(), *end(_RESET, _CLEAN),
+        *_BIND, *_LISTEN_ACCEPT,
         *_CONNECT, *goodbyes("role=connected peer=open rd=open wr=open"), *_SEND, *_RECV, *_REST,
     ),
     names=(

@@ -25,6 +25,9 @@ NOW = "now"
 """A call of a blocking socket that must not wait (MSG_DONTWAIT)."""
 
 
+_OF_DATA = frozenset({"zero", "address", "peek", "oob", "errqueue"})
+
+
 def understood(kind: str, word: str, variant: str) -> tuple[str, str]:
     """A call's word and what is known of it, as the machine of `kind` takes them.
 
@@ -35,6 +38,7 @@ def understood(kind: str, word: str, variant: str) -> tuple[str, str]:
         said = [known for known in said if known not in (NOW, "blocking")]
     if "fastopen" in said:
         if kind == "tcp" and word.startswith("send"):
-            return "connect", " ".join(known for known in said if known not in ("zero", "address"))
+            # It connects before it looks at other flags.
+            return "connect", " ".join(known for known in said if known not in _OF_DATA)
         said.remove("fastopen")
     return word, " ".join(said)

@@ -25,16 +25,20 @@ _PLACE = {
 _FLAGS = tuple(
     (int(getattr(_stdlib, f"MSG_{name}")), word)
     for name, word in (
-        ("PEEK", "peek"),
-        ("OOB", "oob"),
         ("ERRQUEUE", "errqueue"),
-        ("FASTOPEN", "fastopen"),
+        ("OOB", "oob"),
+        ("PEEK", "peek"),
     )
     if hasattr(_stdlib, f"MSG_{name}") and word in VARIANTS
 )
+"""In the order in which the kernel looks at them (`tcp_recvmsg`, `inet_recvmsg`)."""
+_FAST_OPEN = int(getattr(_stdlib, "MSG_FASTOPEN", 0)) if "fastopen" in VARIANTS else 0
 _DONTWAIT, _OOB, _ERRQUEUE, _WAITALL = (
     int(getattr(_stdlib, f"MSG_{name}", 0)) for name in ("DONTWAIT", "OOB", "ERRQUEUE", "WAITALL")
 )
+
+
+_UNSIGNED = 1 << 32
 
 
 def flags_of(method: int, args: tuple[Any, ...], named: Mapping[str, Any] = {}) -> int:
@@ -42,6 +46,8 @@ def flags_of(method: int, args: tuple[Any, ...], named: Mapping[str, Any] = {}) 
     name = METHODS[method][0]
     place = _PLACE.get(name, 0) or (1 if name == "sendto" and len(args) == 3 else 0)
     value = args[place] if 0 < place < len(args) else named.get("flags", 0)
+    if type(value) is int and -_UNSIGNED // 2 <= value < 0:
+        return value + _UNSIGNED  # C takes it as an unsigned number: -1 is every flag
     return max(integer(value), 0)
 
 
@@ -55,6 +61,8 @@ def words_of(flags: int, size: int = UNKNOWN, address: object = None) -> str:
     if flags & _DONTWAIT:
         words.append(NOW)
     words += [word for bit, word in _FLAGS if flags & bit][:1]
+    if flags & _FAST_OPEN:
+        words.append("fastopen")
     return " ".join(words)
 
 
