@@ -107,6 +107,12 @@ def _buffers() -> Iterator[Showing]:
         yield Showing(kind, "more buffers than a message may have", many, script)
 
 
+def _shut_and_full() -> Iterator[Showing]:
+    for kind, full in (("unix-stream", rare.Full), ("unix-dgram", worlds.FullQueue)):
+        script = "connect ok; shutdown_wr ok; !wait:timeout; send EAGAIN mode=timeout room=no"
+        yield Showing(kind, "no room on a shut side", mixed(DIRECTED[kind], full), script)
+
+
 def _streams() -> Iterator[Showing]:
     itself = mixed(TcpBench, rare.Using, worlds.Itself, flags=socket.MSG_PEEK)
     script = "connect EINPROGRESS; send ok peer=itself; recv ok flag=peek"
@@ -218,4 +224,4 @@ def _paths(kind: str, base: type[Bench]) -> Iterator[Showing]:
     yield Showing(kind, "a read-only file system", mixed(base, lives.ReadOnly), script, "", True)
 
 
-SCRIPTED = (*_directed(), *_buffers(), *_streams(), *_datagrams(), *_lives())
+SCRIPTED = (*_directed(), *_buffers(), *_shut_and_full(), *_streams(), *_datagrams(), *_lives())

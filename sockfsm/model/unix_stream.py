@@ -157,6 +157,9 @@ _SEND = (
     rule("send", "role=listening", "ENOTCONN",
          why="A listening socket carries no data: send on the data socket that accept() returned.",
          source="send(2)"),
+    rule("send", "role=connected wr=shut", "EAGAIN", given="room=no mode=timeout", aside=True,
+         why="Python waits for room before it asks the kernel, and a shut side has none while the "
+         "peer does not read.", source="CPython Modules/socketmodule.c, measured"),
     rule("send", "wr=shut", "EPIPE",
          why="This direction is over: shutdown(SHUT_WR) was called (before connect() counts, too), "
          "or the peer is gone.", source="send(2), shutdown(2)"),
