@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING
 from sockfsm.errors import UsageError
 
 if TYPE_CHECKING:
-    from sockfsm.trace.events import Call
+    from sockfsm.events import Call
     from sockfsm.trace.trace import Trace
 
 __all__ = ["illegal"]

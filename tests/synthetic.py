@@ -6,7 +6,7 @@ import errno
 from collections.abc import Iterator
 from typing import Any, cast
 
-from sockfsm.trace.events import Call, Packet, Process, Site, Socket, Thread, Wait
+from sockfsm.events import Call, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.trace.source import MemoryTrace
 
 MS = 1_000_000

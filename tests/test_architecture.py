@@ -27,7 +27,7 @@ FLOORS = (
     {"cli"},
     {"__main__"},
 )
-"""From the ground up: a part imports from the floors below its own. `events` is trace/events.py."""
+"""From the ground up: a part imports from the floors below its own."""
 
 HEAVY = {
     "aalpy": {"sockfsm.learn.lstar"},
@@ -83,8 +83,6 @@ def imports(tree: ast.AST) -> tuple[tuple[str, bool], ...]:
 
 def part(module: str) -> str:
     """The part of the house that a module belongs to."""
-    if module.startswith("sockfsm.trace.events"):
-        return "events"
     names = module.split(".")
     known = set().union(*FLOORS)
     return names[1] if len(names) > 1 and names[1] in known else "sockfsm"

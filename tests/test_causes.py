@@ -12,7 +12,7 @@ import pytest
 from patience import PATIENCE
 from test_kernel_states import lacking
 
-from sockfsm.trace.events import Call, Packet
+from sockfsm.events import Call, Packet
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.wire.handshake import inspect_file

@@ -8,8 +8,8 @@ import pytest
 from synthetic import Story, echo
 
 from sockfsm.errors import UsageError
+from sockfsm.events import Call, Packet
 from sockfsm.trace.encode import save
-from sockfsm.trace.events import Call, Packet
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.trace import Trace
 from sockfsm.views.ladder import Ladder

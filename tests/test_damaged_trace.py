@@ -17,9 +17,9 @@ from hypothesis import strategies as st
 import sockfsm
 from sockfsm.cli.main import main
 from sockfsm.errors import TraceError
+from sockfsm.events import Call
 from sockfsm.record.layout import SLOT
 from sockfsm.record.windows import SIZE
-from sockfsm.trace.events import Call
 from sockfsm.trace.trace import Trace
 
 TRACES = Path(__file__).parent.parent / "traces"

@@ -8,7 +8,7 @@ from sockfsm.diagrams.counts import count_by_kind
 from sockfsm.diagrams.graph import Edge, Graph, Meaning, Words
 from sockfsm.diagrams.path import path
 from sockfsm.errors import DrawingError
-from sockfsm.trace.events import Call
+from sockfsm.events import Call
 
 MACHINE = toy_machine.machine()
 

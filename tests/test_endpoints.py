@@ -13,8 +13,8 @@ from patience import PATIENCE
 from synthetic import MS, Story
 
 import sockfsm
+from sockfsm.events import Packet
 from sockfsm.trace.endpoints import Endpoints
-from sockfsm.trace.events import Packet
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import packets as tracing_packets
 

@@ -13,8 +13,8 @@ import pytest
 from patience import PATIENCE
 
 from sockfsm.cli.main import main
+from sockfsm.events import Message
 from sockfsm.export import pcapng, perfetto, sequence, table
-from sockfsm.trace.events import Message
 from sockfsm.trace.stream import events
 from sockfsm.trace.trace import Trace
 from sockfsm.wire.pcapng import CaptureFile

@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from synthetic import Story
 
-from sockfsm.trace.events import Packet, Socket
+from sockfsm.events import Packet, Socket
 from sockfsm.trace.join import LOOKAHEAD
 from sockfsm.views import jsonlines
 from sockfsm.views.ladder import Ladder

@@ -19,7 +19,7 @@ from patience import PATIENCE
 from wire_cases import End, Ends
 
 from sockfsm.cli.main import main
-from sockfsm.trace.events import Packet
+from sockfsm.events import Packet
 from sockfsm.trace.tcp_path import paths, walk
 from sockfsm.views import handshake as view
 from sockfsm.views.text import Paint

@@ -15,8 +15,8 @@ from damage import blocks_of
 
 import sockfsm
 from sockfsm.cli.main import commands, main
+from sockfsm.events import Lost
 from sockfsm.testing import illegal
-from sockfsm.trace.events import Lost
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
 from sockfsm.tracer import packets
 from sockfsm.tracer.about import About

@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE
 
+from sockfsm.events import Call, Packet, Process, Socket, Thread
 from sockfsm.trace.causes import SEVERAL
 from sockfsm.trace.directory import NOT_TRACED
-from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
 from sockfsm.trace.join import join
 from sockfsm.trace.trace import Trace
 

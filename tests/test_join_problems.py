@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE
 
-from sockfsm.trace.events import Packet
+from sockfsm.events import Packet
 from sockfsm.trace.trace import ABOUT, PACKETS, Trace
 from sockfsm.wire import blocks
 from sockfsm.wire.pcapng import CaptureFile, Frame

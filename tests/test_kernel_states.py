@@ -15,7 +15,7 @@ import wire_cases
 from patience import PATIENCE
 
 from sockfsm.cli.main import main
-from sockfsm.trace.events import Packet
+from sockfsm.events import Packet
 from sockfsm.trace.kernel_paths import KernelPaths, difference
 from sockfsm.trace.tcp_path import paths
 from sockfsm.wire import kernel_states

@@ -8,7 +8,7 @@ import pytest
 from synthetic import MS, Story, echo
 from test_timeline import hostile
 
-from sockfsm.trace.events import Cause, Packet, Wait
+from sockfsm.events import Cause, Packet, Wait
 from sockfsm.views.activity import NOTHING, OPEN, Activity
 from sockfsm.views.glyphs import ASCII, BOX, glyphs_for
 from sockfsm.views.ladder import Ladder

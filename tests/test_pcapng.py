@@ -16,7 +16,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 
 from sockfsm.errors import TraceError
-from sockfsm.trace.events import Packet
+from sockfsm.events import Packet
 from sockfsm.views import handshake as view
 from sockfsm.views.handshake_json import json_lines
 from sockfsm.views.text import Paint

@@ -10,8 +10,8 @@ import pytest
 from synthetic import Story
 
 import sockfsm
+from sockfsm.events import Cause, Packet
 from sockfsm.trace.causes import RELEASED
-from sockfsm.trace.events import Cause, Packet
 from sockfsm.trace.join import join
 
 HERE, THERE = ("127.0.0.1", 7000), ("127.0.0.1", 50123)

@@ -8,8 +8,8 @@ import socket
 import pytest
 
 import sockfsm
+from sockfsm.events import Call
 from sockfsm.record.writer import Fields
-from sockfsm.trace.events import Call
 
 
 def call_of(record: logging.LogRecord) -> Call:
@@ -95,7 +95,7 @@ def test_a_sink_may_use_sockets_itself() -> None:
 def test_a_closed_socket_is_forgotten_by_the_live_decoder() -> None:
     import gc
 
-    from sockfsm.trace.events import Socket
+    from sockfsm.events import Socket
 
     def living() -> int:
         gc.collect()
@@ -140,7 +140,7 @@ def test_a_sink_is_told_what_happens_while_a_call_is_decoded(
 def test_the_live_decoder_forgets_threads_that_have_ended() -> None:
     import threading
 
-    from sockfsm.trace.events import Thread
+    from sockfsm.events import Thread
 
     def living() -> int:
         import gc

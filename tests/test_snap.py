@@ -14,7 +14,7 @@ import pytest
 import wire_cases
 from patience import PATIENCE
 
-from sockfsm.trace.events import Packet
+from sockfsm.events import Packet
 from sockfsm.trace.trace import Trace
 from sockfsm.wire import ring, snap
 from sockfsm.wire.capture import Capture

@@ -14,8 +14,8 @@ from patience import PATIENCE
 
 import sockfsm
 from sockfsm.cli.main import main
+from sockfsm.events import Call, Packet, Process, Socket, Thread
 from sockfsm.trace.decode import decode
-from sockfsm.trace.events import Call, Packet, Process, Socket, Thread
 from sockfsm.trace.join import join
 from sockfsm.trace.trace import Trace
 

@@ -8,7 +8,7 @@ import pytest
 from synthetic import MS, Story, echo
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.events import Call, Site
+from sockfsm.events import Call, Site
 from sockfsm.trace.stream import HORIZON, events
 from sockfsm.views import blocked, jsonlines
 from sockfsm.views.lanes import Lanes

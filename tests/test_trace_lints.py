@@ -8,8 +8,8 @@ import pytest
 from synthetic import Story
 
 from sockfsm.errors import UsageError
+from sockfsm.events import Socket
 from sockfsm.model.lints import LINTS
-from sockfsm.trace.events import Socket
 from sockfsm.trace.lints import find
 
 Mistake = tuple[Socket | None, str, str, str, dict[str, Any]]

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE
 
-from sockfsm.trace.events import Call
+from sockfsm.events import Call
 from sockfsm.trace.stream import events
 from sockfsm.trace.trace import Trace
 

@@ -20,7 +20,7 @@ import pytest
 from asleep import alarm, asleep
 
 import sockfsm
-from sockfsm.trace.events import Call
+from sockfsm.events import Call
 from sockfsm.tracer.ongoing import waiting
 
 

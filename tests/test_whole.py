@@ -18,6 +18,7 @@ import pytest
 from patience import PATIENCE
 
 from sockfsm.cli.main import main
+from sockfsm.events import Lost
 from sockfsm.record import room
 from sockfsm.record.codec import seal
 from sockfsm.record.layout import MARKED_AT, SLOT
@@ -26,7 +27,6 @@ from sockfsm.record.thinning import Children, thin
 from sockfsm.record.windows import SIZE
 from sockfsm.record.writer import Log
 from sockfsm.trace.decode import head
-from sockfsm.trace.events import Lost
 from sockfsm.trace.trace import ABOUT, Trace
 
 PROGRAM = """

@@ -1,6 +1,6 @@
 """Calls of made-up sockets, with times that are given, for the tests of pictures."""
 
-from sockfsm.trace.events import Call, Process, Site, Socket, Thread
+from sockfsm.events import Call, Process, Site, Socket, Thread
 
 MS = 1_000_000
 PROCESS = Process(100, 1, "log", ("echo.py",), 0, 0)

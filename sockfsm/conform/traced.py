@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 from socket import socket
 
 from sockfsm.conform.enforced import Judge, enforcing
-from sockfsm.trace.events import Call
+from sockfsm.events import Call
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import block
 from sockfsm.tracer.rows import Row

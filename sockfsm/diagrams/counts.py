@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from sockfsm.diagrams.stages import BORN_OF_ACCEPT
+from sockfsm.events import Call, Socket
 from sockfsm.model.kinds import OTHER
-from sockfsm.trace.events import Call, Socket
 
 
 class Move(NamedTuple):

@@ -11,10 +11,10 @@ from sockfsm.diagrams.labels import times
 from sockfsm.diagrams.lifecycle import drawn_moves, move_edge, state_node, staying
 from sockfsm.diagrams.stages import main_states, stages
 from sockfsm.errors import DrawingError
+from sockfsm.events import Call
 from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import flat_of
 from sockfsm.model.rules import OK
-from sockfsm.trace.events import Call
 from sockfsm.views.text import duration
 
 _REFUSED_LINES = 5

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from sockfsm.errors import UsageError
-from sockfsm.trace.events import Call, Packet
+from sockfsm.events import Call, Packet
 from sockfsm.trace.stream import events
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.views.incomplete import incomplete

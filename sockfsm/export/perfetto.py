@@ -10,7 +10,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
-from sockfsm.trace.events import Call, Packet
+from sockfsm.events import Call, Packet
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.stream import events
 from sockfsm.views.incomplete import incomplete, lacking

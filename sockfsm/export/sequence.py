@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sockfsm.trace.events import Call, Message, Packet, Socket
+from sockfsm.events import Call, Message, Packet, Socket
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.stream import events
 from sockfsm.views.incomplete import incomplete

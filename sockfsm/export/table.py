@@ -12,7 +12,7 @@ import csv
 import io
 from collections.abc import Iterator
 
-from sockfsm.trace.events import Call, Lost, Packet
+from sockfsm.events import Call, Lost, Packet
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.stream import events
 from sockfsm.views.lanes import Lanes

@@ -6,9 +6,9 @@ from pathlib import Path
 
 from msgspec import Struct, json
 
+from sockfsm.events import Lost
 from sockfsm.files import regular
 from sockfsm.schema import Natural, read
-from sockfsm.trace.events import Lost
 
 LARGEST = 1 << 24
 

@@ -11,8 +11,8 @@ from __future__ import annotations
 from bisect import bisect_left, bisect_right
 from operator import attrgetter
 
+from sockfsm.events import Call, Cause, Process
 from sockfsm.trace.decode import alive
-from sockfsm.trace.events import Call, Cause, Process
 
 # Packets carry wall time, calls monotonic time. The offset between the two clocks is measured, and
 # the measurement may be wrong by this many ns.

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Container, Iterator
 from typing import Any, TypeVar
 
+from sockfsm.events import Address, Call, Process, Site, Socket, Thread, Wait
 from sockfsm.model.errnos import errno_name
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.layout import (
@@ -30,7 +31,6 @@ from sockfsm.record.logs import LogFiles, mapped
 from sockfsm.record.names import label
 from sockfsm.record.reader import Hole, LogReader
 from sockfsm.record.writer import Fields
-from sockfsm.trace.events import Address, Call, Process, Site, Socket, Thread, Wait
 
 _UNKNOWN = 0xFFF
 _NUMBERED = 1 << 16

@@ -9,8 +9,8 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from operator import itemgetter
 
+from sockfsm.events import Address, Call, Cause, Endpoint, Packet, Socket
 from sockfsm.trace.causes import BEGIN, LOOK_BACK, SEVERAL, SLACK, Causes
-from sockfsm.trace.events import Address, Call, Cause, Endpoint, Packet, Socket
 
 ANY4, ANY6 = "0.0.0.0", "::"
 UNKNOWN = ""  # stands for a host that is not known: any fits

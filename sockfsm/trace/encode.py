@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from sockfsm.errors import UsageError
+from sockfsm.events import Address, Call, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.model.errnos import errno_number
 from sockfsm.private import create
 from sockfsm.record import codec
@@ -27,7 +28,6 @@ from sockfsm.record.layout import (
     WAITED,
 )
 from sockfsm.record.names import SUFFIX, label
-from sockfsm.trace.events import Address, Call, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.trace.source import TraceSource
 from sockfsm.wire import blocks
 

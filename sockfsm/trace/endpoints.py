@@ -13,10 +13,10 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6
 
+from sockfsm.events import Call, Packet, Process, Socket
+from sockfsm.events import Endpoint as End
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.directory import ANY4, ANY6, end_of
-from sockfsm.trace.events import Call, Packet, Process, Socket
-from sockfsm.trace.events import Endpoint as End
 
 _NEVER = 1 << 63
 _ANY = frozenset({ANY4, ANY6, ""})

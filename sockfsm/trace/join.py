@@ -11,9 +11,9 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 
+from sockfsm.events import Call, Cause, Endpoint, Packet, Socket
 from sockfsm.trace.causes import NONE_FITS, PROCESS_ENDED, STEP, UNCOUNTED, Causes
 from sockfsm.trace.directory import NOT_TRACED, Directory
-from sockfsm.trace.events import Call, Cause, Endpoint, Packet, Socket
 from sockfsm.trace.tcp_path import SegmentStep, walk
 from sockfsm.trace.wakes import Blocked, Waits
 from sockfsm.wire import flow as wire

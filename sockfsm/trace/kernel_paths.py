@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from sockfsm import tcp_names as tcp
-from sockfsm.trace.events import Endpoint
+from sockfsm.events import Endpoint
 from sockfsm.trace.tcp_path import paths
 from sockfsm.wire.findings import Connection
 from sockfsm.wire.kernel_states import KernelState, lives, with_ports

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
+from sockfsm.events import Call, Socket
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.model.lints import LINTS, Lint, enabled
-from sockfsm.trace.events import Call, Socket
 
 _PARTLY = ("send", "sendto", "sendmsg")
 _STREAMS = ("tcp", "unix-stream")

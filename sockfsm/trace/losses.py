@@ -9,12 +9,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from sockfsm.events import Lost
 from sockfsm.record.logs import LogFiles, loss
 from sockfsm.record.reader import Hole
 from sockfsm.record.room import DROPPED, dropped
 from sockfsm.record.whole import cuts
 from sockfsm.trace.decode import Decoder, head
-from sockfsm.trace.events import Lost
 
 if TYPE_CHECKING:
     from sockfsm.trace.about import About

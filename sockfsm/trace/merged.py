@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import TraceError
+from sockfsm.events import Call, Lost, Packet
 from sockfsm.trace.causes import SLACK
-from sockfsm.trace.events import Call, Lost, Packet
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.summary import Summary
 

@@ -10,8 +10,8 @@ from collections.abc import Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
+from sockfsm.events import Call, Lost, Packet, Process, Socket, Transition, Wait
 from sockfsm.trace.causes import SLACK
-from sockfsm.trace.events import Call, Lost, Packet, Process, Socket, Transition, Wait
 from sockfsm.trace.summary import Summary
 
 if TYPE_CHECKING:

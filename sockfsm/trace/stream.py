@@ -17,7 +17,7 @@ from itertools import count
 from operator import attrgetter, itemgetter
 from typing import NamedTuple
 
-from sockfsm.trace.events import Call, Message, Packet, Wait
+from sockfsm.events import Call, Message, Packet, Wait
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.unix_wire import sends
 from sockfsm.wire.kernel_states import KernelState

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from socket import AF_UNIX
 
+from sockfsm.events import Call, Process, Socket, Thread, Wait
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.directory import Directory
-from sockfsm.trace.events import Call, Process, Socket, Thread, Wait
 from sockfsm.trace.unix_wire import Peers
 from sockfsm.trace.wakes import Waits, Waker
 

@@ -11,13 +11,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import TraceError
+from sockfsm.events import Call, Lost, Packet, Process, Socket
 from sockfsm.files import regular
 from sockfsm.record.logs import LOGS, LogFiles, all_logs
 from sockfsm.record.packs import PACKS, Packed
 from sockfsm.record.reader import Hole
 from sockfsm.trace.causes import SLACK, STEP
 from sockfsm.trace.decode import Decoder, alive, decode, head
-from sockfsm.trace.events import Call, Lost, Packet, Process, Socket
 from sockfsm.trace.losses import losses, of_hole
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.summary import Summary

@@ -9,7 +9,7 @@ from bisect import bisect_right
 from collections import deque
 from operator import itemgetter
 
-from sockfsm.trace.events import Address, Call, Socket
+from sockfsm.events import Address, Call, Socket
 
 _NAMING = frozenset({"bind", "connect", "accepted", "socketpair"})
 ENDING = frozenset({"close", "shutdown_wr", "shutdown_rdwr", "exit"})

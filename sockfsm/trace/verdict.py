@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from sockfsm.events import Call
 from sockfsm.model.kinds import KINDS, flat_of
-from sockfsm.trace.events import Call
 
 
 def out_of_order(call: Call) -> bool:

@@ -15,9 +15,9 @@ from bisect import bisect_right
 from collections.abc import Iterable, Iterator
 from itertools import chain
 
+from sockfsm.events import Address, Call, Packet, Socket
 from sockfsm.trace.causes import BEGIN, LOOK_BACK
 from sockfsm.trace.directory import end_of
-from sockfsm.trace.events import Address, Call, Packet, Socket
 from sockfsm.trace.unix_wire import ENDING, Peers, is_unix
 
 _WORDS = frozenset({"accept", "connect", "recv", "send"})

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import asdict
 from typing import Any
 
-from sockfsm.trace.events import Lost
+from sockfsm.events import Lost
 from sockfsm.trace.trace import ABOUT, Trace
 
 

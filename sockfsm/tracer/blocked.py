@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import os
 
+from sockfsm.events import Process, Site, Socket, Thread, Wait
 from sockfsm.record.layout import METHODS
-from sockfsm.trace.events import Process, Site, Socket, Thread, Wait
 from sockfsm.tracer import recorder
 from sockfsm.tracer.ongoing import waiting
 from sockfsm.tracer.places import places

@@ -12,7 +12,7 @@ from sockfsm.tracer.sockets import tracked_by
 from sockfsm.tracer.witness import numbers_of
 
 if TYPE_CHECKING:
-    from sockfsm.trace.events import Call
+    from sockfsm.events import Call
 
 
 def _temporary() -> None:

@@ -27,7 +27,7 @@ from sockfsm.tracer.sockets import is_socket, tracked_by
 from sockfsm.tracer.witness import shows
 
 if TYPE_CHECKING:
-    from sockfsm.trace.events import Call
+    from sockfsm.events import Call
 
 Method = Callable[..., Any]
 _fileno = _socket.socket.fileno

@@ -6,10 +6,10 @@ from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import TraceError
+from sockfsm.events import Lost
 from sockfsm.record.writer import MAX_SIZE
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.endpoints import Endpoints
-from sockfsm.trace.events import Lost
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.tracer.about import About
 

@@ -32,8 +32,8 @@ from sockfsm.tracer.rows import step
 from sockfsm.tracer.sinks import Sink, feed
 
 if TYPE_CHECKING:
+    from sockfsm.events import Call
     from sockfsm.model.executed import SocketMachine
-    from sockfsm.trace.events import Call
     from sockfsm.trace.trace import Trace
     from sockfsm.wire.capture import Capture
 

@@ -14,7 +14,7 @@ from sockfsm.record.writer import Fields, Log, programs
 from sockfsm.tracer.recorder import threads
 
 if TYPE_CHECKING:
-    from sockfsm.trace.events import Call
+    from sockfsm.events import Call
 
 _THREADS = 64
 Sink = Callable[["Call"], Any]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockfsm.trace.events import Call, Socket, Wait
+from sockfsm.events import Call, Socket, Wait
 from sockfsm.views.totals import ENDED
 
 NOTHING, OPEN, BUSY, WAITING = "", "open", "busy", "waiting"

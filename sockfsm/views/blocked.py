@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from time import monotonic_ns
 from typing import TYPE_CHECKING
 
+from sockfsm.events import Process, Thread, Wait
 from sockfsm.trace.decode import alive
-from sockfsm.trace.events import Process, Thread, Wait
 from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.text import Paint, address, cut, cut_front, duration, plain

@@ -7,7 +7,7 @@ from itertools import islice
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from sockfsm.trace.events import Process, Socket
+from sockfsm.events import Process, Socket
 from sockfsm.views.incomplete import incomplete
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.phrases import place

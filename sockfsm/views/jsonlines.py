@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
-from sockfsm.trace.events import Address, Call, Cause, Message, Packet, Site
+from sockfsm.events import Address, Call, Cause, Message, Packet, Site
 from sockfsm.trace.stream import events
 from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.incomplete import lacking
@@ -25,7 +25,7 @@ def lines(trace: TraceSource, selection: Selection | None = None) -> Iterator[st
     Times are in ns: `at` and `ended` since the trace began, `wall` since the epoch.
     The first key of each object is `type`: trace, process, socket, call, packet, message or total. A
     message is what a call moved through an AF_UNIX socket. A packet's `cause` has the fields of
-    `sockfsm.trace.events.Cause`.
+    `sockfsm.events.Cause`.
     """
     for item in objects(trace, selection or Selection()):
         yield json.dumps(item, separators=(",", ":"))

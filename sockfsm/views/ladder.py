@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from sockfsm.trace.events import Call, Message, Packet, Wait
+from sockfsm.events import Call, Message, Packet, Wait
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.stream import BEGIN, WHOLE
 from sockfsm.views.activity import BUSY, NOTHING, OPEN, WAITING

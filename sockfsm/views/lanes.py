@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
+from sockfsm.events import Call, Endpoint, Process, Socket, Thread
 from sockfsm.trace.directory import end_of
-from sockfsm.trace.events import Call, Endpoint, Process, Socket, Thread
 from sockfsm.views.text import cut, plain
 
 if TYPE_CHECKING:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from functools import lru_cache
 
+from sockfsm.events import Address, Call, Packet, Site
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.tcp_names import FLAGS
-from sockfsm.trace.events import Address, Call, Packet, Site
 from sockfsm.trace.verdict import out_of_order
 from sockfsm.views.text import address, cut_front, plain
 

@@ -6,8 +6,8 @@ that is not bound. On the right stands the passive side: listening, accepted and
 
 from __future__ import annotations
 
+from sockfsm.events import Message, Packet, Socket
 from sockfsm.tcp_names import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT
-from sockfsm.trace.events import Message, Packet, Socket
 from sockfsm.trace.summary import Summary
 from sockfsm.views.lanes import Lanes
 from sockfsm.wire.kernel_states import KernelState

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from sockfsm.trace.events import Call, Message, Packet, Socket, Wait
+from sockfsm.events import Call, Message, Packet, Socket, Wait
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.stream import BEGIN, END, WHOLE, Mark, spans
 from sockfsm.views.activity import NOTHING, Activity

@@ -6,8 +6,8 @@ import re
 from dataclasses import dataclass
 
 from sockfsm.errors import UsageError
+from sockfsm.events import Call, Message, Packet, Socket, Wait
 from sockfsm.trace.directory import end_of
-from sockfsm.trace.events import Call, Message, Packet, Socket, Wait
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.text import plain
 from sockfsm.wire.kernel_states import KernelState

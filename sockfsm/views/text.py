@@ -10,7 +10,7 @@ import os
 import unicodedata
 from typing import TextIO
 
-from sockfsm.trace.events import Address
+from sockfsm.events import Address
 
 COLOURS = {
     "bold": "1",

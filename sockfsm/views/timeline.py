@@ -9,7 +9,7 @@ from collections.abc import Iterator
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from sockfsm.trace.events import Call, Message, Packet, Process, Socket
+from sockfsm.events import Call, Message, Packet, Process, Socket
 from sockfsm.trace.stream import events, moment
 from sockfsm.views.frame import COLUMNS, footer, header
 from sockfsm.views.lanes import Lanes

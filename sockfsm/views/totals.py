@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sockfsm.trace.events import Call, Message, Packet
+from sockfsm.events import Call, Message, Packet
 from sockfsm.trace.verdict import out_of_order
 
 CLOSED = "CLOSED"

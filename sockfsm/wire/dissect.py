@@ -9,7 +9,7 @@ import logging
 from functools import cache
 from typing import Any
 
-from sockfsm.trace.events import Packet
+from sockfsm.events import Packet
 
 
 @cache

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from sockfsm.trace.events import Cause, Endpoint, Packet
+from sockfsm.events import Cause, Endpoint, Packet
 from sockfsm.wire.headers import TcpOptions
 
 CLIENT, SERVER = "client", "server"

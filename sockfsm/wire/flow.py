@@ -10,7 +10,7 @@ from __future__ import annotations
 from operator import attrgetter
 from typing import NamedTuple
 
-from sockfsm.trace.events import Cause, Packet
+from sockfsm.events import Cause, Packet
 from sockfsm.wire.headers import options
 from sockfsm.wire.sequence import Seq
 from sockfsm.wire.side import Side, Span

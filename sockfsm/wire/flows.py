@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from sockfsm.trace.events import Endpoint, Packet
+from sockfsm.events import Endpoint, Packet
 from sockfsm.wire.flow import Flow, SegmentRole
 from sockfsm.wire.headers import ACK, ELSEWHERE, IP_AT, IP_KINDS, PLAIN, PLAIN6, TCP, FrameDecoder
 from sockfsm.wire.pcapng import Frame

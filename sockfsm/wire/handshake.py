@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from sockfsm.trace.events import Endpoint, Packet
+from sockfsm.events import Endpoint, Packet
 from sockfsm.wire.findings import (
     CLIENT,
     SERVER,

@@ -14,8 +14,8 @@ from pathlib import Path
 from socket import AF_INET, AF_INET6, inet_ntop
 from typing import NamedTuple
 
+from sockfsm.events import Endpoint, Packet
 from sockfsm.tcp_names import FLAGS
-from sockfsm.trace.events import Endpoint, Packet
 from sockfsm.wire.pcapng import BATCH, CaptureFile, Frame
 
 ETHERNET, NULL, RAW, LOOP, COOKED, COOKED2, IPV4, IPV6 = 1, 0, 101, 108, 113, 276, 228, 229

@@ -15,8 +15,8 @@ from pathlib import Path
 from typing import BinaryIO, NamedTuple, Protocol
 
 from sockfsm.errors import TraceError
+from sockfsm.events import Packet
 from sockfsm.files import regular
-from sockfsm.trace.events import Packet
 from sockfsm.wire import blocks
 from sockfsm.wire.window import Unpacked, Window
 

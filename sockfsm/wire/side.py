@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from sockfsm.trace.events import Endpoint, Packet
+from sockfsm.events import Endpoint, Packet
 from sockfsm.wire.sequence import MASK, Seq
 
 # The most gaps that are remembered for one direction, a bound on memory. When there are more at a

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from patience import PATIENCE
 
-from sockfsm.trace.events import Call, Socket
+from sockfsm.events import Call, Socket
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.wire.findings import Report
 from sockfsm.wire.handshake import inspect
