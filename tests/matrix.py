@@ -18,6 +18,7 @@ import sys
 import time
 from pathlib import Path
 
+LONGEST = 3600  # seconds for the tests of one Python
 ROOT = Path(__file__).parent.parent
 OLDEST = 10
 ASKED = "import ensurepip, sys, venv; print(sys.implementation.name, *sys.version_info[:2])"
@@ -89,7 +90,7 @@ def main() -> int:
             bad += 1
             continue
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
-        status = subprocess.run(command, cwd=ROOT).returncode
+        status = subprocess.run(command, cwd=ROOT, timeout=LONGEST).returncode
         bad += status != 0
         verdict = f"failed, exit status {status}" if status else "passed"
         rows.append((minor, f"{verdict}, {time.monotonic() - began:.0f} s"))

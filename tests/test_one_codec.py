@@ -15,6 +15,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from patience import PATIENCE
+
 import sockfsm
 from sockfsm.record.codec import record
 from sockfsm.record.layout import (
@@ -227,7 +229,7 @@ def test_the_tracer_s_records_are_the_encoder_s(tmp_path: Path) -> None:
     program, paths, folder = tmp_path / "program.py", tmp_path / "paths", tmp_path / "trace"
     program.write_text(PROGRAM)
     paths.mkdir()
-    subprocess.run([sys.executable, program, folder, paths], check=True, timeout=60)
+    subprocess.run([sys.executable, program, folder, paths], check=True, timeout=PATIENCE)
     again = save(Trace.open(folder), tmp_path / "again")
     logs = [process.log for process in Trace.open(folder).processes]
     assert len(logs) == 2

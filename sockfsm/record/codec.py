@@ -147,6 +147,9 @@ def note(number: int, content: dict[str, Any]) -> Iterator[bytes]:
         yield FRAGMENT.pack(*piece)
 
 
+_SLOT = struct.Struct(STANDARD)  # made now: the program may replace what `struct` has
+
+
 def seal(slots: int) -> bytes:
     """The last slot of a segment that has so many before it."""
-    return struct.pack(STANDARD, slots, 0, SEAL, 0, 0, 0, 0, 0)
+    return _SLOT.pack(slots, 0, SEAL, 0, 0, 0, 0, 0)

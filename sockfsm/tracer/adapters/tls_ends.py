@@ -29,6 +29,9 @@ def ended(sock: Any) -> bool:
 
 
 def _is_open(sock: Any) -> bool:
+    """Whether its descriptor is open; a closed green socket has nothing of the kernel's any more."""
+    if sock is None:
+        return False
     try:
         fstat(_fileno(sock))
     except OSError:
