@@ -27,11 +27,10 @@ import values
 
 faulthandler.dump_traceback_later(540, exit=True)
 
-# Method -> its parameters: (name, UNDEFINED = ("buffers=view.released", "ancdata=view.released")
-"""To go through a released view, Python reads memory that is not the view's any more: anything follows."""
+# To go through a released view, Python reads memory that is the view's no more: anything may follow.
+UNDEFINED = ("buffers=view.released", "ancdata=view.released")
 
-
-class of values that fit best). All classes are tried.
+# Method -> its parameters: (name, class of values that fit best). All classes are tried.
 PARAMETERS: dict[str, str] = {
     "accept": "",
     "bind": "address",
