@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from inspect import CO_VARARGS, CO_VARKEYWORDS
 from itertools import islice
 from sys import _getframe
 from types import CodeType, FrameType
@@ -15,6 +14,9 @@ from sockfsm.tracer.likeness import like
 F = TypeVar("F", bound=Callable[..., Any])
 # From 3.14 on annotations are evaluated when they are asked for, and may fail until then.
 _ANNOTATIONS = "__annotate__" if sys.version_info >= (3, 14) else "__annotations__"
+_compile, _eval = compile, eval
+_VARARGS, _VARKEYWORDS = 4, 8
+"""Flags of code, as `inspect` names them, which no program should have to import because of us."""
 
 
 def named(function: F, original: Any) -> F:
@@ -43,14 +45,15 @@ def _shell(function: Any, original: Any, code: CodeType) -> Any:
     first = list(islice(names, code.co_posonlyargcount))
     places = list(islice(names, code.co_argcount - len(first)))
     only = list(islice(names, code.co_kwonlyargcount))
-    rest = [f"*{name}" for name in islice(names, bool(code.co_flags & CO_VARARGS))]
-    others = [f"**{name}" for name in islice(names, bool(code.co_flags & CO_VARKEYWORDS))]
+    rest = [f"*{name}" for name in islice(names, bool(code.co_flags & _VARARGS))]
+    others = [f"**{name}" for name in islice(names, bool(code.co_flags & _VARKEYWORDS))]
     star = rest or ["*"] * bool(only)
     taken = ", ".join([*first, *["/"] * bool(first), *places, *star, *only, *others])
     given = ", ".join([*first, *places, *rest, *(f"{name}={name}" for name in only), *others])
     inner = "_".join(("", *code.co_varnames, ""))  # no parameter has such a name
     source = f"lambda {inner}: lambda {taken}: {inner}({given})"
-    shell = eval(compile(source, __file__, "eval"), {"__name__": __name__})(function)
-    shell.__code__ = shell.__code__.replace(co_name=original.__name__)
+    shell = _eval(_compile(source, __file__, "eval"), {"__name__": __name__})(function)
+    line = _shell.__code__.co_firstlineno  # for tracebacks
+    shell.__code__ = shell.__code__.replace(co_name=original.__name__, co_firstlineno=line)
     shell.__defaults__, shell.__kwdefaults__ = original.__defaults__, original.__kwdefaults__
     return shell
