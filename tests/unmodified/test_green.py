@@ -1,8 +1,10 @@
 """gevent and eventlet: programs of theirs, run as they are, and what their traces have to say."""
 
+import errno
 import importlib.util
 import inspect
 import re
+import ssl
 import subprocess
 import sys
 from pathlib import Path
@@ -14,6 +16,7 @@ from traced import calls_of, made_by, program, run, sockets_of, states_of
 
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer.adapters.standing_in import named
+from sockfsm.tracer.adapters.tls_ends import TLSEndedError, judged
 
 LIBRARIES = [
     pytest.param(
@@ -380,3 +383,10 @@ def test_a_refusal_of_the_kernels_is_one_without_tls(tmp_path: Path, library: st
     refused = [call.outcome for call in calls if call.method in made]
     assert refused == done.stdout.split()
     assert all(call.explained for call in calls)
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_tls_call_whose_socket_another_greenlet_closed(reading: bool) -> None:
+    refused, ended = OSError(errno.EBADF, "closed"), ssl.SSLEOFError(8, "no close_notify")
+    assert judged(refused, reading, None) is refused
+    assert isinstance(judged(ended, reading, None), TLSEndedError)
