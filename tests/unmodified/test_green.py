@@ -1,15 +1,22 @@
 """gevent and eventlet: programs of theirs, run as they are, and what their traces have to say."""
 
+import errno
 import importlib.util
+import inspect
+import re
+import ssl
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 from patience import PATIENCE
 from traced import calls_of, made_by, program, run, sockets_of, states_of
 
 from sockfsm.trace.trace import Trace
+from sockfsm.tracer.adapters.standing_in import named
+from sockfsm.tracer.adapters.tls_ends import TLSEndedError, judged
 
 LIBRARIES = [
     pytest.param(
@@ -207,3 +214,179 @@ def test_names_and_refused_births_are_logged_and_what_is_not_guarded_is_said(
     trace = Trace.open(tmp_path / "t")
     told = [(call.method, call.outcome) for call in trace.calls()]
     assert told == [("getaddrinfo", "ok"), ("socket", "EMFILE")]
+
+
+REUSED = """
+import gc, sys
+if sys.argv[1] == "gevent":
+    from gevent import monkey; monkey.patch_all()
+else:
+    import warnings; warnings.simplefilter("ignore")
+    import eventlet; eventlet.monkey_patch()
+import socket
+STREAM = socket.SOCK_STREAM
+def moved(sock):
+    twin = socket.fromfd(sock.fileno(), sock.family, STREAM); sock.close(); return twin
+def doubled(sock):
+    twin = sock.dup(); sock.close(); return twin
+def rebuilt(sock):
+    return socket.socket(sock.family, STREAM, 0, sock.detach())
+def talk(x, y):
+    x.sendall(b"hi"); x.close()
+    assert y.recv(5) == b"hi" and y.recv(5) == b""
+    y.close()
+for way in (moved, doubled, rebuilt):
+    x, y = socket.socketpair()
+    talk(way(x), way(y))
+listener = socket.create_server(("127.0.0.1", 0))
+for _ in range(5):
+    # Nobody closes the first ones: they are collected.
+    client = socket.create_connection(listener.getsockname())
+    data = listener.accept()[0]
+    client.sendall(b"x"); assert data.recv(1) == b"x"
+    del client, data
+    gc.collect()
+    client = socket.create_connection(listener.getsockname())
+    talk(client, listener.accept()[0])
+listener.close()
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES)
+def test_a_new_object_at_the_address_of_one_that_is_gone_is_another_socket(
+    tmp_path: Path, library: str
+) -> None:
+    file = tmp_path / "reused.py"
+    file.write_text(REUSED)
+    calls = calls_of(run(tmp_path / "trace", str(file), library))
+    assert [(call.method, call.before) for call in calls if not call.explained] == []
+    paths = [states_of(own) for own in sockets_of(calls, "unix-stream").values()]
+    assert len(paths) == 6
+    methods = [call.method for call in calls]
+    assert methods.count("fromfd") == methods.count("dup") == methods.count("detach") == 2
+    assert len(made_by(calls, "accepted")) == 10
+    tcp = [states_of(own) for own in sockets_of(calls, "tcp").values()]
+    assert len(tcp) == 21
+    assert {path[-1] for path in paths + tcp} == {"CLOSED"}
+    # What is sent by one end of a pair is received by the other.
+    talks = [
+        c
+        for c in calls
+        if c.method in ("sendall", "recv") and c.socket and c.socket.kind == "unix-stream"
+    ]
+    assert all(a.socket != b.socket == c.socket for a, b, c in zip(*[iter(talks)] * 3, strict=True))
+
+
+PARAMETERS = """
+import importlib, inspect, socket, sys, types, warnings; warnings.simplefilter("ignore")
+def ask(question, value):
+    try:
+        return question(value)
+    except (TypeError, ValueError) as error:
+        return type(error)
+def told(where, value):
+    if type(getattr(value, "__wrapped__", None)) is types.MethodDescriptorType:
+        return  # inherited from C, which says nothing of its parameters
+    code = getattr(value, "__code__", None)
+    if code is None:
+        print(where, ask(inspect.signature, value))  # of C
+        return
+    names = code.co_varnames[: code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & 4)
+                             + bool(code.co_flags & 8)]
+    print(where, value.__name__, value.__defaults__, value.__kwdefaults__, value.__annotations__,
+          code.co_name, code.co_argcount, code.co_posonlyargcount, code.co_kwonlyargcount,
+          code.co_flags & 12, names, ask(inspect.signature, value),
+          ask(inspect.getfullargspec, value))
+for name in sys.argv[1].split():
+    module = importlib.import_module(name)
+    for key, value in sorted(vars(module).items()):
+        if isinstance(value, type) and value is not socket.socket:
+            for inner, each in sorted(vars(value).items()):
+                if callable(each):
+                    told(f"{name}.{key}.{inner}", each)
+        elif callable(value):
+            told(f"{name}.{key}", value)
+"""
+ADAPTED = {
+    "gevent": "gevent._socketcommon gevent._socket3 gevent.socket gevent.ssl",
+    "eventlet": "eventlet.greenio.base eventlet.green._socket_nodns eventlet.green.ssl",
+    "ssl": "ssl multiprocessing.connection multiprocessing.util",
+}
+
+
+@pytest.mark.parametrize("library", [*LIBRARIES, "ssl"])
+def test_what_is_replaced_keeps_its_parameters(tmp_path: Path, library: str) -> None:
+    file = tmp_path / "parameters.py"
+    file.write_text(PARAMETERS)
+    names, outputs = ADAPTED[library], []
+    for words in ([], ["-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "trace")]):
+        done = subprocess.run(
+            [sys.executable, *words, *([sys.executable] if words else []), str(file), names],
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert done.returncode == 0, done.stderr
+        outputs.append(re.sub(r" at 0x[0-9a-f]+", "", done.stdout).splitlines())
+    assert len(outputs[0]) > 50
+    assert outputs[0] == outputs[1]
+
+
+def test_every_form_of_parameter_is_kept_and_passed_on() -> None:
+    def original(a: int, /, b: str = "b", *rest: int, c: int, d: int = 4, **others: int) -> None:
+        """Its text."""
+
+    def taken(*args: Any, **named: Any) -> tuple[Any, Any]:
+        return args, named
+
+    stand_in: Any = named(taken, original)
+    assert stand_in(1, c=3) == ((1, "b"), {"c": 3, "d": 4})
+    assert stand_in(1, "x", 5, 6, c=3, z=7) == ((1, "x", 5, 6), {"c": 3, "d": 4, "z": 7})
+    with pytest.raises(TypeError, match=r"original\(\) missing 1 required keyword-only argument"):
+        stand_in(1)
+    assert inspect.getfullargspec(stand_in) == inspect.getfullargspec(original)
+    assert stand_in.__doc__ == "Its text."
+
+
+CLOSED = """
+import gevent, gevent.socket as green, gevent.ssl, errno
+for kind in (green.SOCK_STREAM, green.SOCK_DGRAM):
+    sock = green.socket(green.AF_INET, kind)
+    for call in (lambda: sock.send(b"x"), lambda: sock.shutdown(green.SHUT_WR),
+                 lambda: sock.recv(1)):
+        sock.setblocking(False)
+        try:
+            call()
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+    sock.close()
+    for call in (lambda: sock.send(b"x"), lambda: sock.shutdown(green.SHUT_WR),
+                 lambda: sock.recv(1)):
+        try:
+            call()
+        except OSError as error:
+            print(errno.errorcode[error.errno])
+"""
+
+
+@pytest.mark.parametrize("library", LIBRARIES[:1])
+def test_a_refusal_of_the_kernels_is_one_without_tls(tmp_path: Path, library: str) -> None:
+    file = tmp_path / "closed.py"
+    file.write_text(CLOSED)
+    command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "t")]
+    done = subprocess.run(
+        [*command, sys.executable, str(file)], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0, done.stderr
+    calls = list(Trace.open(tmp_path / "t").calls())
+    made = ("send", "shutdown(SHUT_WR)", "recv")
+    refused = [call.outcome for call in calls if call.method in made]
+    assert refused == done.stdout.split()
+    assert all(call.explained for call in calls)
+
+
+@pytest.mark.parametrize("reading", [True, False])
+def test_a_tls_call_whose_socket_another_greenlet_closed(reading: bool) -> None:
+    refused, ended = OSError(errno.EBADF, "closed"), ssl.SSLEOFError(8, "no close_notify")
+    assert judged(refused, reading, None) is refused
+    assert isinstance(judged(ended, reading, None), TLSEndedError)

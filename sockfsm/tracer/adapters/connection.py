@@ -9,12 +9,11 @@ import socket as _stdlib
 import stat
 from collections.abc import Callable
 from select import POLLIN, POLLOUT
-from sys import _getframe
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from sockfsm.record.layout import NUMBER
-from sockfsm.tracer.adapters.standing_in import named
+from sockfsm.tracer.adapters.standing_in import caller, named
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import inside
@@ -37,14 +36,14 @@ def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
     def __init__(self: Any, *args: Any, **named: Any) -> None:  # noqa: N807
         init(self, *args, **named)
         if isinstance(self, cls):
-            _claim(self, _getframe().f_back)
+            _claim(self, caller())
 
     def _close(self: Any, *args: Any, **named: Any) -> None:
         tracked = _owned.pop(id(self), None)
         if tracked is None:
             close(self, *args, **named)
             return
-        call = Ongoing(tracked, NUMBER["close"], _getframe().f_back)
+        call = Ongoing(tracked, NUMBER["close"], caller())
         close(self, *args, **named)
         released(tracked, call)
 
@@ -87,11 +86,12 @@ def _traced(original: FunctionType, name: str, event: int) -> Method:
 
     def moved(self: Any, *args: Any, **named: Any) -> Any:
         tracked = _owned.get(id(self))
-        if tracked is None or len(args) != 1 or named:
+        # Its second argument is the function of `os`, unless a program gives its own.
+        if tracked is None or named or not args or any(each is not system for each in args[1:]):
             return original(self, *args, **named)
         what = args[0]
         asked = max(integer(what), octets(what))
-        call = Ongoing(tracked, method, _getframe().f_back, asked)
+        call = Ongoing(tracked, method, caller(), asked)
 
         def once(descriptor: int, what: Any) -> Any:
             if not call.waited and not _ready(descriptor, event):

@@ -12,7 +12,6 @@ from collections.abc import Callable
 from errno import EAGAIN
 from functools import partial
 from select import POLLIN, POLLOUT
-from sys import _getframe
 from types import CodeType, FrameType
 from typing import Any
 from weakref import ref
@@ -20,17 +19,19 @@ from weakref import ref
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.codec import Address
 from sockfsm.record.layout import METHODS, NUMBER
-from sockfsm.tracer.adapters.standing_in import named
+from sockfsm.tracer.adapters.standing_in import caller, named
 from sockfsm.tracer.adapters.tls_ends import ended, judged
 from sockfsm.tracer.addresses import noted, packed
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.flags import flags_of, words_of
+from sockfsm.tracer.graves import gone
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.recorder import me
 from sockfsm.tracer.rows import Tracked
 from sockfsm.tracer.sockets import (
     adopt,
     born,
+    bury,
     claim,
     gives_away,
     holders,
@@ -109,6 +110,13 @@ def _remember(sock: Any, tracked: Tracked) -> Tracked:
     return tracked
 
 
+def _recorded(inner: Any) -> Tracked | None:
+    """What is known of a kernel's socket's object. One that is gone may have had the same address."""
+    if gone:
+        bury()
+    return records.get(id(inner))
+
+
 def _tracked(library: Library, sock: Any, frame: FrameType | None) -> Tracked | None:
     """What is known of a socket object; None for one that never had a socket."""
     known = _outer.get(id(sock))
@@ -117,16 +125,14 @@ def _tracked(library: Library, sock: Any, frame: FrameType | None) -> Tracked | 
     inner = library.inner(sock)
     if inner is None:
         return None
-    tracked = records.get(id(inner)) or adopt(inner, frame=frame)
+    tracked = _recorded(inner) or adopt(inner, frame=frame)
     return tracked if inner is sock else _remember(sock, tracked)
 
 
 def running_on(sock: Any) -> bool:
     """Whether the program is in a call on `sock` here: what comes now is a part of that."""
     running = _running.get(me.number)
-    return running is not None and (
-        running[0] is sock or records.get(id(sock)) is running[1].tracked
-    )
+    return running is not None and (running[0] is sock or _recorded(sock) is running[1].tracked)
 
 
 def traced(
@@ -143,7 +149,7 @@ def traced(
     def traced_call(self: Any, *args: Any, **named: Any) -> Any:
         if running_on(self) or (applies is not None and not applies(self)):
             return original(self, *args, **named)
-        frame = _getframe().f_back
+        frame = caller()
         number = method or _number(name, args)
         tracked = _tracked(library, self, frame) if number else None
         if tracked is None:
@@ -221,9 +227,9 @@ def _asked(name: str, args: tuple[Any, ...], named: dict[str, Any]) -> tuple[int
 def _failed(
     library: Library, call: Ongoing, sock: Any, address: Any, error: BaseException, words: str
 ) -> None:
-    inner, reading = library.inner(sock), METHODS[call.method][1] == "recv"
+    inner, (name, word) = library.inner(sock), METHODS[call.method]
     told = _CancelledError() if isinstance(error, library.cancelled) else error
-    judgement = judged(told, reading, inner)
+    judgement = judged(told, word == "recv", inner) if name.startswith("ssl.") else told
     if judgement is None:
         call.ok(outcome="eof")
     else:
@@ -283,7 +289,7 @@ def _accepted(library: Library, data: Any, frame: FrameType | None) -> None:
         _nameless.add(data)
         return
     inner = library.inner(data) or (data if is_socket(data) else None)
-    if inner is not None and id(inner) not in records:
+    if inner is not None and _recorded(inner) is None:
         now = Clocks.monotonic()
         tracked = born(inner, NUMBER["accepted"], now, now, frame)
         if inner is not data:
@@ -294,18 +300,18 @@ def maker(library: Library, original: Method) -> Method:
     """`__init__` of a socket class: a birth, or the taking over of a descriptor."""
 
     def init(self: Any, *args: Any, **named: Any) -> None:
-        begin, frame = Clocks.monotonic(), _getframe().f_back
+        begin, frame = Clocks.monotonic(), caller()
+        given = args[3] if len(args) > 3 else named.get("fileno")
         try:
             original(self, *args, **named)
         except OSError as error:
             numbers = (*args, -1, -1, -1)[:3]
-            if not named and len(args) < 4:
+            if not named and given is None:
                 stillborn(error, numbers, begin, frame)
             raise
         running, inner = _running.get(me.number), library.inner(self)
         if inner is None or (running is not None and running[1].method == _ACCEPT):
             return  # what `accept` makes is born when it has ended
-        given = args[3] if len(args) > 3 else named.get("fileno")
         descriptor = _fileno(inner)
         if given is None:
             unclaimed.pop(descriptor, None)
@@ -315,10 +321,11 @@ def maker(library: Library, original: Method) -> Method:
             _nameless.discard(descriptor)
             now = Clocks.monotonic()
             born(inner, NUMBER["accepted"], now, now, frame)
-        elif id(inner) not in records:
+        elif _recorded(inner) is None:
             claim(inner, begin, Clocks.monotonic(), frame)
-        if inner is not self and id(inner) in records:
-            _remember(self, records[id(inner)])
+        tracked = _recorded(inner)
+        if inner is not self and tracked is not None:
+            _remember(self, tracked)
 
     return named(init, original)
 
@@ -328,14 +335,14 @@ def closer(library: Library, original: Method, real: Method) -> tuple[Method, Me
 
     def close(self: Any, *args: Any, **named: Any) -> Any:
         if self._io_refs > 0 and not self._closed:
-            frame = _getframe().f_back
+            frame = caller()
             tracked = _tracked(library, self, frame)
             if tracked is not None:
                 Ongoing(tracked, _CLOSE, frame).ok(outcome="deferred")
         return original(self, *args, **named)
 
     def real_close(self: Any, *args: Any, **named: Any) -> Any:
-        frame, inner = _getframe().f_back, library.inner(self)
+        frame, inner = caller(), library.inner(self)
         again = inner is None or _fileno(inner) < 0
         tracked = _tracked(library, self, frame)
         if tracked is None or (again and _final(frame)):
@@ -362,10 +369,10 @@ def held_closer(original: Method) -> Method:
     """`close` of a socket that a library's object holds, where the library goes by the object."""
 
     def close(self: Any, *args: Any) -> Any:
-        tracked = records.get(id(self))
+        tracked = _recorded(self)
         if tracked is None or not tracked.open or running_on(self):
             return original(self, *args)
-        call = Ongoing(tracked, _CLOSE, _getframe().f_back)
+        call = Ongoing(tracked, _CLOSE, caller())
         result = original(self, *args)
         released(tracked, call)
         return result
@@ -383,7 +390,7 @@ def detacher(library: Library, original: Method) -> Method:
     """`detach`: the descriptor lives on, with another object or with nobody yet."""
 
     def detach(self: Any, *args: Any, **named: Any) -> Any:
-        frame = _getframe().f_back
+        frame = caller()
         tracked, inner = _tracked(library, self, frame), library.inner(self)
         if tracked is None or inner is None or not tracked.open:
             return original(self, *args, **named)
@@ -407,7 +414,7 @@ def twin(library: Library, original: Method) -> Method:
     """`dup`: the next object that is made shares this one's model."""
 
     def dup(self: Any, *args: Any, **named: Any) -> Any:
-        tracked = _tracked(library, self, _getframe().f_back)
+        tracked = _tracked(library, self, caller())
         inner = library.inner(self)
         if tracked is not None and inner is not None:
             gives_away(inner, tracked)

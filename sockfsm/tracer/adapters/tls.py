@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from resource import RUSAGE_THREAD, getrusage
 from select import POLLIN, POLLOUT
-from sys import _getframe
 from types import ModuleType
 from typing import Any
 
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.adapters.cooperative import TLS_METHODS, has_tls, running_on
-from sockfsm.tracer.adapters.standing_in import named
+from sockfsm.tracer.adapters.standing_in import caller, named
 from sockfsm.tracer.adapters.tls_ends import ended, judged
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.ongoing import Ongoing
@@ -46,7 +45,7 @@ def _traced(original: Method, method: int) -> Method:
         may_wait = tracked.mode != "nonblocking" and (talks or size != 0)
         inside_tls = receives and self._sslobj.pending() > 0
         sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if may_wait else 0
-        call = Ongoing(tracked, method, _getframe().f_back, size)
+        call = Ongoing(tracked, method, caller(), size)
         if may_wait and not inside_tls and not ready(self, event):
             call.waits()
         try:

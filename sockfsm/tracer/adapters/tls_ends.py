@@ -29,9 +29,8 @@ def ended(sock: Any) -> bool:
 
 
 def _is_open(sock: Any) -> bool:
-    """Whether its descriptor is open; a closed green socket has nothing of the kernel's any more."""
     if sock is None:
-        return False
+        return False  # a green socket whose call another greenlet ended by close()
     try:
         fstat(_fileno(sock))
     except OSError:
@@ -40,11 +39,13 @@ def _is_open(sock: Any) -> bool:
 
 
 def judged(error: BaseException, reading: bool, sock: Any) -> BaseException | None:
-    """What the machine is told of an exception; None where it was the stream's end."""
+    """What the machine is told of an exception of a TLS call; None where it was the stream's end.
+
+    sock: the socket that has the descriptor, None where it has been closed."""
     # Where OpenSSL fails without a call, `ssl` raises errno as an earlier call of the thread left it.
     number = error.errno if isinstance(error, OSError) else 0
     if (number == EBADF and _is_open(sock)) or (number == ENOTCONN and not reading):
         return TLSEndedError()
     if type(error).__name__ not in _ENDS or type(error).__module__ != "ssl":
         return error
-    return None if reading and ended(sock) else TLSEndedError()
+    return None if reading and sock is not None and ended(sock) else TLSEndedError()
