@@ -253,3 +253,56 @@ def test_the_scenarios_take_the_arrows_of_figure_5(monkeypatch: pytest.MonkeyPat
         if entry.then and len(entry.when[0].values) == 1 and not entry.when[0].negated
     }
     assert sorted(arrows - taken - set(NOT_TAKEN)) == []
+
+
+def test_a_call_is_predicted_as_a_tracer_does() -> None:
+    text = 'a:\n    s = socket udp\n    s.send "x" ?\n    s.listen ?\n    s.sendto 7000 "x"\n'
+    calls = [call for call in Simulation(parse(text)).run().calls() if call.method != "exit"]
+    assert [call.predicted for call in calls] == ["", "EDESTADDRREQ", "EOPNOTSUPP", ""]
+
+
+LOSSY = """
+network latency 5ms, jitter 20ms, loss 10%, duplication 10%
+server at 10.0.0.1:
+    s = socket tcp
+    s.bind 10.0.0.1:7000
+    s.listen
+    mark listening
+    s.accept -> conn
+    conn.sendall "0123456789" * 2000
+    conn.shutdown wr
+    conn.recv = end
+    conn.close
+client at 10.0.0.2:
+    after listening
+    c = socket tcp
+    c.connect 10.0.0.1:7000
+    wait 10min
+    c.recv 20000 = "0123456789" * 2000
+    c.recv = end
+    c.close
+"""
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_tcp_delivers_all_in_order_over_a_bad_network(seed: int) -> None:
+    simulation = simulated(LOSSY, seed)
+    assert simulation.failures == []
+    packets = simulation.kernel.network.packets
+    assert len(packets) > len({(p.source, p.seq, p.flags, p.length) for p in packets})
+
+
+def test_a_shut_window_opens_again() -> None:
+    text = ECHO.replace(
+        'conn.recv = "hi"', "wait 1min\n    conn.recv 300000 ?" + "\n    conn.recv ?" * 9
+    )
+    text = text.replace('c.send "hi"', 'c.sendall "x" * 300000 blocks 1min')
+    assert simulated(text).failures == []
+
+
+def test_a_lost_rst_is_made_up_for() -> None:
+    text = "network drop rst 1\n" + ECHO.replace(
+        "c.connect 7000", "c.connect 7001 ! ECONNREFUSED blocks 1s"
+    )
+    found = [str(f) for f in simulated(text).failures]
+    assert not any("connect" in text for text in found), found

@@ -80,6 +80,7 @@ def run(args: argparse.Namespace) -> int:
 
         save(trace, args.output)
     _show(trace)
+    sys.stdout.flush()
     for failure in simulation.failures:
         expected = failure not in simulation.unmet
         print(f"{'as expected: ' if expected else ''}{failure}", file=sys.stderr)

@@ -6,8 +6,9 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sockfsm.model.compiled import FACTS
 from sockfsm.model.errnos import errno_number
-from sockfsm.model.kinds import flat_of
+from sockfsm.model.shipped import shipped
 from sockfsm.record.names import label
 from sockfsm.sim.clock import START
 from sockfsm.sim.network import EPOCH
@@ -94,7 +95,7 @@ class Recorder:
         event = sock.event if sock is not None else None
         if sock is not None and sock.open:
             sock.event.local, sock.event.remote = sock.name, sock.target
-        refused = _refused(event.kind, answer.before, request.word) if event else ""
+        refused = _refused(event.kind, answer.before, request.method, request.word) if event else ""
         number = 0 if answer.outcome in _NO_ERRNO else errno_number(answer.outcome)
         asked = len(request.data) or request.size
         self._calls.append(
@@ -134,9 +135,9 @@ class Recorder:
         )  # fmt: skip
 
 
-def _refused(kind: str, state: str, word: str) -> str:
-    flat = flat_of(kind)
-    if state not in flat.states:
+def _refused(kind: str, state: str, method: str, word: str) -> str:
+    """The errno by which the machine refuses the call in `state`, as a tracer would say it."""
+    compiled = shipped(kind)
+    if state not in compiled.refusals:
         return ""
-    entry = flat.refusal(state, word)
-    return entry.outcome if entry is not None else ""
+    return compiled.refusal(state, method if method in FACTS else word)
