@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sockfsm import tcp_names
 from sockfsm.sim.answers import NOTHING
 from sockfsm.sim.sockets import PIPE, Request, VirtualSocket
 
@@ -45,7 +46,7 @@ def _tcp(kernel: Kernel, sock: VirtualSocket, request: Request, facts: dict[str,
         return facts, NOTHING
     data = bool(tcb.received)
     facts["left"] = "data" if data else "nothing"
-    facts["wire"] = "slow" if tcb.state in ("CLOSING", "LAST-ACK") else "fast"
+    facts["wire"] = "slow" if tcb.state in (tcp_names.CLOSING, tcp_names.LAST_ACK) else "fast"
     facts["room"] = "yes" if tcb.space > 0 else "no"
     both = sock.part("rd") == "shut" and sock.part("wr") == "shut"
     if word == "recv" and data and not both:
@@ -54,7 +55,7 @@ def _tcp(kernel: Kernel, sock: VirtualSocket, request: Request, facts: dict[str,
         pass  # a port that was given by number stays, whatever became of the connection
     elif tcb.error:
         facts["peer"] = _FAILURES[tcb.error]
-    elif tcb.state in ("SYN-SENT", "SYN-RECEIVED"):
+    elif tcb.state in (tcp_names.SYN_SENT, tcp_names.SYN_RECEIVED):
         facts["peer"] = "silent"
     elif tcb.local == tcb.remote:
         facts["peer"] = "itself"

@@ -11,9 +11,14 @@ from functools import lru_cache
 from socket import inet_aton
 from sys import byteorder
 
-from sockfsm.wire.headers import ACK, FIN, FLAGS, PSH, RST, SYN
+from sockfsm.tcp_names import FLAGS
 
-__all__ = ["ACK", "FIN", "FLAGS", "PSH", "RST", "SYN", "Name", "tcp_frame", "udp_frame"]
+FIN, SYN, RST, PSH, ACK = (1 << bit for bit in range(5))
+LETTERS = tuple(
+    "".join(letter for bit, letter in enumerate(FLAGS) if number >> bit & 1)
+    for number in range(256)
+)
+"""The flags of a header, as a packet has them: `SA`."""
 
 Name = tuple[str, int]
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from sockfsm import tcp_names
 from sockfsm.model.kinds import table_of
 from sockfsm.model.rules import EOF, OK, Rule
 from sockfsm.sim import facts, streams
@@ -105,7 +106,7 @@ class Kernel:
                 return self._done(sock, request, entry)
             request.started = True
         tcb = sock.tcb
-        if tcb is not None and tcb.state in ("SYN-SENT", "SYN-RECEIVED"):
+        if tcb is not None and tcb.state in (tcp_names.SYN_SENT, tcp_names.SYN_RECEIVED):
             return None
         return self._done(sock, request, self._asked(sock, request))
 

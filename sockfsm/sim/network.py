@@ -12,7 +12,7 @@ from random import Random
 from typing import NamedTuple
 
 from sockfsm.sim.clock import START, Clock
-from sockfsm.sim.frames import ACK, FIN, FLAGS, PSH, RST, SYN, Name, tcp_frame, udp_frame
+from sockfsm.sim.frames import ACK, FIN, LETTERS, PSH, RST, SYN, Name, tcp_frame, udp_frame
 from sockfsm.trace.events import Packet
 
 LOOPBACK = 1_000
@@ -114,7 +114,7 @@ class Network:
         self.packets.append(
             Packet(
                 now, now + EPOCH, protocol, source, target,
-                "" if protocol == "udp" else FLAGS[flags],
+                "" if protocol == "udp" else LETTERS[flags],
                 seq, ack, window, len(data), raw, ETHERNET,
             )
         )  # fmt: skip

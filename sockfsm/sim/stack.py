@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from random import Random
 
+from sockfsm import tcp_names
 from sockfsm.model.rules import Parts
 from sockfsm.sim.clock import Clock
 from sockfsm.sim.frames import ACK, FIN, RST, SYN, Name
@@ -56,7 +57,7 @@ class Stack:
         key = (segment.target, segment.source)
         tcb = self._names.connections.get(key)
         opening = segment.flags & (SYN | ACK | RST) == SYN
-        if tcb is not None and tcb.state == "TIME-WAIT" and opening:
+        if tcb is not None and tcb.state == tcp_names.TIME_WAIT and opening:
             self._forget(tcb)  # a new connection may begin (RFC 9293, 3.10.7.4; RFC 6191)
             tcb = None
         if tcb is not None:
@@ -85,12 +86,12 @@ class Stack:
 
     def _changed(self, tcb: Tcb) -> None:
         listener = self._opening.get(tcb)
-        if listener is not None and tcb.state != "SYN-RECEIVED":
+        if listener is not None and tcb.state != tcp_names.SYN_RECEIVED:
             del self._opening[tcb]
-            if tcb.state != "CLOSED":
+            if tcb.state != tcp_names.CLOSED:
                 listener.queue.append(tcb)
                 self._woken(listener)
-        if tcb.state == "CLOSED":
+        if tcb.state == tcp_names.CLOSED:
             self._forget(tcb)
         sock = self._owners.get(tcb)
         if sock is not None:
@@ -125,9 +126,9 @@ class Stack:
             self._woken(sock)
         if tcb is not None and sock.part("role") == "fresh":
             sock.failure = tcb.error
-            if tcb.state != "CLOSED" and not tcb.orphan:
+            if tcb.state != tcp_names.CLOSED and not tcb.orphan:
                 tcb.abort()
-            if tcb.state == "CLOSED":
+            if tcb.state == tcp_names.CLOSED:
                 self._forget(tcb)
             self._owners.pop(tcb, None)
             sock.tcb = None

@@ -11,6 +11,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from sockfsm import tcp_names
 from sockfsm.model.rfc9293 import TABLE
 from sockfsm.sim.clock import Clock, Event
 from sockfsm.sim.frames import ACK, FIN, PSH, RST, SYN, Name
@@ -22,9 +23,15 @@ TIME_WAIT = 60_000 * MS  # TCP_TIMEWAIT_LEN and tcp_fin_timeout of Linux
 SYN_RETRIES, RETRIES = 6, 15
 BUFFER = 65_535
 
-_OPENING = ("SYN-SENT", "SYN-RECEIVED")
-_SENDS = ("ESTABLISHED", "CLOSE-WAIT", "FIN-WAIT-1", "CLOSING", "LAST-ACK")
-_TAKES = ("ESTABLISHED", "FIN-WAIT-1", "FIN-WAIT-2")
+_OPENING = (tcp_names.SYN_SENT, tcp_names.SYN_RECEIVED)
+_SENDS = (
+    tcp_names.ESTABLISHED,
+    tcp_names.CLOSE_WAIT,
+    tcp_names.FIN_WAIT_1,
+    tcp_names.CLOSING,
+    tcp_names.LAST_ACK,
+)
+_TAKES = (tcp_names.ESTABLISHED, tcp_names.FIN_WAIT_1, tcp_names.FIN_WAIT_2)
 
 
 @cache
@@ -49,8 +56,8 @@ class Tcb:
     ) -> None:  # fmt: skip
         self.clock, self.send_segment, self.changed = clock, send, changed
         self.local, self.remote, self.mss = local, remote, mss
-        self.state = "CLOSED"
-        self.visited = ["CLOSED"]
+        self.state = tcp_names.CLOSED
+        self.visited = [tcp_names.CLOSED]
         self.error = ""
         self.ended = self.orphan = self.read_shut = self.nodelay = False
         self.passive = False
@@ -80,7 +87,7 @@ class Tcb:
     def answer(self, segment: Segment) -> None:
         """Passive OPEN has got a SYN: answer it."""
         self.passive = True
-        self.state = "LISTEN"
+        self.state = tcp_names.LISTEN
         self._synchronize(segment)
         self._move("rcv_syn")
         self._move("snd_syn_ack")
@@ -112,25 +119,29 @@ class Tcb:
 
     def finish(self) -> None:
         """Send FIN after all that is queued."""
-        if not self.fin_wanted and self.state in ("ESTABLISHED", "CLOSE-WAIT", "SYN-RECEIVED"):
+        if not self.fin_wanted and self.state in (
+            tcp_names.ESTABLISHED,
+            tcp_names.CLOSE_WAIT,
+            tcp_names.SYN_RECEIVED,
+        ):
             self.fin_wanted = True
             self._output()
 
     def close(self) -> None:
         """The program holds it no more. Unread data make it a reset (RFC 9293, 3.6.1; RFC 2525)."""
         self.orphan = True
-        if self.state == "SYN-SENT":
+        if self.state == tcp_names.SYN_SENT:
             self._end("")
         elif self.received or self._early:
             self.abort()
         else:
             self.finish()
-            if self.state == "FIN-WAIT-2":
+            if self.state == tcp_names.FIN_WAIT_2:
                 self.clock.after(TIME_WAIT, lambda: self._end(""), background=True)
 
     def abort(self, error: str = "") -> None:
         """Reset the connection."""
-        if self.state not in ("CLOSED", "SYN-SENT", "TIME-WAIT"):
+        if self.state not in (tcp_names.CLOSED, tcp_names.SYN_SENT, tcp_names.TIME_WAIT):
             self._emit(RST | ACK, self.nxt)
         self._end(error, "snd_rst")
 
@@ -138,9 +149,9 @@ class Tcb:
 
     def arrive(self, segment: Segment) -> None:
         """A segment for this connection (RFC 9293, 3.10.7)."""
-        if self.state == "CLOSED":
+        if self.state == tcp_names.CLOSED:
             return
-        if self.state == "SYN-SENT":
+        if self.state == tcp_names.SYN_SENT:
             self._arrive_opening(segment)
         else:
             self._arrive_open(segment)
@@ -178,7 +189,7 @@ class Tcb:
         flags, data = segment.flags, segment.data
         seq = self.next_in + _signed(segment.seq - self.next_in)
         length = len(data) + bool(flags & FIN)
-        if self.state == "SYN-RECEIVED" and flags & SYN and seq + 1 == self.next_in:
+        if self.state == tcp_names.SYN_RECEIVED and flags & SYN and seq + 1 == self.next_in:
             if not flags & ACK:  # the SYN again: the answer was lost
                 self._move("rcv_syn")
                 self._emit(SYN | ACK, self.iss)
@@ -200,7 +211,7 @@ class Tcb:
             return
         if not self._acknowledged(segment):
             return
-        if data and (self.orphan or (self.read_shut and self.state != "ESTABLISHED")):
+        if data and (self.orphan or (self.read_shut and self.state != tcp_names.ESTABLISHED)):
             self.abort("ECONNRESET")
             return
         if length:
@@ -210,10 +221,10 @@ class Tcb:
         self._output()
 
     def _reset(self) -> None:
-        if self.state == "SYN-RECEIVED":
+        if self.state == tcp_names.SYN_RECEIVED:
             error = "" if self.passive else "ECONNREFUSED"
         else:
-            error = "EPIPE" if self.state == "CLOSE-WAIT" else "ECONNRESET"
+            error = "EPIPE" if self.state == tcp_names.CLOSE_WAIT else "ECONNRESET"
         self._end(error, "rcv_rst")
 
     def _acknowledged(self, segment: Segment) -> bool:
@@ -221,7 +232,7 @@ class Tcb:
         if ack > self.most:
             self._acknowledge()
             return False
-        opening = self.state == "SYN-RECEIVED"
+        opening = self.state == tcp_names.SYN_RECEIVED
         if ack >= self.una:
             self._acked(ack, segment.window)
         if opening and ack > self.iss:
@@ -229,13 +240,13 @@ class Tcb:
         if self._fin_out is not None and ack > self._fin_out:
             self._fin_out = None
             self._move("rcv_ack_fin")
-            if self.state == "CLOSED":
+            if self.state == tcp_names.CLOSED:
                 self._end("")
-            elif self.state == "TIME-WAIT":
+            elif self.state == tcp_names.TIME_WAIT:
                 self._linger()
-            elif self.state == "FIN-WAIT-2" and self.orphan:
+            elif self.state == tcp_names.FIN_WAIT_2 and self.orphan:
                 self.clock.after(TIME_WAIT, lambda: self._end(""), background=True)
-        return self.state != "CLOSED"
+        return self.state != tcp_names.CLOSED
 
     def _acked(self, ack: int, window: int) -> None:
         self.window = window
@@ -276,7 +287,7 @@ class Tcb:
             self.next_in += 1
             self.ended = True
             self._move("rcv_fin")
-            if self.state == "TIME-WAIT":
+            if self.state == tcp_names.TIME_WAIT:
                 self._acknowledge()
                 self._linger()
                 return
@@ -309,8 +320,6 @@ class Tcb:
     def _output(self) -> None:
         """Send what the window lets through, FIN last."""
         if self.state not in _SENDS:
-            if self.state == "SYN-RECEIVED" and self.fin_wanted:
-                return  # once the opening is acknowledged
             return
         first = max(self.una, self.iss + 1)
         while True:
@@ -338,7 +347,10 @@ class Tcb:
             and place == len(self.sending)
             and (self._fin_out is None or self.nxt <= self._fin_out)
             and self.state in _SENDS
-            and not (self._fin_out is None and self.state not in ("ESTABLISHED", "CLOSE-WAIT"))
+            and not (
+                self._fin_out is None
+                and self.state not in (tcp_names.ESTABLISHED, tcp_names.CLOSE_WAIT)
+            )
         )
 
     def _send_data(self, data: bytes, fin: bool, push: bool) -> None:
@@ -372,10 +384,10 @@ class Tcb:
             self.changed(self)
             return
         self._rto = min(2 * self._rto, MOST_RTO)
-        if self.state == "SYN-SENT":
+        if self.state == tcp_names.SYN_SENT:
             self._move("snd_syn")
             self._emit(SYN, self.iss)
-        elif self.state == "SYN-RECEIVED":
+        elif self.state == tcp_names.SYN_RECEIVED:
             self._move("snd_syn_ack")
             self._emit(SYN | ACK, self.iss)
         else:
@@ -400,7 +412,7 @@ class Tcb:
 
     def _expire_wait(self) -> None:
         self._timer = None
-        if self.state == "TIME-WAIT":
+        if self.state == tcp_names.TIME_WAIT:
             self._move("timeout_2msl")
             self.changed(self)
 
@@ -411,14 +423,14 @@ class Tcb:
             self.visited.append(state)
 
     def _end(self, error: str, event: str = "") -> None:
-        if self.state == "CLOSED" and not error:
+        if self.state == tcp_names.CLOSED and not error:
             self.changed(self)
-        if self.state != "CLOSED":
+        if self.state != tcp_names.CLOSED:
             if event:
                 self._move(event)
             else:  # given up: nobody is told
-                self.state = "CLOSED"
-                self.visited.append("CLOSED")
+                self.state = tcp_names.CLOSED
+                self.visited.append(tcp_names.CLOSED)
         self.error = self.error or error
         self.sending.clear()
         if self._timer is not None:
