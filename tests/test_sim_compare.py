@@ -104,3 +104,43 @@ def scenarios(draw: st.DrawFn, calls: tuple[str, ...] = CALLS) -> str:
 @given(scenarios())
 def test_generated_scenarios_are_alike(text: str) -> None:
     assert list(differences(parse(text))) == [], text
+
+
+FOUND = (
+    """
+a:
+    a = socket unix-stream
+    a.bind one.sock
+    a.listen
+    mark listening
+    after connected
+    a.accept -> d
+    d.send "abc" ! EPIPE
+b:
+    after listening
+    b = socket unix-stream
+    b.shutdown both
+    b.connect one.sock
+    mark connected
+    wait 50ms
+""",
+    """
+a:
+    a = socket udp
+    a.bind 7002
+    a.connect 7001
+    a.send "abc"
+    a.send "abc" ! ECONNREFUSED
+    a.send "abc"
+    a.close
+    a.timeout 0
+""",
+)
+
+
+@pytest.mark.parametrize("text", FOUND)
+def test_what_generated_scenarios_found(text: str) -> None:
+    simulation = run.Simulation(parse(text))
+    simulation.run()
+    assert simulation.failures == []
+    assert list(differences(parse(text))) == []

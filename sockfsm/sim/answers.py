@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from functools import lru_cache
 
 from sockfsm.model.kinds import table_of
-from sockfsm.model.rules import Parts, Rule
+from sockfsm.model.rules import OK, Parts, Rule
 
 Facts = tuple[tuple[str, str], ...]
 NOTHING: frozenset[str] = frozenset()
@@ -36,6 +36,7 @@ def ask(
 def _ask(kind: str, parts: Parts, word: str, facts: Facts, seen: frozenset[str]) -> Rule:
     table = table_of(kind)
     world = {**table.reference, **dict(facts)}
+    passed: Rule | None = None
     for entry in table.fitting(word, parts):
         for condition in entry.given:
             if condition.name == "history" and "partial" in condition.values:
@@ -44,7 +45,12 @@ def _ask(kind: str, parts: Parts, word: str, facts: Facts, seen: frozenset[str])
             elif not condition.holds(world[condition.name]):
                 break
         else:
-            return entry
+            if entry.outcome != OK or not seen or OK in seen:
+                return entry
+            # An error is due, which a rule further down may tell of.
+            passed = passed or entry
+    if passed is not None:
+        return passed
     raise LookupError(f"no rule of {kind} answers {word} in {table.name(parts)}")
 
 

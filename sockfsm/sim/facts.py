@@ -68,7 +68,7 @@ def _udp(kernel: Kernel, sock: VirtualSocket, request: Request, facts: dict[str,
     facts["to"] = "none" if request.address is None else "address"
     facts["size"] = "big" if len(request.data) > _LARGEST else "fits"
     if sock.icmp:
-        facts["peer"] = "dead" if request.word != "send" else "waits"
+        facts["peer"] = "dead"
         return facts, frozenset({"ECONNREFUSED"})
     if sock.datagrams:
         facts["peer"] = "sends"

@@ -190,6 +190,9 @@ class Kernel:
             return
         sock.end, other = UnixEnd(owner=sock), UnixEnd()
         sock.end.peer, other.peer = other, sock.end
+        # What was shut before there was a connection stays shut.
+        sock.end.read_shut = sock.part("rd") == "shut"
+        sock.end.write_shut = sock.part("wr") == "shut"
         held.queue.append(other)
         self.woken(held)
 

@@ -142,6 +142,8 @@ class _Stage:
                 time.sleep((step.span or 0) / 1e9)
             elif step.verb != "unlink" and step.verb != "socket" and step.name not in sockets:
                 continue
+            elif step.verb in ("timeout", "set") and sockets[step.name].fileno() < 0:
+                continue  # closed: there is nothing to set
             elif step.verb == "timeout":
                 sockets[step.name].settimeout(None if step.span is None else step.span / 1e9)
             elif step.verb == "set":
