@@ -11,10 +11,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
     from sockfsm.cli.main import Subparsers
+    from sockfsm.events import Call
     from sockfsm.sim.play import Played
     from sockfsm.sim.run import Simulation
     from sockfsm.sim.scenario import Scenario
-    from sockfsm.trace.events import Call
 
 _DIFFERENT = 1
 _ASIDE = frozenset({"exit", "unlink"})

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import NamedTuple
 
+from sockfsm.events import Packet
 from sockfsm.sim.clock import START, Clock
 from sockfsm.sim.frames import ACK, FIN, LETTERS, PSH, RST, SYN, Name, tcp_frame, udp_frame
-from sockfsm.trace.events import Packet
 
 LOOPBACK = 1_000
 """ns that a packet takes within a host: a call returns after what it sent has arrived and been

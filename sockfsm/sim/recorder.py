@@ -6,6 +6,7 @@ import socket
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
+from sockfsm.events import Call, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.model.compiled import FACTS
 from sockfsm.model.errnos import errno_number
 from sockfsm.model.shipped import shipped
@@ -13,7 +14,6 @@ from sockfsm.record.names import label
 from sockfsm.sim.clock import START
 from sockfsm.sim.network import EPOCH
 from sockfsm.sim.sockets import Answer, Request, VirtualSocket
-from sockfsm.trace.events import Call, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.trace.source import MemoryTrace
 
 if TYPE_CHECKING:

@@ -9,13 +9,13 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
+from sockfsm.events import Site
 from sockfsm.model.rules import ACCEPTED
 from sockfsm.sim.clock import Clock
 from sockfsm.sim.kernel import Kernel
 from sockfsm.sim.recorder import Recorder
 from sockfsm.sim.scenario import ANY, Actor, Scenario, Step
 from sockfsm.sim.sockets import Answer, Request, VirtualSocket
-from sockfsm.trace.events import Site
 from sockfsm.trace.source import MemoryTrace
 
 COST = 10_000

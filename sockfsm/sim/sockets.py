@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from sockfsm.events import Socket
 from sockfsm.model.kinds import table_of
 from sockfsm.sim.answers import ask, state, then
 from sockfsm.sim.frames import Name
 from sockfsm.sim.tcp import Tcb
-from sockfsm.trace.events import Socket
 
 PIPE = 212_992
 """Bytes that one direction of a UNIX stream holds (net.core.wmem_default)."""
