@@ -40,6 +40,8 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tcp", "bind", "--given", HOSTILE), ("tcp", "bind", "--given", f"peer={HOSTILE}"),
         ("tcp", "bind", "--no-lint", HOSTILE),
     ),
+    "simulate": ((HOSTILE,), (GOOD,), ("tcp-echo", "--seed", HOSTILE), ("tcp-echo", "-o", GOOD), ()),
+    "compare": ((HOSTILE,), (GOOD,), ("lost-syn",), ()),
     "conform": (
         (HOSTILE,), ("--suite", HOSTILE), ("--depth", HOSTILE), ("--depth", "0"), ("--jobs", "-1"),
         ("tcp", "--depth", "1", "--keep", f"/nowhere/{HOSTILE}"),

@@ -33,6 +33,8 @@ COMMANDS = {
     "lint": ("sockfsm.cli.lint", "the mistakes in a trace that the kernel let through"),
     "machine": ("sockfsm.cli.machine", "the states, rules and refusals of a kind, and why"),
     "check": ("sockfsm.cli.check", "predict how a sequence of calls would end"),
+    "simulate": ("sockfsm.cli.simulate", "play a scenario without a kernel, in virtual time"),
+    "compare": ("sockfsm.cli.compare", "a scenario simulated and played: where they differ"),
     "conform": ("sockfsm.cli.conform", "compare the machines with the running kernel"),
     "learn": ("sockfsm.cli.learn", "learn the machine that the running kernel implements"),
     "export": ("sockfsm.cli.export", "write a trace for Wireshark, Perfetto, spreadsheets, ..."),

@@ -1,0 +1,1 @@
+"""The simulator: the machines' rules in a world without a kernel."""

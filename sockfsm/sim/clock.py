@@ -1,0 +1,78 @@
+"""Virtual time: what happens next, in an order that the seed alone decides.
+
+An event of the *background* (a persist probe, the end of TIME_WAIT) keeps nobody's hope alive: when
+only such events are left for a while and somebody is still blocked, he is blocked for good.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable
+
+START = 1_000_000_000
+"""Monotonic ns at which every run begins."""
+
+_GRACE = 200_000_000_000
+"""ns of background events alone after which nothing can come any more: probes are minutes apart."""
+
+
+class Event:
+    """Something that will happen, unless it is cancelled."""
+
+    __slots__ = ("background", "cancelled", "deed")
+
+    def __init__(self, deed: Callable[[], None], background: bool) -> None:
+        self.deed = deed
+        self.background = background
+        self.cancelled = False
+
+
+class Clock:
+    """The virtual clock and the events that wait for it."""
+
+    def __init__(self) -> None:
+        self.now = START
+        self.events = 0
+        self._heap: list[tuple[int, int, Event]] = []
+        self._number = 0
+        self._background = False
+        self._lively = START
+
+    def at(self, time: int, deed: Callable[[], None], *, background: bool | None = None) -> Event:
+        """Have `deed` happen at `time`.
+
+        background: by default as the event that is happening, so that a probe's answer is no more
+        than the probe.
+        """
+        event = Event(deed, self._background if background is None else background)
+        self._number += 1
+        heapq.heappush(self._heap, (time, self._number, event))
+        return event
+
+    def after(
+        self, delay: int, deed: Callable[[], None], *, background: bool | None = None
+    ) -> Event:
+        """Have `deed` happen in `delay` ns."""
+        return self.at(self.now + delay, deed, background=background)
+
+    def step(self, until: int | None = None) -> bool:
+        """Let the next event happen. False when there is none, or nothing but endless background.
+
+        until: the last time at which anything may happen.
+        """
+        heap = self._heap
+        while heap and heap[0][2].cancelled:
+            heapq.heappop(heap)
+        if not heap or (until is not None and heap[0][0] > until):
+            return False
+        time, _, event = heapq.heappop(heap)
+        if event.background and time > self._lively + _GRACE:
+            return False
+        self.now = time
+        self.events += 1
+        self._background = event.background
+        if not event.background:
+            self._lively = time
+        event.deed()
+        self._background = False
+        return True

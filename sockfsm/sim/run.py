@@ -1,0 +1,283 @@
+"""Runs a scenario on the virtual kernel, in virtual time, and records it as a trace.
+
+Deterministic: the seed decides sequence numbers, ports and what the network does; nothing else does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+
+from sockfsm.events import Site
+from sockfsm.model.rules import ACCEPTED
+from sockfsm.sim.clock import Clock
+from sockfsm.sim.kernel import Kernel
+from sockfsm.sim.recorder import Recorder
+from sockfsm.sim.scenario import ANY, Actor, Scenario, Step
+from sockfsm.sim.sockets import Answer, Request, VirtualSocket
+from sockfsm.trace.source import MemoryTrace
+
+COST = 10_000
+"""ns that a call takes which does not wait."""
+_RETURN = 2_000
+"""ns from what ends a wait to the call's return."""
+_GAP = 1_000
+"""ns between a call's return and the next call."""
+MOST_EVENTS = 1_000_000
+MOST_TIME = 3_600_000_000_000
+
+
+@dataclass
+class Failure:
+    """An expectation that was not met. kind: `expected` or `deadlock` or `limit`."""
+
+    kind: str
+    site: Site | None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{self.site}: {self.text}" if self.site else self.text
+
+
+class Player:
+    """An actor at work: which step is next, and the call that it waits in."""
+
+    def __init__(self, actor: Actor) -> None:
+        self.actor = actor
+        self.place = 0
+        self.sockets: dict[str, VirtualSocket] = {}
+        self.closed: set[str] = set()
+        self.begun = 0
+        self.request: Request | None = None
+        self.on: VirtualSocket | None = None
+        self.turn = 0
+
+    @property
+    def step(self) -> Step:
+        return self.actor.steps[self.place]
+
+
+class Simulation:
+    """One run.
+
+    failures: what was not as expected. results: (actor, line, outcome, what recv gave) of each call.
+    stuck: the actors that are blocked for ever.
+    """
+
+    def __init__(self, scenario: Scenario, seed: int = 0) -> None:
+        self.scenario = scenario
+        self.failures: list[Failure] = []
+        self.results: list[tuple[str, int, str, bytes | None]] = []
+        self.stuck: list[str] = []
+        random = Random(seed)
+        self.clock = Clock()
+        self.recorder = Recorder(scenario)
+        self.kernel = Kernel(
+            self.clock, random, scenario.network, self._woken, self.recorder.data_socket
+        )
+        self.players = [Player(actor) for actor in scenario.actors]
+        self._marks: set[str] = set()
+        self._expecting: dict[str, list[Player]] = {}
+
+    def run(self) -> MemoryTrace:
+        """Run to the end, to a deadlock or to a limit."""
+        for player in self.players:
+            self._later(player, 0)
+        until = self.clock.now + MOST_TIME
+        while self.clock.step(until):
+            if self.clock.events >= MOST_EVENTS:
+                self._limit(f"{MOST_EVENTS} events")
+                break
+        self._stuck()
+        return self.recorder.trace(self.kernel.network.packets)
+
+    @property
+    def unmet(self) -> list[Failure]:
+        """The failures that the scenario does not expect itself."""
+        wanted = self.scenario.deadlock
+        found = [f for f in self.failures if not (wanted and f.kind == "deadlock")]
+        if wanted and not any(f.kind == "deadlock" for f in self.failures):
+            found.append(Failure("expected", None, "a deadlock was to come, and did not"))
+        return found
+
+    def _limit(self, what: str) -> None:
+        self.failures.append(Failure("limit", None, f"stopped after {what}: it may never end"))
+
+    def _stuck(self) -> None:
+        """Name the calls that nothing can end any more."""
+        for player in self.players:
+            if player.place >= len(player.actor.steps):
+                continue
+            step, name = player.step, player.actor.name
+            if step.verb == "after":
+                text = f"{name} waits for ever for the mark {step.name!r}"
+            elif player.on is not None:
+                state = player.on.state
+                text = f"{name} is blocked for ever in {step.name}.{step.verb} ({state})"
+                self.recorder.blocked(player, player.on)
+            else:
+                continue
+            self.stuck.append(name)
+            self.failures.append(Failure("deadlock", self._site(player), text))
+
+    def _later(self, player: Player, delay: int) -> None:
+        self.clock.after(delay, lambda: self._next(player), background=False)
+
+    def _next(self, player: Player) -> None:
+        """Let an actor take its next step."""
+        if player.place >= len(player.actor.steps):
+            self._leave(player)
+            return
+        step = player.step
+        if step.verb == "mark":
+            self._marks.add(step.name)
+            for other in self._expecting.pop(step.name, ()):
+                self._later(other, COST)
+        elif step.verb == "after":
+            if step.name not in self._marks:
+                self._expecting.setdefault(step.name, []).append(player)
+                return
+        elif step.verb == "wait":
+            assert step.span is not None
+            player.place += 1
+            self._later(player, step.span)
+            return
+        else:
+            self._act(player, step)
+            return
+        player.place += 1
+        self._later(player, 0)
+
+    def _act(self, player: Player, step: Step) -> None:
+        player.begun = self.clock.now
+        if step.verb == "socket":
+            sock = self.recorder.socket(player, step.kind)
+            player.sockets[step.name] = sock
+            self.kernel.everybody.append(sock)
+            answer = Answer("ok", "START", sock.state)
+            self._finish(player, sock, Request("create", "socket"), answer)
+            return
+        if step.verb == "unlink":
+            assert isinstance(step.address, str)
+            held = self.kernel.owner(step.address)
+            mine = self.recorder.is_of(player)
+            answer = self.kernel.unlink("unix-stream", step.address, mine)
+            owner = held if held is not None and mine(held) else None
+            self._finish(player, owner, Request("unlink", "unlink", step.address), answer)
+            return
+        if step.verb == "dup":
+            sock = player.sockets[step.name] = player.sockets[step.option]
+            sock.holders += 1
+        elif step.name not in player.sockets:
+            text = f"{step.name} was never made: its accept() did not succeed"
+            self.failures.append(Failure("expected", self._site(player), text))
+        elif step.verb == "timeout":
+            span = step.span
+            player.sockets[step.name].timeout = None if span is None else span / 1e9
+        elif step.verb == "set":
+            sock = player.sockets[step.name]
+            names = {"linger": "linger_zero"}
+            setattr(sock, names.get(step.option, step.option), True)
+        else:
+            self._begin(player, step)
+            return
+        player.place += 1
+        self._later(player, 0)
+
+    def _begin(self, player: Player, step: Step) -> None:
+        sock = player.sockets[step.name]
+        method = {"shutdown_rd": "shutdown(SHUT_RD)", "shutdown_wr": "shutdown(SHUT_WR)"}
+        method |= {"shutdown_rdwr": "shutdown(SHUT_RDWR)", "so_error": "getsockopt(SO_ERROR)"}
+        verb = method.get(step.word, step.verb)
+        request = Request(step.word, verb, step.address, step.data, step.size)
+        answer = self.kernel.attempt(sock, request)
+        if answer is not None:
+            self._finish(player, sock, request, answer)
+            return
+        player.request, player.on = request, sock
+        player.turn += 1
+        if sock.timeout is not None:
+            turn = player.turn
+            self.clock.after(
+                round(sock.timeout * 1e9), lambda: self._expire(player, turn), background=False
+            )
+
+    def _woken(self, sock: VirtualSocket) -> None:
+        """Somebody may have an answer now: ask again, a moment later."""
+        for player in self.players:
+            if player.on is sock:
+                self.clock.after(_RETURN, self._retry(player, player.turn), background=False)
+
+    def _retry(self, player: Player, turn: int) -> Callable[[], None]:
+        return lambda: self._again(player, turn)
+
+    def _again(self, player: Player, turn: int) -> None:
+        if player.on is None or player.turn != turn or player.request is None:
+            return
+        answer = self.kernel.attempt(player.on, player.request)
+        if answer is not None:
+            self._finish(player, player.on, player.request, answer)
+
+    def _expire(self, player: Player, turn: int) -> None:
+        if player.on is None or player.turn != turn or player.request is None:
+            return
+        answer = self.kernel.expired(player.on, player.request)
+        self._finish(player, player.on, player.request, answer)
+
+    def _finish(
+        self, player: Player, sock: VirtualSocket | None, request: Request, answer: Answer
+    ) -> None:
+        waited = player.on is not None
+        player.on = player.request = None
+        player.turn += 1
+        end = self.clock.now + (_RETURN if waited else COST)
+        self.recorder.call(player, sock, request, answer, end, waited)
+        value = answer.value if isinstance(answer.value, bytes) else None
+        self.results.append((player.actor.name, player.step.line, answer.outcome, value))
+        self._judge(player, player.step, answer, end - player.begun if waited else None)
+        if request.word == "accept" and isinstance(answer.value, VirtualSocket):
+            self.kernel.everybody.append(answer.value)
+            if player.step.made:
+                player.sockets[player.step.made] = answer.value
+        player.place += 1
+        self._later(player, end - self.clock.now + _GAP)
+
+    def _leave(self, player: Player) -> None:
+        """The program ends: the kernel closes what it left open."""
+        process = self.recorder.process(player)
+        process.ended = self.clock.now
+        player.begun = self.clock.now
+        for sock in self.kernel.everybody:
+            if sock.event.process is process and sock.open:
+                sock.holders = 1
+                request = Request("exit", "exit")
+                answer = self.kernel.attempt(sock, request)
+                assert answer is not None
+                self.recorder.call(player, sock, request, answer, self.clock.now, False)
+
+    def _site(self, player: Player) -> Site:
+        return Site(self.scenario.file, player.step.line, player.actor.name)
+
+    def _judge(self, player: Player, step: Step, answer: Answer, lasted: int | None) -> None:
+        """Compare an answer with what the scenario expects."""
+        outcome, what = answer.outcome, f"{step.name}.{step.verb}" if step.name else step.verb
+        wrong = []
+        if step.outcome == ANY:
+            pass
+        elif step.outcome and outcome != step.outcome:
+            wrong.append(f"{what} was to give {step.outcome}, and gave {outcome}")
+        elif not step.outcome and outcome not in (*ACCEPTED, "deferred"):
+            wrong.append(f"{what} gave {outcome}")
+        if step.gives is not None and answer.value != step.gives:
+            given = "nothing" if answer.value is None else repr(answer.value)
+            wrong.append(f"{what} was to give {step.gives!r}, and gave {given[:60]}")
+        if step.blocks is not None:
+            if lasted is None:
+                wrong.append(f"{what} was to block, and did not")
+            elif step.blocks and abs(lasted - step.blocks) > max(step.blocks // 10, 1_000_000):
+                wrong.append(
+                    f"{what} was to block {step.blocks / 1e6:g}ms, and did {lasted / 1e6:g}ms"
+                )
+        for text in wrong:
+            self.failures.append(Failure("expected", self._site(player), text))
