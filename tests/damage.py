@@ -244,7 +244,7 @@ def spoil_capture(data: bytes, chance: random.Random) -> bytes:
         elif way == 1:
             del blocks[place]
         elif way == 2:
-            blocks[place] = bytes(block[: chance.randrange(len(block))])
+            blocks[place] = bytes(block[: chance.randrange(max(len(block), 1))])
         elif way == 3:
             width = chance.choice((2, 4, 8))
             at = chance.randrange(0, max(len(block) - 8, 1), 4)

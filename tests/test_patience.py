@@ -10,7 +10,16 @@ import pytest
 from patience import PATIENCE
 
 TESTS = Path(__file__).parent
-MEASURING = {"benchmarks", "data", "mutation", "flood.py", "fuzz.py", "soak.py", "table.py"}
+MEASURING = {
+    "matrix.py",
+    "benchmarks",
+    "data",
+    "mutation",
+    "flood.py",
+    "fuzz.py",
+    "soak.py",
+    "table.py",
+}
 """These measure time, and assert nothing."""
 WAITING = {"communicate", "wait", "join", "run", "check_output", "check_call", "result"}
 CLOCKS = {"monotonic", "monotonic_ns", "perf_counter", "perf_counter_ns", "time", "time_ns"}

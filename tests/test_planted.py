@@ -159,7 +159,7 @@ NAMED_BY_THE_USER = {
 NO_TRACE = {
     "conform/bench.py", "conform/directed.py", "conform/lives.py", "conform/methods.py",
     "conform/networks.py", "conform/stages.py", "demo/play.py",
-    "record/folder.py", "tracer/block.py", "wire/namespace.py", "wire/tracefs.py",
+    "record/folder.py", "sim/play.py", "tracer/block.py", "wire/namespace.py", "wire/tracefs.py",
 }  # fmt: skip
 """Temporary folders, files below /proc and in the kernel; folders, made with their mode."""
 _MAKE = {
