@@ -31,7 +31,6 @@ SLOW := $(patsubst %,tests/test_%.py,capture capture_bounds conform damaged_trac
 # What code in somebody else's process depends on the Python for; with the quick ones, the matrix.
 TRACER := $(patsubst %,tests/test_%.py,replaced run run_hostile sinks) tests/unmodified
 # The share of it that `make test` runs on the oldest and the newest of the other Pythons.
-ENDS := $(patsubst %,tests/test_%.py,traced_sockets same_socket enforce run sinks interrupted records)
 
 .PHONY: demo test quick matrix coverage steady compiled lint mutants bench diagrams machines traces conform clean packages
 
@@ -41,7 +40,6 @@ demo: $(READY)
 
 test: $(READY) packages lint compiled
 	$(ALONE) $(PYTEST)
-	$(ALONE) $(MATRIX) --ends $(ENDS)
 
 matrix: $(READY) packages compiled
 	$(ALONE) $(MATRIX) $(filter-out $(SLOW),$(wildcard tests/test_*.py)) $(TRACER)
