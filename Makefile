@@ -30,7 +30,6 @@ SLOW := $(patsubst %,tests/test_%.py,capture capture_bounds conform damaged_trac
 
 # What code in somebody else's process depends on the Python for; with the quick ones, the matrix.
 TRACER := $(patsubst %,tests/test_%.py,replaced run run_hostile sinks) tests/unmodified
-# The share of it that `make test` runs on the oldest and the newest of the other Pythons.
 
 .PHONY: demo test quick matrix coverage steady compiled lint mutants bench diagrams machines traces conform clean packages
 
