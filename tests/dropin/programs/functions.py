@@ -40,7 +40,7 @@ class Surroundings:
         for entry in os.scandir(self.folder):
             (shutil.rmtree if entry.is_dir(follow_symlinks=False) else os.unlink)(entry.path)
         os.mkdir(self.path("folder"))
-        with open(self.path("text"), "w"), socket.socket(socket.AF_UNIX) as sock:
+        with open(self.path("file"), "w"), socket.socket(socket.AF_UNIX) as sock:
             sock.bind(self.path("socket"))
         os.symlink(self.path("socket"), self.path("link"))
 

@@ -363,7 +363,7 @@ def addresses(port: int, folder: str) -> dict[str, Factory]:
         "unix.abstract": f"\0{folder}/abstract",
         "unix.abstract.bytes": f"\0{folder}/abstractb".encode(),
         "unix.empty": "",
-        "unix.file": "/etc/passwd",
+        "unix.file": f"{folder}/file",
     }
     bad: Any
     for bad in (-1, 65535, 65536, 2**31, 2**63, 2**100, 1.0, 0.0, "80", "", b"80", None, True, []):
