@@ -10,7 +10,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from errno import EPERM
+from errno import ENOTDIR, EPERM
 from typing import BinaryIO
 
 MODE = 0o600
@@ -26,6 +26,7 @@ def create(path: str | os.PathLike[str]) -> int:
 
     OSError, also when somebody else puts something there meanwhile.
     """
+    _in_place(path)
     # Never O_TRUNC: through a planted link, or a second name, it would empty somebody's file.
     with suppress(FileNotFoundError):
         os.unlink(path)
@@ -37,6 +38,7 @@ def again(path: str | os.PathLike[str]) -> int:
 
     OSError, also where it is somebody else's, a link, or has a second name.
     """
+    _in_place(path)
     looked = os.open(path, _LOOK)
     try:
         found = os.fstat(looked)
@@ -53,6 +55,14 @@ def again(path: str | os.PathLike[str]) -> int:
     return descriptor
 
 
+def _in_place(path: str | os.PathLike[str]) -> None:
+    """OSError where the file's folder is a link: the program may have put it there as it ran, and it
+    leads to files of others. Who else could do so, `record.folder` does not trust."""
+    folder = os.path.dirname(path) or os.curdir
+    if stat.S_ISLNK(os.lstat(folder).st_mode):
+        raise NotADirectoryError(ENOTDIR, "a link stands where the folder was", folder)
+
+
 def _ours(found: os.stat_result) -> bool:
     return stat.S_ISREG(found.st_mode) and found.st_uid == os.geteuid() and found.st_nlink == 1
 
@@ -61,6 +71,7 @@ def _ours(found: os.stat_result) -> bool:
 def replacing(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
     """A new file that takes the place of another at once, when the block ends: whoever reads it sees
     the old content or the new. Where the block raises the old one stays. OSError."""
+    _in_place(path)
     folder, name = os.path.split(os.fspath(path))
     # A name that nobody can know before; and no two of ours meet in it.
     fresh = os.path.join(folder, f".{name}.{os.urandom(8).hex()}")
@@ -87,6 +98,7 @@ def locked(path: str | os.PathLike[str]) -> Iterator[bool]:
 
     A process that is forked meanwhile does not inherit it. OSError where the file cannot be made.
     """
+    _in_place(path)
     try:
         descriptor = os.open(path, _NEW, MODE)
     except FileExistsError:

@@ -17,7 +17,7 @@ from __future__ import annotations
 import mmap
 import sys
 from collections.abc import Callable
-from errno import EFBIG
+from errno import EFBIG, ENOTDIR
 from os import (
     O_CLOEXEC,
     O_CREAT,
@@ -35,7 +35,7 @@ from os import (
     unlink,
 )
 from resource import RLIM_INFINITY, RLIMIT_FSIZE, getrlimit
-from stat import S_ISREG
+from stat import S_ISLNK, S_ISREG
 
 Mapper = Callable[[str, int, int], memoryview]
 _ALWAYS = O_CLOEXEC | O_NOFOLLOW
@@ -57,6 +57,7 @@ def mapper(size: int) -> Mapper:
         if limit != RLIM_INFINITY and offset + size > limit:
             # Asked for more, the kernel would send SIGXFSZ, which may end the program.
             raise OSError(EFBIG, strerror(EFBIG))
+        _in_place(path)
         if flags & O_EXCL:
             descriptor = open(path, O_RDWR | O_CREAT | O_EXCL | _ALWAYS, _FINISHED)
         else:
@@ -78,6 +79,7 @@ def mapper(size: int) -> Mapper:
 
 def shorten(path: str, size: int) -> None:
     """Cut a file of ours that is mapped no more. OSError."""
+    _in_place(path)
     descriptor = _again(path)
     try:
         ftruncate(descriptor, size)
@@ -93,6 +95,13 @@ def take_away_empty(path: str) -> bool:
         return False
     unlink(path)
     return True
+
+
+def _in_place(path: str) -> None:
+    """As in `sockfsm.private`."""
+    folder = path.rpartition("/")[0] or "/"
+    if S_ISLNK(lstat(folder).st_mode):
+        raise NotADirectoryError(ENOTDIR, strerror(ENOTDIR), folder)
 
 
 def _again(path: str) -> int:

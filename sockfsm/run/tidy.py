@@ -19,7 +19,8 @@ def tidy(trace: Trace, max_size: int | str | None = None) -> None:
     It may be called at any time, every few seconds; whoever comes while another is at it waits.
     max_size: see `sizes.parse`.
     """
-    if trace.path.is_dir():  # the program may have removed it
+    # The program may have removed it, or put something else there.
+    if trace.path.is_dir() and not trace.path.is_symlink():
         with _alone(trace.path):
             tidy_logs(trace.path, parse(max_size))
 
@@ -27,7 +28,7 @@ def tidy(trace: Trace, max_size: int | str | None = None) -> None:
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
     """Holds a lock on the folder, as far as its file system has such a thing."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         with contextlib.suppress(OSError):
             fcntl.flock(descriptor, fcntl.LOCK_EX)
