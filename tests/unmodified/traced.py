@@ -77,7 +77,9 @@ def calls_of(trace: Trace) -> list[Call]:
     """All calls, each of which the model explains."""
     calls = list(trace.calls())
     assert [str(call) for call in calls if not call.explained] == []
-    assert trace.problems == []
+    # The kernel's buffer has the states of the whole machine: what others do can fill it.
+    others = {lost.text for lost in trace.facts.losses if lost.what == "kernel states"}
+    assert [problem for problem in trace.problems if problem not in others] == []
     return calls
 
 
