@@ -160,7 +160,7 @@ def test_objects_are_as_good_as_text() -> None:
     steps = [Step("socket", "s", "create", kind="tcp"), Step("recv", "s", "recv", size=1)]
     simulation = Simulation(Scenario([Actor("one", steps)]))
     simulation.run()
-    assert [outcome for _, _, outcome, _ in simulation.results] == ["ok", "ENOTCONN"]
+    assert [result.outcome for result in simulation.results] == ["ok", "ENOTCONN"]
 
 
 @pytest.mark.parametrize(

@@ -34,6 +34,7 @@ COMMANDS = {
     "machine": ("sockfsm.cli.machine", "the states, rules and refusals of a kind, and why"),
     "check": ("sockfsm.cli.check", "predict how a sequence of calls would end"),
     "simulate": ("sockfsm.cli.simulate", "play a scenario without a kernel, in virtual time"),
+    "play": ("sockfsm.cli.play", "play a scenario with real sockets, captured"),
     "compare": ("sockfsm.cli.compare", "a scenario simulated and played: where they differ"),
     "conform": ("sockfsm.cli.conform", "compare the machines with the running kernel"),
     "learn": ("sockfsm.cli.learn", "learn the machine that the running kernel implements"),

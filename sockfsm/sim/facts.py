@@ -79,6 +79,8 @@ def _stream(kernel: Kernel, sock: VirtualSocket, request: Request, facts: dict[s
     word, end = request.word, sock.end
     if word == "connect":
         facts["target"] = kernel.names.found(sock, request.address)
+    elif word == "send":
+        facts["to"] = "none" if request.address is None else "address"
     if sock.queue:
         facts["queue"] = "waiting"
         return facts, OK if word == "accept" else NOTHING

@@ -56,6 +56,12 @@ class Kernel:
             return self._send(sock, request, entry)
         return self._done(sock, request, entry)
 
+    def closed(self, sock: VirtualSocket, request: Request) -> Answer:
+        """The answer of a call by a descriptor that is closed, while others of the socket are open."""
+        ended = then(sock.kind, sock.parts, ask(sock.kind, sock.parts, "close", {}))
+        entry = ask(sock.kind, ended, request.word, {"mode": sock.mode})
+        return Answer(entry.outcome, sock.state, sock.state)
+
     def expired(self, sock: VirtualSocket, request: Request) -> Answer:
         """The socket's timeout has run out while the call waited."""
         given, seen = facts.of(self, sock, request)
@@ -172,6 +178,9 @@ class Kernel:
             self._shut(sock, word)
         elif word == "disconnect":
             sock.target = sock.peer = None
+            if sock.kind == "udp" and sock.part("name") == "no":
+                self.names.give_back(sock)
+                sock.name = None
         elif word in ("close", "exit", "detach"):
             self._close(sock)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -66,6 +67,35 @@ class Rules:
     drops: list[tuple[str, int]] = field(default_factory=list)
 
 
+class Fate:
+    """What becomes of each packet: the rules, a random source, and how many of each kind have passed.
+
+    The same for simulated segments and for real ones (`wires.py`).
+    """
+
+    def __init__(self, random: Random, rules: Rules) -> None:
+        self.rules = rules
+        self._random = random
+        self._counts = [0] * len(rules.drops)
+        self.plain = rules == Rules()
+
+    def delays(self, segment: Segment) -> tuple[int, ...]:
+        """ns after which each copy arrives; () for a packet that is lost."""
+        rules, random = self.rules, self._random
+        lost = False
+        for place, (what, which) in enumerate(rules.drops):
+            if WHAT[what](segment):
+                self._counts[place] += 1
+                lost = lost or self._counts[place] == which
+        if lost or (rules.loss and random.random() < rules.loss):
+            return ()
+        copies = 2 if rules.duplication and random.random() < rules.duplication else 1
+        jitter = rules.jitter
+        return tuple(
+            rules.latency + (random.randrange(jitter) if jitter else 0) for _ in range(copies)
+        )
+
+
 class Network:
     """Carries segments to `deliver`, and captures them."""
 
@@ -75,33 +105,16 @@ class Network:
         self.rules = rules
         self.packets: list[Packet] = []
         self._clock = clock
-        self._random = random
         self._deliver = deliver
-        self._counts: dict[str, int] = {}
+        self._fate = Fate(random, rules)
         self._number = 0
 
     def send(self, segment: Segment) -> None:
         """Capture a segment and, as the rules will have it, deliver it."""
         self._capture(segment)
-        if self._lost(segment):
-            return
-        copies = 1
-        if self.rules.duplication and self._random.random() < self.rules.duplication:
-            copies = 2
-        for _ in range(copies):
-            delay = LOOPBACK + self.rules.latency
-            if self.rules.jitter:
-                delay += self._random.randrange(self.rules.jitter)
-            self._clock.after(delay, lambda: self._deliver(segment))
-
-    def _lost(self, segment: Segment) -> bool:
-        lost = False
-        for what, which in self.rules.drops:
-            key = f"{what} {which}"
-            if WHAT[what](segment):
-                self._counts[key] = self._counts.get(key, 0) + 1
-                lost = lost or self._counts[key] == which
-        return lost or (self.rules.loss > 0 and self._random.random() < self.rules.loss)
+        delays = (0,) if self._fate.plain else self._fate.delays(segment)
+        for delay in delays:
+            self._clock.after(LOOPBACK + delay, partial(self._deliver, segment))
 
     def _capture(self, segment: Segment) -> None:
         protocol, source, target, seq, ack, flags, window, data, mss = segment

@@ -1,12 +1,13 @@
-"""The same scenario with real sockets: a thread for each actor, on a loopback address of its own.
+"""The same scenario with real sockets: a thread for each actor.
 
-There is no network to lose packets here, so a scenario with one is not played. Who is still blocked
-when nothing has moved for a while is taken for blocked for ever.
+On loopback addresses of its own, or where `wires.py` has made the hosts and the network between them.
+Who is still blocked when nothing has moved for a while is taken for blocked for ever.
 """
 
 from __future__ import annotations
 
 import _socket
+import ctypes
 import errno
 import os
 import socket
@@ -15,15 +16,19 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
-from sockfsm.errors import UsageError
+from sockfsm import tcp_names as tcp
 from sockfsm.model.errnos import errno_name
-from sockfsm.sim.network import Rules
 from sockfsm.sim.scenario import Actor, Scenario, Step
+from sockfsm.sim.wires import Alone
 
 _STALL = 1.0
 """Seconds without a call's end, beyond what the scenario itself waits, that mean a deadlock."""
+_REPEATED = 7.0
+"""... where packets are lost: three repetitions of a SYN."""
 _FAMILIES = {
     "tcp": (socket.AF_INET, socket.SOCK_STREAM),
     "udp": (socket.AF_INET, socket.SOCK_DGRAM),
@@ -35,56 +40,69 @@ _HOW = {
     "shutdown_wr": socket.SHUT_WR,
     "shutdown_rdwr": socket.SHUT_RDWR,
 }
-_UNPLAYED = ("dup", "disconnect")
+
+_KERNEL = (
+    *("", tcp.ESTABLISHED, tcp.SYN_SENT, tcp.SYN_RECEIVED, tcp.FIN_WAIT_1, tcp.FIN_WAIT_2),
+    *(tcp.TIME_WAIT, tcp.CLOSED, tcp.CLOSE_WAIT, tcp.LAST_ACK, tcp.LISTEN, tcp.CLOSING),
+)
+"""TCP's states by the number that TCP_INFO gives."""
+
+
+class Ended(NamedTuple):
+    """How a call ended. line: its step's. value: what recv() gave. lasted: ns.
+
+    look: what could be seen of the socket afterwards, by names that `conform.expect` has.
+    """
+
+    line: int
+    outcome: str
+    value: bytes | None
+    lasted: int
+    look: dict[str, object]
 
 
 @dataclass
 class Played:
-    """outcomes: actor -> (line, outcome, what recv gave) in order. blocked: actors that stayed so.
+    """ended: actor -> its calls in order. blocked: actor -> the line of the call that never ended.
 
     until: monotonic ns at which they were given up; what they did later does not count.
     """
 
-    outcomes: dict[str, list[tuple[int, str, bytes | None]]] = field(default_factory=dict)
-    blocked: list[str] = field(default_factory=list)
+    ended: dict[str, list[Ended]] = field(default_factory=dict)
+    blocked: dict[str, int] = field(default_factory=dict)
     until: int = 0
 
 
-def check(scenario: Scenario) -> None:
-    """UsageError for a scenario that real sockets on one machine cannot play."""
-    if scenario.network != Rules():
-        raise UsageError(f"{scenario.file}: has a network of its own: it can only be simulated")
-    for actor in scenario.actors:
-        for step in actor.steps:
-            if step.verb in _UNPLAYED:
-                raise UsageError(
-                    f"{scenario.file}:{step.line}: {step.verb} can only be simulated so far"
-                )
-
-
-def play(scenario: Scenario) -> Played:
-    """Play it. UsageError where it cannot be."""
-    check(scenario)
+def play(scenario: Scenario, stage: Alone | None = None) -> Played:
+    """Play it, in namespaces of its own where there are any."""
     with tempfile.TemporaryDirectory(prefix="sockfsm-play-") as folder:
-        return _Stage(scenario, folder).run()
+        return _Stage(scenario, folder, stage).run()
 
 
 class _Stage:
-    def __init__(self, scenario: Scenario, folder: str) -> None:
+    def __init__(self, scenario: Scenario, folder: str, stage: Alone | None) -> None:
         self._scenario = scenario
         self._folder = folder
+        self._stage = stage
         numbers = os.urandom(2)
         # The kernel remembers ports in TIME_WAIT by address: each run has addresses of its own.
         hosts = dict.fromkeys(actor.host for actor in scenario.actors)
         self._hosts = {
             host: f"127.{64 + numbers[0] % 128}.{numbers[1]}.{place + 1}"
             for place, host in enumerate(hosts)
+            if stage is None
         }
         steps = [step for actor in scenario.actors for step in actor.steps]
         self._marks = {step.name: threading.Event() for step in steps if step.verb == "mark"}
-        self._patience = _STALL + sum(step.span or 0 for step in steps) / 1e9
+        spans = sum((step.span or 0) + (step.blocks or 0) for step in steps)
+        network = scenario.network
+        self._patience = _STALL + spans / 1e9 + 20 * (network.latency + network.jitter) / 1e9
+        if network.loss or network.drops:
+            self._patience += _REPEATED
+        self._errors: list[Exception] = []
         self._played = Played({actor.name: [] for actor in scenario.actors})
         self._sockets: list[socket.socket] = []
+        self._lines: dict[str, int] = {}
         self._over = False
         self._ended = time.monotonic()
 
@@ -102,12 +120,15 @@ class _Stage:
                 thread.join(0.005)
         self._played.until = time.monotonic_ns()
         self._over = True
-        self._played.blocked = [thread.name for thread in threads if thread.is_alive()]
+        alive = [thread.name for thread in threads if thread.is_alive()]
+        self._played.blocked = {name: self._lines.get(name, 0) for name in alive}
         self._free()
         for thread in threads:
             thread.join()
         for sock in self._sockets:
-            sock.close()
+            _socket.socket.close(sock)
+        for error in self._errors:
+            raise error
         return self._played
 
     def _free(self) -> None:
@@ -119,12 +140,17 @@ class _Stage:
                 try:
                     _socket.socket.shutdown(sock, socket.SHUT_RDWR)
                 except OSError as error:
-                    if error.errno not in (errno.ENOTCONN, errno.EBADF):
+                    if error.errno not in (errno.ENOTCONN, errno.EBADF, errno.EINVAL):
                         raise
 
     def _perform(self, actor: Actor) -> None:
+        if self._stage is not None:
+            self._stage.stand(actor.host)
         sockets: dict[str, socket.socket] = {}
-        self._act(actor, sockets)
+        try:
+            self._act(actor, sockets)
+        except Exception as error:  # noqa: BLE001 - `run` raises it
+            self._errors.append(error)
         if not self._over:
             # The program's end closes what it left open, by the C method: no call of its own.
             for sock in sockets.values():
@@ -134,26 +160,34 @@ class _Stage:
         for step in actor.steps:
             if self._over:
                 return
+            self._lines[actor.name] = step.line
             if step.verb == "mark":
                 self._marks[step.name].set()
             elif step.verb == "after":
                 self._marks[step.name].wait()
             elif step.verb == "wait":
                 time.sleep((step.span or 0) / 1e9)
-            elif step.verb != "unlink" and step.verb != "socket" and step.name not in sockets:
+            elif step.verb == "dup":
+                if step.option in sockets and sockets[step.option].fileno() >= 0:
+                    sockets[step.name] = self._keep(sockets[step.option].dup())
+            elif step.verb not in ("unlink", "socket") and step.name not in sockets:
                 continue
             elif step.verb in ("timeout", "set") and sockets[step.name].fileno() < 0:
                 continue  # closed: there is nothing to set
             elif step.verb == "timeout":
                 sockets[step.name].settimeout(None if step.span is None else step.span / 1e9)
             elif step.verb == "set":
-                _set(sockets[step.name], step.option)
+                _set(sockets[step.name], step)
             else:
+                begun = time.monotonic_ns()
                 outcome, value = self._call(sockets, step)
+                lasted = time.monotonic_ns() - begun
                 if self._over:
                     return
                 self._ended = time.monotonic()
-                self._played.outcomes[actor.name].append((step.line, outcome, value))
+                seen = look(sockets[step.name]) if step.name in sockets else {}
+                ended = Ended(step.line, outcome, value, lasted, seen)
+                self._played.ended[actor.name].append(ended)
 
     def _call(self, sockets: dict[str, socket.socket], step: Step) -> tuple[str, bytes | None]:
         try:
@@ -192,6 +226,7 @@ class _Stage:
             "sendto": lambda: sock.sendto(step.data, address),
             "shutdown": lambda: sock.shutdown(_HOW[step.word]),
             "close": sock.close,
+            "disconnect": lambda: _disconnect(sock),
         }
         deeds[step.verb]()
         return "ok", None
@@ -207,10 +242,50 @@ class _Stage:
         return self._hosts.get(host, host), port
 
 
-def _set(sock: socket.socket, option: str) -> None:
-    if option == "reuse":
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    elif option == "nodelay":
-        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-    else:
-        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+def look(sock: socket.socket) -> dict[str, object]:
+    """What can be seen of a socket, by C methods: no tracer hears of it."""
+    real = _socket.socket
+    if real.fileno(sock) < 0:
+        return {"open": False}
+    name = real.getsockname(sock)
+    connected = False
+    with suppress(OSError):
+        real.getpeername(sock)
+        connected = True
+    facts: dict[str, object] = {
+        "open": True,
+        "named": bool(name[1] if isinstance(name, tuple) else name),
+        "connected": connected,
+    }
+    if sock.type == socket.SOCK_STREAM:
+        number = real.getsockopt(sock, socket.SOL_SOCKET, socket.SO_ACCEPTCONN)
+        facts["listening"] = bool(number)
+        if sock.family != socket.AF_UNIX:
+            info = real.getsockopt(sock, socket.IPPROTO_TCP, socket.TCP_INFO, 1)
+            facts["tcp"] = _KERNEL[info[0]]
+    return facts
+
+
+_AF_UNSPEC = bytes(16)
+
+
+def _disconnect(sock: socket.socket) -> None:
+    """connect() to AF_UNSPEC, which Python's socket has no way to say."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    if libc.connect(sock.fileno(), _AF_UNSPEC, len(_AF_UNSPEC)) < 0:
+        number = ctypes.get_errno()
+        raise OSError(number, os.strerror(number))
+
+
+def _set(sock: socket.socket, step: Step) -> None:
+    number = step.size
+    level, option = {
+        "reuse": (socket.SOL_SOCKET, socket.SO_REUSEADDR),
+        "nodelay": (socket.IPPROTO_TCP, socket.TCP_NODELAY),
+        "keepalive": (socket.SOL_SOCKET, socket.SO_KEEPALIVE),
+        "linger": (socket.SOL_SOCKET, socket.SO_LINGER),
+        "rcvbuf": (socket.SOL_SOCKET, socket.SO_RCVBUF),
+        "sndbuf": (socket.SOL_SOCKET, socket.SO_SNDBUF),
+    }[step.option]
+    value = struct.pack("ii", 1, number) if step.option == "linger" else number or 1
+    sock.setsockopt(level, option, value)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
+from typing import NamedTuple
 
 from sockfsm.events import Site
 from sockfsm.model.rules import ACCEPTED
@@ -24,6 +25,7 @@ _RETURN = 2_000
 """ns from what ends a wait to the call's return."""
 _GAP = 1_000
 """ns between a call's return and the next call."""
+MS = 1_000_000
 MOST_EVENTS = 1_000_000
 MOST_TIME = 3_600_000_000_000
 
@@ -40,6 +42,48 @@ class Failure:
         return f"{self.site}: {self.text}" if self.site else self.text
 
 
+class Result(NamedTuple):
+    """How a call ended. value: what recv() gave. lasted: ns that it waited, None if it did not.
+
+    look: what could be seen of the socket when it had returned, as `play.look` sees a real one.
+    """
+
+    actor: str
+    line: int
+    outcome: str
+    value: bytes | None
+    lasted: int | None
+    look: dict[str, object]
+
+
+def judge(step: Step, outcome: str, value: object, lasted: int | None, slack: int) -> list[str]:
+    """Where a call did not end as the scenario expects.
+
+    lasted: ns for which it blocked, None if it did not. slack: ns by which that may be longer.
+    """
+    what = f"{step.name}.{step.verb}" if step.name else step.verb
+    wrong = []
+    if step.outcome == ANY:
+        pass
+    elif step.outcome and outcome != step.outcome:
+        wrong.append(f"{what} was to give {step.outcome}, and gave {outcome}")
+    elif not step.outcome and outcome not in (*ACCEPTED, "deferred"):
+        wrong.append(f"{what} gave {outcome}")
+    if step.gives is not None and value != step.gives:
+        given = "nothing" if value is None else repr(value)
+        wrong.append(f"{what} was to give {step.gives!r}, and gave {given[:60]}")
+    if step.blocks is not None:
+        if lasted is None:
+            wrong.append(f"{what} was to block, and did not")
+        elif step.blocks:
+            least = step.blocks - max(step.blocks // 10, MS)
+            if not least <= lasted <= step.blocks + max(step.blocks // 10, slack):
+                wrong.append(
+                    f"{what} was to block {step.blocks / MS:g}ms, and did {lasted / MS:g}ms"
+                )
+    return wrong
+
+
 class Player:
     """An actor at work: which step is next, and the call that it waits in."""
 
@@ -48,10 +92,13 @@ class Player:
         self.place = 0
         self.sockets: dict[str, VirtualSocket] = {}
         self.closed: set[str] = set()
+        self.timeouts: dict[str, float | None] = {}
         self.begun = 0
         self.request: Request | None = None
         self.on: VirtualSocket | None = None
         self.turn = 0
+        self.look: dict[str, object] = {}
+        self.seen: VirtualSocket | None = None
 
     @property
     def step(self) -> Step:
@@ -61,15 +108,15 @@ class Player:
 class Simulation:
     """One run.
 
-    failures: what was not as expected. results: (actor, line, outcome, what recv gave) of each call.
-    stuck: the actors that are blocked for ever.
+    failures: what was not as expected. results: of each call. stuck: actor -> the line in which it is
+    blocked for ever.
     """
 
     def __init__(self, scenario: Scenario, seed: int = 0) -> None:
         self.scenario = scenario
         self.failures: list[Failure] = []
-        self.results: list[tuple[str, int, str, bytes | None]] = []
-        self.stuck: list[str] = []
+        self.results: list[Result] = []
+        self.stuck: dict[str, int] = {}
         random = Random(seed)
         self.clock = Clock()
         self.recorder = Recorder(scenario)
@@ -118,7 +165,7 @@ class Simulation:
                 self.recorder.blocked(player, player.on)
             else:
                 continue
-            self.stuck.append(name)
+            self.stuck[name] = step.line
             self.failures.append(Failure("deadlock", self._site(player), text))
 
     def _later(self, player: Player, delay: int) -> None:
@@ -126,6 +173,9 @@ class Simulation:
 
     def _next(self, player: Player) -> None:
         """Let an actor take its next step."""
+        if player.seen is not None:
+            player.look.update(player.seen.look())
+            player.seen = None
         if player.place >= len(player.actor.steps):
             self._leave(player)
             return
@@ -154,6 +204,8 @@ class Simulation:
         if step.verb == "socket":
             sock = self.recorder.socket(player, step.kind)
             player.sockets[step.name] = sock
+            player.timeouts.pop(step.name, None)
+            player.closed.discard(step.name)
             self.kernel.everybody.append(sock)
             answer = Answer("ok", "START", sock.state)
             self._finish(player, sock, Request("create", "socket"), answer)
@@ -167,14 +219,17 @@ class Simulation:
             self._finish(player, owner, Request("unlink", "unlink", step.address), answer)
             return
         if step.verb == "dup":
-            sock = player.sockets[step.name] = player.sockets[step.option]
-            sock.holders += 1
+            if step.option in player.sockets and step.option not in player.closed:
+                sock = player.sockets[step.name] = player.sockets[step.option]
+                sock.holders += sock.open
+                player.timeouts[step.name] = player.timeouts.get(step.option)
+                player.closed.discard(step.name)
         elif step.name not in player.sockets:
             text = f"{step.name} was never made: its accept() did not succeed"
             self.failures.append(Failure("expected", self._site(player), text))
         elif step.verb == "timeout":
             span = step.span
-            player.sockets[step.name].timeout = None if span is None else span / 1e9
+            player.timeouts[step.name] = None if span is None else span / 1e9
         elif step.verb == "set":
             sock = player.sockets[step.name]
             names = {"linger": "linger_zero"}
@@ -191,6 +246,10 @@ class Simulation:
         method |= {"shutdown_rdwr": "shutdown(SHUT_RDWR)", "so_error": "getsockopt(SO_ERROR)"}
         verb = method.get(step.word, step.verb)
         request = Request(step.word, verb, step.address, step.data, step.size)
+        if step.name in player.closed:  # a descriptor of several, and the others are open
+            self._finish(player, sock, request, self.kernel.closed(sock, request))
+            return
+        sock.timeout = player.timeouts.get(step.name)
         answer = self.kernel.attempt(sock, request)
         if answer is not None:
             self._finish(player, sock, request, answer)
@@ -228,18 +287,32 @@ class Simulation:
     def _finish(
         self, player: Player, sock: VirtualSocket | None, request: Request, answer: Answer
     ) -> None:
-        waited = player.on is not None
+        # On loopback a call itself carries what it sends to the other end, and the answer back.
+        waited = player.on is not None and self.clock.now - player.begun >= COST
         player.on = player.request = None
         player.turn += 1
         end = self.clock.now + (_RETURN if waited else COST)
         self.recorder.call(player, sock, request, answer, end, waited)
         value = answer.value if isinstance(answer.value, bytes) else None
-        self.results.append((player.actor.name, player.step.line, answer.outcome, value))
-        self._judge(player, player.step, answer, end - player.begun if waited else None)
+        lasted = end - player.begun if waited else None
+        player.look = {}
+        step, outcome = player.step, answer.outcome
+        if outcome == "deferred":
+            player.closed.add(step.name)
+            outcome = "ok"
+        if step.name not in player.closed:
+            player.seen = player.sockets.get(step.name)
+        self.results.append(
+            Result(player.actor.name, player.step.line, outcome, value, lasted, player.look)
+        )
+        for text in judge(player.step, outcome, answer.value, lasted, MS):
+            self.failures.append(Failure("expected", self._site(player), text))
         if request.word == "accept" and isinstance(answer.value, VirtualSocket):
             self.kernel.everybody.append(answer.value)
             if player.step.made:
                 player.sockets[player.step.made] = answer.value
+                player.timeouts.pop(player.step.made, None)
+                player.closed.discard(player.step.made)
         player.place += 1
         self._later(player, end - self.clock.now + _GAP)
 
@@ -258,26 +331,3 @@ class Simulation:
 
     def _site(self, player: Player) -> Site:
         return Site(self.scenario.file, player.step.line, player.actor.name)
-
-    def _judge(self, player: Player, step: Step, answer: Answer, lasted: int | None) -> None:
-        """Compare an answer with what the scenario expects."""
-        outcome, what = answer.outcome, f"{step.name}.{step.verb}" if step.name else step.verb
-        wrong = []
-        if step.outcome == ANY:
-            pass
-        elif step.outcome and outcome != step.outcome:
-            wrong.append(f"{what} was to give {step.outcome}, and gave {outcome}")
-        elif not step.outcome and outcome not in (*ACCEPTED, "deferred"):
-            wrong.append(f"{what} gave {outcome}")
-        if step.gives is not None and answer.value != step.gives:
-            given = "nothing" if answer.value is None else repr(answer.value)
-            wrong.append(f"{what} was to give {step.gives!r}, and gave {given[:60]}")
-        if step.blocks is not None:
-            if lasted is None:
-                wrong.append(f"{what} was to block, and did not")
-            elif step.blocks and abs(lasted - step.blocks) > max(step.blocks // 10, 1_000_000):
-                wrong.append(
-                    f"{what} was to block {step.blocks / 1e6:g}ms, and did {lasted / 1e6:g}ms"
-                )
-        for text in wrong:
-            self.failures.append(Failure("expected", self._site(player), text))

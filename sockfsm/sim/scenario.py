@@ -54,9 +54,18 @@ CALLS = {
     "so_error": "",
     "close": "",
     "timeout": "a span, 0 or none",
-    "set": "reuse, nodelay or linger",
+    "set": "an option",
 }
 """What may stand after `socket.`, and what it needs."""
+OPTIONS = {
+    "reuse": False,
+    "nodelay": False,
+    "keepalive": True,
+    "linger": True,
+    "rcvbuf": True,
+    "sndbuf": True,
+}
+"""What `set` sets, and whether a number may follow: seconds, or bytes."""
 
 
 class ScenarioError(UsageError):
@@ -191,7 +200,7 @@ class _Line:
 def parse(text: str, file: str = "scenario") -> Scenario:
     """A scenario from its text. ScenarioError names line and column."""
     scenario = Scenario([], file=file)
-    known: dict[str, set[str]] = {}
+    known: dict[str, dict[str, str]] = {}
     marks: set[str] = set()
     awaited: list[tuple[str, _Line, int]] = []
     for number, written in enumerate(text.splitlines(), 1):
@@ -205,7 +214,7 @@ def parse(text: str, file: str = "scenario") -> Scenario:
             line.fail("this line belongs to no actor: write `name:` above it")
         actor = scenario.actors[-1]
         place = line.words[-2][1] if len(line.words) > 1 else 0
-        step = _step(line, known.setdefault(actor.name, set()))
+        step = _step(line, known.setdefault(actor.name, {}))
         step.line = number
         if step.verb == "mark":
             marks.add(step.name)
@@ -265,7 +274,7 @@ def _network(rules: Rules, line: _Line) -> None:
         line.skip(",")
 
 
-def _step(line: _Line, known: set[str]) -> Step:
+def _step(line: _Line, known: dict[str, str]) -> Step:
     place = line.words[-1][1]
     word = line.take("a call")
     if "." not in word and line.skip("="):
@@ -291,12 +300,12 @@ def _last(line: _Line, step: Step) -> Step:
     return step
 
 
-def _made(line: _Line, name: str, known: set[str]) -> Step:
+def _made(line: _Line, name: str, known: dict[str, str]) -> Step:
     word = line.peek()
     if word == "dup":
         line.take("dup")
         other = _named(line, line.take("a socket"), known)
-        known.add(name)
+        known[name] = known[other]
         return Step("dup", name, option=other)
     if word != "socket":
         line.fail("`socket KIND` or `dup NAME` makes a socket")
@@ -304,17 +313,17 @@ def _made(line: _Line, name: str, known: set[str]) -> Step:
     kind = line.peek()
     if kind not in KINDS:
         line.fail(f"a kind is expected: {', '.join(KINDS)}")
-    known.add(name)
+    known[name] = kind
     return Step("socket", name, word="create", kind=line.take("a kind"))
 
 
-def _named(line: _Line, name: str, known: set[str]) -> str:
+def _named(line: _Line, name: str, known: dict[str, str]) -> str:
     if name not in known:
         line.fail(f"no socket {name!r} so far: `{name} = socket KIND` makes one", 0)
     return name
 
 
-def _call(line: _Line, text: str, place: int, known: set[str]) -> Step:
+def _call(line: _Line, text: str, place: int, known: dict[str, str]) -> Step:
     name, dot, verb = text.partition(".")
     if not dot:
         line.fail("a line is `wait`, `mark`, `after`, `unlink` or `socket.call`", place)
@@ -340,13 +349,17 @@ def _call(line: _Line, text: str, place: int, known: set[str]) -> Step:
         else:
             step.span = 0 if line.skip("0") else line.span()
     elif verb == "set":
-        if line.peek() not in ("reuse", "nodelay", "linger"):
-            line.fail("what can be set is reuse, nodelay or linger (for zero seconds)")
+        if line.peek() not in OPTIONS:
+            line.fail(f"what can be set is {', '.join(OPTIONS)}")
+        if line.peek() == "nodelay" and known[name] != "tcp":
+            line.fail(f"nodelay is TCP's, and {name} is {known[name]}")
         step.option = line.take("an option")
+        if OPTIONS[step.option] and line.peek().isdecimal():
+            step.size = line.count("a number")
     return step
 
 
-def _expected(line: _Line, step: Step, known: set[str]) -> None:
+def _expected(line: _Line, step: Step, known: dict[str, str]) -> None:
     while line.words:
         place = line.words[-1][1]
         if line.skip("!"):
@@ -357,7 +370,7 @@ def _expected(line: _Line, step: Step, known: set[str]) -> None:
             step.outcome = ANY
         elif step.verb == "accept" and line.skip("->"):
             step.made = line.take("a name for the data socket")
-            known.add(step.made)
+            known[step.made] = known[step.name]
         elif step.verb == "recv" and line.skip("="):
             step.gives = b"" if line.skip("end") else line.bytes()
         elif line.skip("blocks"):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass, field
 
+from sockfsm import tcp_names
 from sockfsm.events import Socket
 from sockfsm.model.kinds import table_of
 from sockfsm.sim.answers import ask, state, then
@@ -110,3 +111,21 @@ class VirtualSocket:
     def open(self) -> bool:
         """Whether its descriptor is open."""
         return self.part("fd") == "open"
+
+    def look(self) -> dict[str, object]:
+        """What can be seen of it from outside: `play.look` sees the same of a real one."""
+        if not self.open:
+            return {"open": False}
+        facts: dict[str, object] = {"open": True, "named": self.name is not None}
+        tcb = self.tcb
+        if self.kind == "tcp":
+            tcp = tcb.state if tcb is not None else tcp_names.CLOSED
+            facts["connected"] = tcp not in (tcp_names.CLOSED, tcp_names.SYN_SENT)
+            facts["tcp"] = tcp_names.LISTEN if self.listening else tcp
+        elif self.kind == "unix-stream":
+            facts["connected"] = self.end is not None
+        else:
+            facts["connected"] = self.part("peer") == "yes"
+        if self.kind in ("tcp", "unix-stream"):
+            facts["listening"] = self.listening
+        return facts
