@@ -32,6 +32,7 @@ FLOORS = (
 HEAVY = {
     "aalpy": {"sockfsm.learn.lstar"},
     "graphviz": {"sockfsm.diagrams.dot", "sockfsm.diagrams.render"},  # it writes; it runs `dot`
+    "greenlet": {"sockfsm.sim.programs.switch"},
     "msgspec": {
         "sockfsm.conform.progress",
         "sockfsm.record.notes",
@@ -46,7 +47,11 @@ HEAVY = {
 }
 BORDERS = HEAVY["msgspec"]
 """What reads a format; a module above imports one inside the function that reads."""
-AT_MODULE_LEVEL = {"sockfsm.pytest_plugin", "sockfsm.model.executed"} | BORDERS
+AT_MODULE_LEVEL = {
+    "sockfsm.pytest_plugin",
+    "sockfsm.model.executed",
+    "sockfsm.sim.programs.switch",
+} | BORDERS
 """The ones that are themselves imported late."""
 
 

@@ -1,20 +1,33 @@
-"""`sockfsm simulate`: a scenario on the virtual kernel, shown and kept as an ordinary trace."""
+"""`sockfsm simulate`: a scenario, or real programs, on the virtual kernel."""
 
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
+    from sockfsm.sim.network import Rules
     from sockfsm.trace.source import TraceSource
 
 _EXAMPLES = """examples:
+  sockfsm simulate server.py client.py   run both, unmodified, in virtual time
+  sockfsm simulate "server.py --port 80" client.py --seed 7 -o trace
+  sockfsm simulate "-m http.server" fetch.py
+  sockfsm simulate server.py client.py --host server=10.0.0.1 --network "latency 20ms, loss 5%"
+  sockfsm handshake trace                ... and all else that reads a trace
   sockfsm simulate --list                the scenarios that ship
   sockfsm simulate lost-syn              play one and show it
-  sockfsm simulate mine.txt --seed 7 -o trace
-  sockfsm handshake trace                ... and all else that reads a trace
+
+programs:
+  They run in one process, in an order that the seed decides: the same seed gives the same trace. A
+  program starts 100 ms after the one before it. sleep() and timeouts take no time. Random numbers and
+  the clock are the simulation's. When one has ended and the others only wait for clients, they get
+  Ctrl-C. What cannot be simulated (child processes, TLS, signals) is named at the call.
+  Exit status 1 where an exception leaves a program, it ends by another status than 0, or somebody
+  is blocked for ever.
 
 a scenario:
   server:
@@ -38,32 +51,56 @@ a scenario:
   `expect deadlock` stand at the top. The network's latency holds within a host, too.
 """
 _UNMET = 1
+_CALLS, _SECONDS = 1_000_000, 3_600.0
 
 
 def add(subparsers: Subparsers) -> None:
     """Declare the command."""
     parser = subparsers.add_parser(
         "simulate",
-        help="play a scenario without a kernel, in virtual time",
-        description="Play a scenario by the machines' rules, with no kernel and in virtual time; show"
-        " its timeline. The same seed gives the same run. Exit status 1 where something was not as"
-        " the scenario expects, or somebody is blocked for ever.",
+        help="play a scenario or programs without a kernel, in virtual time",
+        description="Play a scenario, or run Python programs, by the machines' rules, with no kernel"
+        " and in virtual time; show the timeline. The same seed gives the same run. Exit status 1"
+        " where something was not as the scenario expects, a program failed, or somebody is blocked"
+        " for ever.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("scenario", metavar="SCENARIO", nargs="?", help="a file, or one that ships")
+    parser.add_argument(
+        "what", metavar="X", nargs="*", help="a scenario (a file, or one that ships), or programs"
+    )
     parser.add_argument("--list", action="store_true", help="list the scenarios that ship")
     parser.add_argument(
-        "--seed", type=int, default=0, metavar="N", help="of sequence numbers, ports and losses"
+        "--seed", type=int, default=0, metavar="N",
+        help="of the schedule, sequence numbers, ports, losses and random numbers",
+    )  # fmt: skip
+    parser.add_argument(
+        "--host", action="append", default=[], metavar="NAME=ADDRESS",
+        help="what NAME resolves to; a program of that name (server: server.py) runs there",
+    )  # fmt: skip
+    parser.add_argument(
+        "--network", default="", metavar="RULES", help="between programs, as in a scenario"
+    )
+    parser.add_argument(
+        "--together", action="store_true", help="start all programs at the same time"
+    )
+    parser.add_argument(
+        "--most-calls", type=int, default=_CALLS, metavar="N", help="stop after N calls"
+    )
+    parser.add_argument(
+        "--most-time",
+        type=float,
+        default=_SECONDS,
+        metavar="S",
+        help="stop after S simulated seconds",
     )
     parser.add_argument("-o", dest="output", metavar="FOLDER", help="keep the trace there")
     parser.set_defaults(func=run)
 
 
 def run(args: argparse.Namespace) -> int:
-    """Play and show it. UsageError for a scenario that cannot be read."""
+    """Play and show it. UsageError for what cannot be read."""
     from sockfsm.errors import UsageError
-    from sockfsm.sim.run import Simulation
     from sockfsm.sim.shipped import load, names
 
     if args.list:
@@ -71,14 +108,28 @@ def run(args: argparse.Namespace) -> int:
         for name in names():
             print(f"{name:{width}}  {load(name).title}")
         return 0
-    if args.scenario is None:
-        raise UsageError("no scenario: name a file, or one of `sockfsm simulate --list`")
-    simulation = Simulation(load(args.scenario), args.seed)
-    trace = simulation.run()
-    if args.output is not None:
-        from sockfsm.trace.encode import save
+    if not args.what:
+        raise UsageError("nothing to run: name programs, or one of `sockfsm simulate --list`")
+    if any(_program(what) for what in args.what):
+        return _programs(args)
+    if len(args.what) > 1:
+        raise UsageError("one scenario at a time; programs are files that end in .py, or `-m NAME`")
+    return _scenario(args)
 
-        save(trace, args.output)
+
+def _program(what: str) -> bool:
+    words = what.split()
+    python = words[:1] in (["python"], ["python3"], ["-m"])
+    return python or any(word.endswith(".py") for word in words[:1])
+
+
+def _scenario(args: argparse.Namespace) -> int:
+    from sockfsm.sim.run import Simulation
+    from sockfsm.sim.shipped import load
+
+    simulation = Simulation(load(args.what[0]), args.seed)
+    trace = simulation.run()
+    _keep(trace, args.output)
     _show(trace)
     sys.stdout.flush()
     for failure in simulation.failures:
@@ -87,6 +138,86 @@ def run(args: argparse.Namespace) -> int:
     if simulation.unmet and not simulation.failures:
         print(*simulation.unmet, sep="\n", file=sys.stderr)
     return _UNMET if simulation.unmet else 0
+
+
+def _programs(args: argparse.Namespace) -> int:
+    _without_chance()
+    from sockfsm.sim.programs.run import STAGGER, Program, Setting, simulate
+    from sockfsm.sim.programs.world import Limits
+
+    setting = Setting(
+        args.seed, _hosts(args.host), _network(args.network),
+        Limits(_positive(args.most_calls), round(_positive(args.most_time) * 1e9)),
+        0 if args.together else STAGGER,
+    )  # fmt: skip
+    programs = [Program.parse(what) for what in args.what]
+    result = simulate(programs, setting, emit=_written)
+    _keep(result.trace, args.output)
+    _show(result.trace)
+    sys.stdout.flush()
+    for finding in result.findings:
+        print(finding, file=sys.stderr)
+    for name, status in result.statuses:
+        if status is None:
+            print(f"{name} was still running", file=sys.stderr)
+        elif status:
+            print(f"{name} ended with status {status}", file=sys.stderr)
+    return 0 if result.good else _UNMET
+
+
+def _without_chance() -> None:
+    """Begin again where the order of sets of strings would be left to chance."""
+    name = os.path.basename(sys.argv[0])
+    if sys.flags.hash_randomization and name in ("sockfsm", "__main__.py"):
+        sys.stdout.flush()
+        again = [sys.executable, *sys.orig_argv[1:]]
+        os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})
+
+
+def _written(name: str, stream: str, line: str) -> None:
+    from sockfsm.views.text import plain
+
+    print(f"{name} | {plain(line)}", file=sys.stderr if stream == "stderr" else sys.stdout)
+
+
+def _positive(value: float) -> int:
+    from sockfsm.errors import UsageError
+
+    if not 0 < value < 1e12:
+        raise UsageError(f"a limit is a number above 0, and {value:g} is not")
+    return value  # type: ignore[return-value]
+
+
+def _hosts(given: list[str]) -> dict[str, str]:
+    import socket
+
+    from sockfsm.errors import UsageError
+
+    hosts = {}
+    for text in given:
+        name, _, address = text.partition("=")
+        try:
+            hosts[name] = socket.inet_ntoa(socket.inet_aton(address))
+        except OSError:
+            raise UsageError(f"--host {text}: is not NAME=ADDRESS, as server=10.0.0.1") from None
+        if not name:
+            raise UsageError(f"--host {text}: is not NAME=ADDRESS, as server=10.0.0.1")
+    return hosts
+
+
+def _network(text: str) -> Rules:
+    from sockfsm.sim.network import Rules
+    from sockfsm.sim.scenario import parse
+
+    # A scenario needs an actor.
+    return parse(f"network {text}\nprograms:\n", "--network").network if text else Rules()
+
+
+def _keep(trace: TraceSource, folder: str | None) -> None:
+    if folder is not None:
+        from sockfsm.trace.encode import save
+
+        save(trace, folder)
 
 
 def _show(trace: TraceSource) -> None:

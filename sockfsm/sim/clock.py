@@ -76,3 +76,14 @@ class Clock:
         event.deed()
         self._background = False
         return True
+
+    def advance(self, time: int) -> None:
+        """Let all happen that is due until `time`, and make it that."""
+        heap = self._heap
+        while heap and heap[0][0] <= time:
+            self.step()
+        self.now = self._lively = max(self.now, time)
+
+    def next(self) -> int | None:
+        """When the next event is due that is not of the background."""
+        return min((t for t, _, e in self._heap if not (e.cancelled or e.background)), default=None)

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from sockfsm.sim.scenario import Scenario
 
 _FIRST_PID, _FIRST_DESCRIPTOR = 1001, 3
-_NUMBERS = {
+NUMBERS = {
     "tcp": (socket.AF_INET, socket.SOCK_STREAM),
     "udp": (socket.AF_INET, socket.SOCK_DGRAM),
     "unix-stream": (socket.AF_UNIX, socket.SOCK_STREAM),
     "unix-dgram": (socket.AF_UNIX, socket.SOCK_DGRAM),
 }
-_NO_ERRNO = frozenset({"ok", "eof", "deferred", "timeout"})
+NO_ERRNO = frozenset({"ok", "eof", "deferred", "timeout"})
 
 
 class Recorder:
@@ -74,7 +74,7 @@ class Recorder:
         descriptor = _FIRST_DESCRIPTOR
         while descriptor in used:
             descriptor += 1
-        family, type_ = _NUMBERS[kind]
+        family, type_ = NUMBERS[kind]
         event = Socket(
             f"{process.name}.{number}", number, process, kind, int(family), int(type_), 0,
             descriptor, born, parent,
@@ -95,8 +95,8 @@ class Recorder:
         event = sock.event if sock is not None else None
         if sock is not None and sock.open:
             sock.event.local, sock.event.remote = sock.name, sock.target
-        refused = _refused(event.kind, answer.before, request.method, request.word) if event else ""
-        number = 0 if answer.outcome in _NO_ERRNO else errno_number(answer.outcome)
+        refused = refusal(event.kind, answer.before, request.method, request.word) if event else ""
+        number = 0 if answer.outcome in NO_ERRNO else errno_number(answer.outcome)
         asked = len(request.data) or request.size
         self._calls.append(
             Call(
@@ -135,7 +135,7 @@ class Recorder:
         )  # fmt: skip
 
 
-def _refused(kind: str, state: str, method: str, word: str) -> str:
+def refusal(kind: str, state: str, method: str, word: str) -> str:
     """The errno by which the machine refuses the call in `state`, as a tracer would say it."""
     compiled = shipped(kind)
     if state not in compiled.refusals:

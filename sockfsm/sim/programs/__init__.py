@@ -1,0 +1,1 @@
+"""Real programs on the virtual kernel: unmodified, in one process, in virtual time."""

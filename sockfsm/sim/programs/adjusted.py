@@ -1,0 +1,123 @@
+"""Modules of the standard library that are changed a little where a program's run imports them.
+
+Points of the schedule stand where the program asks for something, not inside the library, whose
+details differ between versions. What is kept in sets is ordered by number, not by address.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from functools import wraps
+from itertools import count
+from typing import TYPE_CHECKING, Any
+
+from sockfsm.sim.programs.sites import hidden, programs
+
+if TYPE_CHECKING:
+    from sockfsm.sim.programs.imports import Imports
+
+
+def _pointed(function: Callable[..., Any], name: str, of: Imports) -> Callable[..., Any]:
+    world = of.threads.world
+
+    @wraps(function)
+    def pointed(*args: Any, **kwargs: Any) -> Any:
+        if programs(sys._getframe(1).f_code.co_filename):
+            world.point(args[0] if args else None, name)
+        return function(*args, **kwargs)
+
+    return pointed
+
+
+def _points(**classes: str) -> Callable[[Any, Imports], None]:
+    """Put a point before methods: class -> their names."""
+
+    def adjust(module: Any, of: Imports) -> None:
+        for name, methods in classes.items():
+            made = getattr(module, name)
+            for method in methods.split():
+                if method in vars(made):
+                    setattr(made, method, _pointed(vars(made)[method], method, of))
+
+    return adjust
+
+
+def _numbered(*names: str) -> Callable[[Any, Imports], None]:
+    """Hash the objects of these classes by their number."""
+
+    def adjust(module: Any, of: Imports) -> None:
+        for name in names:
+            _by_number(getattr(module, name))
+
+    return adjust
+
+
+def _by_number(made: Any) -> None:
+    numbers = count(1)
+    begin = made.__init__
+
+    @wraps(begin)
+    def numbered(self: Any, *args: Any, **kwargs: Any) -> None:
+        self.__dict__.setdefault("_number", next(numbers))
+        begin(self, *args, **kwargs)
+
+    made.__init__ = numbered
+    made.__hash__ = lambda self: self.__dict__.get("_number", 0)
+
+
+def _both(*adjusts: Callable[[Any, Imports], None]) -> Callable[[Any, Imports], None]:
+    def adjust(module: Any, of: Imports) -> None:
+        for one in adjusts:
+            one(module, of)
+
+    return adjust
+
+
+def _walks(module: Any, of: Imports) -> None:
+    """Tracebacks show the program's frames and the library's, as without us."""
+    for name in ("walk_tb", "_walk_tb_with_full_positions"):
+        walk = getattr(module, name, None)
+        if walk is not None:
+            setattr(module, name, _without_ours(walk))
+
+
+def _without_ours(walk: Callable[[Any], Any]) -> Callable[[Any], Any]:
+    def walked(tb: Any) -> Any:
+        for entry in walk(tb):
+            if not hidden(entry[0].f_code.co_filename):
+                yield entry
+
+    return walked
+
+
+def _threading(module: Any, of: Imports) -> None:
+    hook = module.excepthook
+
+    def excepthook(args: Any, /) -> None:
+        if args.exc_type is not SystemExit and args.exc_value is not None:
+            of.threads.process.failed(args.exc_value, shown=False)
+        hook(args)
+
+    module.excepthook = module.__excepthook__ = excepthook
+
+
+ADJUSTED: dict[str, Callable[[Any, Imports], None]] = {
+    "threading": _both(
+        _points(
+            Condition="wait notify", Event="wait set clear is_set", Semaphore="acquire release",
+            Barrier="wait", Thread="start join",
+        ),
+        _numbered("Thread"),
+        _threading,
+    ),
+    "queue": _points(Queue="put get", _PySimpleQueue="put get"),
+    "concurrent.futures._base": _both(
+        _points(Future="result exception cancel done"), _numbered("Future")
+    ),
+    "concurrent.futures.thread": _points(ThreadPoolExecutor="submit shutdown"),
+    "asyncio.futures": _numbered("_PyFuture"),
+    "asyncio.tasks": _numbered("_PyTask"),
+    "traceback": _walks,
+}  # fmt: skip
+"""Module -> what is changed when it has been loaded."""
