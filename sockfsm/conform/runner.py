@@ -51,7 +51,7 @@ class Memory:
             if not lines:
                 path.write_text(json.dumps(ours) + "\n", encoding="utf-8")
                 return
-            if progress.head(lines[0]) != progress.Head(**ours):
+            if progress.head(lines[0]) != progress.Scope(**ours):
                 raise UsageError(
                     f"{path} was made for another kernel or other machines: remove it to begin anew"
                 )

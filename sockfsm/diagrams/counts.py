@@ -12,7 +12,7 @@ from sockfsm.events import Call, Socket
 from sockfsm.model.kinds import OTHER
 
 
-class Move(NamedTuple):
+class PathMove(NamedTuple):
     """One way in which a call ended: it led from `source` to `target`, which may be the same."""
 
     source: str
@@ -44,19 +44,19 @@ class KindCounts:
     calls: int = 0
     visits: Counter[str] = field(default_factory=Counter)
     time: Counter[str] = field(default_factory=Counter)
-    moves: Counter[Move] = field(default_factory=Counter)
-    waited: dict[Move, Waited] = field(default_factory=dict)
+    moves: Counter[PathMove] = field(default_factory=Counter)
+    waited: dict[PathMove, Waited] = field(default_factory=dict)
     made: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def stayed(self, state: str) -> dict[Move, int]:
+    def stayed(self, state: str) -> dict[PathMove, int]:
         """The successful calls that left `state` unchanged, with their counts."""
         return self._within(state, refused=False)
 
-    def refused(self, state: str) -> dict[Move, int]:
+    def refused(self, state: str) -> dict[PathMove, int]:
         """The refused calls that left `state` unchanged, with their counts."""
         return self._within(state, refused=True)
 
-    def _within(self, state: str, *, refused: bool) -> dict[Move, int]:
+    def _within(self, state: str, *, refused: bool) -> dict[PathMove, int]:
         return {
             move: count
             for move, count in self.moves.items()
@@ -91,7 +91,7 @@ def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
     by_kind: dict[str, KindCounts] = {}
     stays: dict[Socket, _Stay] = {}
     listeners: dict[str, _Stay] = {}
-    moves: dict[tuple[str, str, str, str, bool, bool, bool], Move] = {}
+    moves: dict[tuple[str, str, str, str, bool, bool, bool], PathMove] = {}
     for call in calls:
         socket, before, after = call.socket, call.before, call.after
         if socket is None or socket.kind == OTHER or not before:
@@ -115,11 +115,11 @@ def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
             stay.leave(before, call.begin)
         counts = stay.counts
         counts.calls += 1
-        # One `Move` for all equal ones: a trace has millions of calls and a few dozen moves.
+        # One `PathMove` for all equal ones: a trace has millions of calls and a few dozen moves.
         way = (before, after, call.call, call.outcome, call.refused, call.explained, call.enforced)
         move = moves.get(way)
         if move is None:
-            move = moves[way] = Move(*way)
+            move = moves[way] = PathMove(*way)
         counts.moves[move] += 1
         if call.waited:
             waited = counts.waited.setdefault(move, Waited())

@@ -37,7 +37,7 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
     except ImportError as error:
         raise UsageError(f"learning needs AALpy ({error}): pip install 'sockfsm[learn]'") from error
 
-    class Kernel(SUL):  # type: ignore[misc]
+    class KernelUnderLearning(SUL):  # type: ignore[misc]
         """The system under learning: a socket on the bench, from pre() to post()."""
 
         def __init__(self, bench: Bench) -> None:
@@ -58,7 +58,7 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
     class Walks(Oracle):  # type: ignore[misc]
         """Tests a hypothesis by random walks, then by the sequence on which our model differs."""
 
-        def __init__(self, kernel: Kernel) -> None:
+        def __init__(self, kernel: KernelUnderLearning) -> None:
             super().__init__(list(calls), kernel)
             self._walks = StatePrefixEqOracle(
                 list(calls), kernel, walks_per_state=_WALKS, walk_len=_LENGTH
@@ -81,7 +81,7 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
     random.seed(seed)
     try:
         with BENCHES[kind](249) as bench:
-            kernel = Kernel(bench)
+            kernel = KernelUnderLearning(bench)
             machine = run_Lstar(list(calls), kernel, Walks(kernel), "mealy", print_level=0)
             # The last query may have been left open.
             if kernel.sock is not None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Container, Iterator
 from typing import Any, TypeVar
 
 from sockfsm.events import Address, Call, Process, Site, Socket, Thread, Wait
 from sockfsm.model.errnos import errno_name
 from sockfsm.model.kinds import KINDS, flat_of
+from sockfsm.model.stepping import GONE
 from sockfsm.record.layout import (
     ADDRESS,
     AFTER,
@@ -34,6 +36,7 @@ from sockfsm.record.writer import Fields
 
 _UNKNOWN = 0xFFF
 _NUMBERED = 1 << 16
+_KEPT_GONE = 64
 _T = TypeVar("_T")
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
@@ -65,6 +68,7 @@ class Decoder:
         self._kind_numbers: dict[int, int] = {}
         self._heads: dict[str, dict[int, _Ready]] = {}
         self._known: dict[int, tuple[Socket, dict[int, _Ready]]] = {}
+        self._gone: deque[int] = deque()  # numbers of closed sockets that are not forgotten yet
 
     @property
     def blocked(self) -> list[Wait]:
@@ -83,9 +87,15 @@ class Decoder:
         return who
 
     def forget(self, call: Call) -> None:
-        """Let go of what `call` has ended, for a decoder that lives as long as its program."""
-        if call.socket is not None and call.after in ("CLOSED", "EXITED"):
-            number = call.socket.number
+        """Forget the sockets that are gone, for a decoder that lives as long as its program.
+
+        The latest ones are kept: a path may be unlinked, or a closed socket be used, only now.
+        """
+        if call.socket is None or not call.moved or call.after not in GONE:
+            return
+        self._gone.append(call.socket.number)
+        if len(self._gone) > _KEPT_GONE:
+            number = self._gone.popleft()
             self._sockets.pop((self.log, number), None)
             self._known.pop(number, None)
             self._kind_numbers.pop(number, None)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import heapq
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ from sockfsm.files import regular
 from sockfsm.record.logs import LOGS, LogFiles, all_logs
 from sockfsm.record.packs import PACKS, Packed
 from sockfsm.record.reader import Hole
-from sockfsm.trace.causes import SLACK, STEP
-from sockfsm.trace.decode import Decoder, alive, decode, head
+from sockfsm.trace.causes import STEP
+from sockfsm.trace.decode import Decoder, decode, head
 from sockfsm.trace.losses import losses, of_hole
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.summary import Summary
@@ -32,9 +32,9 @@ _NEVER = 1 << 64
 
 
 class Trace(TraceSource):
-    """Reads a trace, finished or still being written. Every method streams the files anew,
+    """Reads a trace, finished or still being written.
 
-    but what a whole pass tells is kept while the trace is finished and its files do not change.
+    Every method streams the files anew, but `summary` is cached once the trace is complete.
 
     since, until: monotonic ns; calls that end outside are left out.
     """
@@ -49,7 +49,6 @@ class Trace(TraceSource):
         self._damage: list[str] = []
         self._losses: list[Lost] = []
         self._holes: dict[str, tuple[Hole, int]] = {}
-        self._told: tuple[object, Summary] | None = None
         self.up_to_date: Callable[[], None] | None = None
         """Writes down what the tracer of this process still holds back, before anything is read."""
         self.keep: Any = None
@@ -155,34 +154,21 @@ class Trace(TraceSource):
         return [head(log).process for log in logs]
 
     def summary(self, *, index: bool = False) -> Summary:
-        """What one pass tells; the same again, unread, while a finished trace does not change.
+        """See `TraceSource`. Without packets there is nothing to join, and no index."""
+        return super().summary(index=index and (self.path / PACKETS).exists())
 
-        index: with what joins packets to calls, where the trace has packets.
-        """
-        index = index and (self.path / PACKETS).exists()
-        state = self._state()
-        if (
-            self._told is not None
-            and self._told[0] == state
-            and (self._told[1].directory or not index)
-        ):
-            return self._told[1]
-        found = Summary(index=index, slack=max(SLACK, self.clock_error))
-        decoders = self._decoders()
-        found.read(self._of([calls for _, calls in decoders]))
-        known = [decoder for decoder, _ in decoders]
-        found.processes = sorted((d.process for d in known), key=attrgetter("started"))
-        blocked = [w for d in known for w in d.blocked if w.begin >= self.since]
-        found.blocked = sorted(blocked, key=attrgetter("begin"))
-        # A log that is written through a mapping does not show it by its time.
-        running = any(alive(process) for process in found.processes)
-        self._told = None if running else (state, found)
-        return found
-
-    def _state(self) -> object:
-        """What changes when another pass would tell something else."""
+    def _version(self) -> Hashable:
         paths = [path for pattern in (LOGS, PACKS) for path in sorted(self.path.glob(pattern))]
-        return [(path.name, *_stamp(path)) for path in paths], self.since, self.until
+        return tuple((path.name, *_stamp(path)) for path in paths), self.since, self.until
+
+    def _summarize(self, summary: Summary) -> None:
+        decoders = self._decoders()
+        summary.read(self._of([calls for _, calls in decoders]))
+        known = [decoder for decoder, _ in decoders]
+        summary.add_rest(
+            [decoder.process for decoder in known],
+            [wait for decoder in known for wait in decoder.blocked if wait.begin >= self.since],
+        )
 
     def kernel_states(self) -> list[KernelState]:
         """The kernel's own changes of TCP state, where they were recorded, by their time.

@@ -18,7 +18,7 @@ from sockfsm.errors import TraceError
 from sockfsm.events import Packet
 from sockfsm.files import regular
 from sockfsm.wire import blocks
-from sockfsm.wire.window import Unpacked, Window
+from sockfsm.wire.buffer import FileBuffer, Unpacked
 
 BATCH = 1 << 14  # bytes decoded at once; with more, the garbage collector has more to look through
 LARGEST = 1 << 24  # bytes; a longer block or packet is damage, not data
@@ -38,7 +38,7 @@ Frame = tuple[int, int, bytes, int]
 _Batch = tuple[Sequence[Frame], Sequence[Packet]]
 
 
-class Clock(NamedTuple):
+class ClockOffset(NamedTuple):
     """wall = monotonic + offset, wrong by at most `error`; ns."""
 
     offset: int
@@ -78,7 +78,7 @@ class CaptureFile:
         self.problems: list[str] = []
         self.comments: list[str] = []
         self.dropped: int | None = None
-        self.clock: Clock | None = None
+        self.clock: ClockOffset | None = None
         self.complete = False
         self.names: dict[int, str] = {}
         with self._open() as stream:
@@ -143,37 +143,37 @@ class CaptureFile:
         self.comments.clear()
         self.dropped, self.complete = None, False
         with self._open() as stream:
-            window = Window(stream)
+            buffer = FileBuffer(stream)
             try:
                 if self._magic == _PCAPNG:
-                    yield from self._pcapng(window, decoder)
+                    yield from self._pcapng(buffer, decoder)
                 else:
-                    yield from self._pcap(window)
+                    yield from self._pcap(buffer)
             except (OSError, EOFError, zlib.error) as error:
-                self.problems.append(f"after byte {window.position}: {error}")
+                self.problems.append(f"after byte {buffer.position}: {error}")
             except OverflowError:
-                self.problems.append(f"at byte {window.position}: an impossible time")
+                self.problems.append(f"at byte {buffer.position}: an impossible time")
 
-    def _cut(self, window: Window) -> None:
-        if window.left:
-            text = f"ends in the middle of a packet at byte {window.position}"
-            self.problems.append(f"{text}, {window.left} bytes are left over")
+    def _cut(self, buffer: FileBuffer) -> None:
+        if buffer.left:
+            text = f"ends in the middle of a packet at byte {buffer.position}"
+            self.problems.append(f"{text}, {buffer.left} bytes are left over")
 
     # -- pcap ------------------------------------------------------------------------------
 
-    def _pcap(self, window: Window) -> Iterator[_Batch]:
+    def _pcap(self, buffer: FileBuffer) -> Iterator[_Batch]:
         order, scale = _PCAP[self._magic]
-        if not window.has(24):
-            self._cut(window)
+        if not buffer.has(24):
+            self._cut(buffer)
             return
-        link = struct.unpack_from(order + "I", window.data, 20)[0] & 0xFFFF
-        window.place = 24
+        link = struct.unpack_from(order + "I", buffer.data, 20)[0] & 0xFFFF
+        buffer.place = 24
         unpack = struct.Struct(order + "IIII").unpack_from
         kept = 0
-        # `kept` is not 0 after a packet that reaches beyond the window: then that much more is read
+        # `kept` is not 0 after a packet that reaches beyond the buffer: then that much more is read
         # first.
-        while window.has(16 + kept):
-            place, data, frames = window.place, window.data, []
+        while buffer.has(16 + kept):
+            place, data, frames = buffer.place, buffer.data, []
             stop = min(len(data) - 16, place + BATCH)
             while place <= stop:
                 seconds, fraction, kept, length = unpack(data, place)
@@ -183,28 +183,28 @@ class CaptureFile:
                 wall = seconds * _NS + fraction * scale
                 frames.append((wall, link, data[place + 16 : ahead], length))
                 place, kept = ahead, 0
-            window.place = place
+            buffer.place = place
             yield frames, ()
             if kept > LARGEST:
-                self.problems.append(f"damaged packet header at byte {window.position}")
+                self.problems.append(f"damaged packet header at byte {buffer.position}")
                 return
-        self._cut(window)
+        self._cut(buffer)
 
     # -- pcapng ----------------------------------------------------------------------------
 
-    def _pcapng(self, window: Window, decoder: SupportsDecoding | None) -> Iterator[_Batch]:
+    def _pcapng(self, buffer: FileBuffer, decoder: SupportsDecoding | None) -> Iterator[_Batch]:
         order = "<"
         interfaces: list[_Interface] = []
         unpack = struct.Struct("<IIIIIII").unpack_from
         last = 0
-        while window.has(12):
+        while buffer.has(12):
             if decoder and order == ">" and interfaces[:1] == [_PLAIN]:
-                packets, window.place = decoder.run(window.data, window.place)
+                packets, buffer.place = decoder.run(buffer.data, buffer.place)
                 if packets:
                     yield (), packets
                     continue
-            place, data = window.place, window.data
-            # The fast path: enhanced packet blocks that are completely in the window.
+            place, data = buffer.place, buffer.data
+            # The fast path: enhanced packet blocks that are completely in the buffer.
             limit, frames = len(data), []
             stop = min(limit - 32, place + BATCH)
             while place <= stop:
@@ -220,40 +220,40 @@ class CaptureFile:
                     last = last * _NS // ticks + offset
                 frames.append((last, link, data[place + 28 : place + 28 + kept], length))
                 place = ahead
-            window.place = place
+            buffer.place = place
             if frames:
                 yield frames, ()
-            if not window.has(12):
+            if not buffer.has(12):
                 break
-            place, data = window.place, window.data
+            place, data = buffer.place, buffer.data
             if data[place : place + 4] == _PCAPNG:
                 order = ">" if data[place + 8 : place + 12] == b"\x1a\x2b\x3c\x4d" else "<"
                 unpack = struct.Struct(order + "IIIIIII").unpack_from
                 interfaces = []
             kind, total = struct.unpack_from(order + "II", data, place)
             if total < 12 or total & 3 or total > LARGEST:
-                self.problems.append(f"damaged block at byte {window.position}")
+                self.problems.append(f"damaged block at byte {buffer.position}")
                 return
-            if not window.has(total):
+            if not buffer.has(total):
                 break
-            place, data = window.place, window.data
+            place, data = buffer.place, buffer.data
             body = data[place + 8 : place + total - 4]
-            if kind == blocks.ENHANCED and len(body) >= 20 and self._whole(window, body, order):
+            if kind == blocks.ENHANCED and len(body) >= 20 and self._whole(buffer, body, order):
                 number = struct.unpack_from(order + "I", body)[0]
                 if number < len(interfaces):
                     continue  # `has` has read on, so the fast path can take it now
-                self.problems.append(f"packet of an unknown interface at byte {window.position}")
+                self.problems.append(f"packet of an unknown interface at byte {buffer.position}")
             elif kind in (blocks.SIMPLE, 2) and interfaces:
                 frame = self._old_packet(kind, body, order, interfaces, last)
                 if frame:
                     yield (frame,), ()
             elif not self._other(kind, body, order, interfaces):
-                self.problems.append(f"damaged block at byte {window.position}")
-            window.place += total
-        self._cut(window)
+                self.problems.append(f"damaged block at byte {buffer.position}")
+            buffer.place += total
+        self._cut(buffer)
 
     @staticmethod
-    def _whole(window: Window, body: bytes, order: str) -> bool:
+    def _whole(buffer: FileBuffer, body: bytes, order: str) -> bool:
         kept: int = struct.unpack_from(order + "I", body, 12)[0]
         return kept + 20 <= len(body)
 
@@ -300,7 +300,7 @@ class CaptureFile:
         self.comments.append(text)
         match = _CLOCK.search(text)
         if match and self.clock is None:
-            self.clock = Clock(int(match[1]), int(match[2]))
+            self.clock = ClockOffset(int(match[1]), int(match[2]))
 
 
 def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:

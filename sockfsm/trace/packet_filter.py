@@ -1,9 +1,10 @@
-"""Which packets are the traced connections': by their ends, and by when those ends were ours.
+"""Tells the packets of traced sockets from those of strangers, so that only the former are kept.
 
-A port is used again: by a stranger before our socket had it, and after. So a packet counts when a
-traced socket had both of its ends, or listened at one of them, or was bound to it, at the packet's
-time. A TCP connection is judged where it opens and stays what it was then: what the kernel sends
-after close() belongs to it still.
+A stranger may use a port before our socket has it, and again after. So a packet counts only if, at its
+time, a traced socket had both of its endpoints, or listened at or was bound to one of them. A TCP
+connection is judged by the packet that opens it: what the kernel sends after close() still belongs to
+it. `Directory` names the socket of a packet; this only says whether there may be one, so it keeps a
+packet in case of doubt.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6
 
-from sockfsm.events import Call, Packet, Process, Socket
-from sockfsm.events import Endpoint as End
+from sockfsm.events import Call, Endpoint, Packet, Process, Socket
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.directory import ANY4, ANY6, end_of
 
@@ -25,7 +25,7 @@ _ENDS = frozenset({"close", "exit"})
 
 _UNKNOWN = "?"
 
-Way = tuple[str, End, End]  # protocol, ends
+Way = tuple[str, Endpoint, Endpoint]  # protocol, ends
 
 
 @dataclass(slots=True)
@@ -51,11 +51,11 @@ class _Held:
         return self.begin - slack <= time <= min(self.end, self.life.end) + slack
 
 
-_Table = dict[tuple[str, End], list[_Held]]
+_Table = dict[tuple[str, Endpoint], list[_Held]]
 
 
-class Endpoints:
-    """The names that traced INET sockets had or spoke to, and when.
+class PacketFilter:
+    """Knows the names that traced INET sockets had or spoke to, and when.
 
     slack: how far, ns, a packet's time may be from that of its call.
     """
@@ -66,9 +66,11 @@ class Endpoints:
         self._pairs: dict[Way, list[_Held]] = defaultdict(list)
         self._names: _Table = defaultdict(list)
         self._towards: _Table = defaultdict(list)
-        self._flows: dict[tuple[End, End], bool] = {}
-        self._learned: dict[End, _Life] = {}  # where datagrams of ours without a name came from
-        said: list[tuple[Call, _Life, End | None, End | None]] = []
+        self._flows: dict[tuple[Endpoint, Endpoint], bool] = {}
+        self._learned: dict[
+            Endpoint, _Life
+        ] = {}  # where datagrams of ours without a name came from
+        said: list[tuple[Call, _Life, Endpoint | None, Endpoint | None]] = []
         for call in calls:
             socket = call.socket
             if socket is None or socket.family not in (AF_INET, AF_INET6):
@@ -97,7 +99,9 @@ class Endpoints:
         life.closed[log] = call.end if ended else None
         return life
 
-    def _told(self, call: Call, life: _Life, local: End | None, remote: End | None) -> None:
+    def _told(
+        self, call: Call, life: _Life, local: Endpoint | None, remote: Endpoint | None
+    ) -> None:
         """Take in the names that a call told of; the log may tell a local one only later."""
         socket, word = life.socket, call.call
         kind = socket.kind
@@ -115,8 +119,8 @@ class Endpoints:
             until = _NEVER if lasting else call.end
             _hold(self._towards, kind, target, _Held(call.begin, until, life))
 
-    def has(self, packet: Packet | None) -> bool:
-        """Whether a packet is a traced socket's, asked for each in the order of the capture."""
+    def keeps(self, packet: Packet | None) -> bool:
+        """Whether a packet is a traced socket's. Ask for every packet, in the order of the capture."""
         if packet is None:
             return False
         source, target, time = packet.source, packet.target, packet.time
@@ -133,7 +137,7 @@ class Endpoints:
             known = self._flows[key] = True  # it came to us open
         return known
 
-    def _connects(self, source: End, target: End, time: int, opens: bool) -> bool:
+    def _connects(self, source: Endpoint, target: Endpoint, time: int, opens: bool) -> bool:
         if self._pair("tcp", source, target, time, opens=opens):
             return True
         ends = (target,) if opens else (target, source)
@@ -143,7 +147,7 @@ class Endpoints:
             for table in (self._names, self._towards)
         )
 
-    def _datagram(self, source: End, target: End, time: int) -> bool:
+    def _datagram(self, source: Endpoint, target: Endpoint, time: int) -> bool:
         for end in (source, target):
             learned = self._learned.get(end)
             if learned is not None and time <= learned.end + self._slack:
@@ -155,7 +159,7 @@ class Endpoints:
             self._learned[source] = sent
         return sent is not None
 
-    def traced(self, source: End, target: End, time: int) -> bool:
+    def traced(self, source: Endpoint, target: Endpoint, time: int) -> bool:
         """Whether a TCP socket with these ends was traced then; a host is '' where not known."""
         source, target = (end if end[0] else (_UNKNOWN, end[1]) for end in (source, target))
         return self._pair("tcp", source, target, time, opens=True) or any(
@@ -167,7 +171,9 @@ class Endpoints:
             )
         )
 
-    def _pair(self, kind: str, source: End, target: End, time: int, *, opens: bool) -> bool:
+    def _pair(
+        self, kind: str, source: Endpoint, target: Endpoint, time: int, *, opens: bool
+    ) -> bool:
         # Only an opening after the end is another's: the kernel goes on with ours after close().
         return any(
             held.begin - self._slack <= time and (not opens or held.at(time, self._slack))
@@ -175,7 +181,7 @@ class Endpoints:
             for held in self._pairs.get(way, ())
         )
 
-    def _at(self, table: _Table, kind: str, end: End, time: int) -> _Life | None:
+    def _at(self, table: _Table, kind: str, end: Endpoint, time: int) -> _Life | None:
         for key in ((kind, end), (kind, ("", end[1]))):
             for held in table.get(key, ()):
                 if held.at(time, self._slack):
@@ -191,24 +197,24 @@ def _closed(log: str, life: _Life) -> int:
     return _NEVER if closed is None else closed
 
 
-def _adopted(word: str, remote: End | None) -> bool:
+def _adopted(word: str, remote: Endpoint | None) -> bool:
     return word == "adopt" and not remote
 
 
-def _named(end: End | None) -> End | None:
+def _named(end: Endpoint | None) -> Endpoint | None:
     return end if end and end[1] else None
 
 
-def _hold(table: _Table, kind: str, end: End, held: _Held) -> None:
+def _hold(table: _Table, kind: str, end: Endpoint, held: _Held) -> None:
     table[kind, _wild(end)].append(held)
     table[kind, _hostless(end)].append(held)
 
 
-def _hostless(end: End) -> End:
+def _hostless(end: Endpoint) -> Endpoint:
     return _UNKNOWN, end[1]
 
 
-def _wild(end: End) -> End:
+def _wild(end: Endpoint) -> Endpoint:
     """The host '' stands for any: a wildcard, and a name that the resolver turns into addresses."""
     host, port = end
     numeric = host[:1].isdigit() or ":" in host
