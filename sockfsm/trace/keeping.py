@@ -16,7 +16,7 @@ from sockfsm.trace.trace import Trace
 from sockfsm.wire.headers import FrameDecoder
 from sockfsm.wire.pcapng import Frame
 
-# A packet this young (ns) is kept in any case: the log may not say yet whose connection it is.
+# A younger packet (ns) is always kept: the log may not say yet whose connection it belongs to.
 GRACE = 5_000_000_000
 
 

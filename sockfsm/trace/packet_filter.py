@@ -30,7 +30,7 @@ Way = tuple[str, Endpoint, Endpoint]  # protocol, ends
 
 @dataclass(slots=True)
 class _Life:
-    """One socket: who used it, and until when."""
+    """One socket: which processes used it, and until when."""
 
     socket: Socket
     begin: int
@@ -41,7 +41,7 @@ class _Life:
 
 @dataclass(slots=True)
 class _Held:
-    """From when to when a socket had a name, or spoke to one."""
+    """The time during which a socket had a name, or used one as its target."""
 
     begin: int
     end: int
@@ -67,29 +67,28 @@ class PacketFilter:
         self._names: _Table = defaultdict(list)
         self._towards: _Table = defaultdict(list)
         self._flows: dict[tuple[Endpoint, Endpoint], bool] = {}
-        self._learned: dict[
-            Endpoint, _Life
-        ] = {}  # where datagrams of ours without a name came from
-        said: list[tuple[Call, _Life, Endpoint | None, Endpoint | None]] = []
+        # Source of a datagram -> the socket that must have sent it, although its name is not known.
+        self._learned: dict[Endpoint, _Life] = {}
+        naming: list[tuple[Call, _Life, Endpoint | None, Endpoint | None]] = []
         for call in calls:
             socket = call.socket
             if socket is None or socket.family not in (AF_INET, AF_INET6):
                 continue
-            life = self._used(call, socket)
+            life = self._life(call, socket)
             if call.address is not None or call.moved:
-                said.append((call, life, end_of(socket.local), end_of(socket.remote)))
+                naming.append((call, life, end_of(socket.local), end_of(socket.remote)))
         for life in self._lives.values():
             ends = [_closed(log, life) for log in life.closed]
             life.end = max(ends, default=_NEVER)
-        for each in said:
-            self._told(*each)
+        for each in naming:
+            self._add_names(*each)
 
-    def _used(self, call: Call, socket: Socket) -> _Life:
+    def _life(self, call: Call, socket: Socket) -> _Life:
         life = self._lives.get(socket.identity)
         if life is None:
             begin = call.begin
             if call.call == "accepted":
-                # The kernel opened the connection before accept() gave it: while we listened.
+                # The kernel opened the connection before accept() returned it, while we listened.
                 parent = self._lives.get(socket.parent or "")
                 begin = parent.begin if parent else 0
             life = self._lives[socket.identity] = _Life(socket, begin)
@@ -99,10 +98,10 @@ class PacketFilter:
         life.closed[log] = call.end if ended else None
         return life
 
-    def _told(
+    def _add_names(
         self, call: Call, life: _Life, local: Endpoint | None, remote: Endpoint | None
     ) -> None:
-        """Take in the names that a call told of; the log may tell a local one only later."""
+        """Note the names that a call shows. The log may have the local one only later."""
         socket, word = life.socket, call.call
         kind = socket.kind
         local = _named(local) or _named(end_of(socket.local))
@@ -134,7 +133,7 @@ class PacketFilter:
             both = bool(known) and self._at(self._towards, "tcp", source, time) is not None
             known = self._flows[key] = both or self._connects(source, target, time, opens)
         elif not known and self._pair("tcp", source, target, time, opens=False):
-            known = self._flows[key] = True  # it came to us open
+            known = self._flows[key] = True  # a traced socket got it when it was open already
         return known
 
     def _connects(self, source: Endpoint, target: Endpoint, time: int, opens: bool) -> bool:
@@ -160,7 +159,7 @@ class PacketFilter:
         return sent is not None
 
     def traced(self, source: Endpoint, target: Endpoint, time: int) -> bool:
-        """Whether a TCP socket with these ends was traced then; a host is '' where not known."""
+        """Whether a TCP socket with these endpoints was traced then. An unknown host is ''."""
         source, target = (end if end[0] else (_UNKNOWN, end[1]) for end in (source, target))
         return self._pair("tcp", source, target, time, opens=True) or any(
             self._at(table, "tcp", end, time) is not None
@@ -174,7 +173,7 @@ class PacketFilter:
     def _pair(
         self, kind: str, source: Endpoint, target: Endpoint, time: int, *, opens: bool
     ) -> bool:
-        # Only an opening after the end is another's: the kernel goes on with ours after close().
+        # After close() the kernel goes on with our connection; only a new SYN is somebody else's.
         return any(
             held.begin - self._slack <= time and (not opens or held.at(time, self._slack))
             for way in ((kind, source, target), (kind, target, source))
@@ -190,7 +189,7 @@ class PacketFilter:
 
 
 def _closed(log: str, life: _Life) -> int:
-    """When a process let go of the socket, as far as its log tells."""
+    """When a process closed the socket or ended, according to its log."""
     closed = life.closed[log]
     if closed is None:
         closed = life.processes[log].ended
@@ -215,7 +214,7 @@ def _hostless(end: Endpoint) -> Endpoint:
 
 
 def _wild(end: Endpoint) -> Endpoint:
-    """The host '' stands for any: a wildcard, and a name that the resolver turns into addresses."""
+    """Replace a wildcard host, or a host name to be resolved, by '', which stands for any host."""
     host, port = end
     numeric = host[:1].isdigit() or ":" in host
     return ("", port) if host in _ANY or not numeric else end

@@ -23,9 +23,9 @@ if TYPE_CHECKING:
 
 
 class TraceSource(ABC):
-    """Calls, captured packets and the kernel's states, and everything that follows from them.
+    """Calls, captured packets and the kernel's states, and all that follows from them.
 
-    name: what views call it.
+    name: how views refer to it.
     """
 
     name: str
@@ -34,11 +34,11 @@ class TraceSource(ABC):
     @property
     @abstractmethod
     def problems(self) -> list[str]:
-        """A line for each thing that is lost, damaged or left out; complete once the trace is read."""
+        """A line for each thing that is lost, damaged or left out. Complete once the trace is read."""
 
     @property
     def losses(self) -> list[Lost]:
-        """What is lost or was left out, as data."""
+        """What is lost or left out, as data."""
         return []
 
     @abstractmethod
@@ -58,7 +58,7 @@ class TraceSource(ABC):
 
     @abstractmethod
     def _version(self) -> Hashable:
-        """What differs as soon as another pass would give another summary."""
+        """A value that changes whenever another pass would give a different summary."""
 
     @abstractmethod
     def _summarize(self, summary: Summary) -> None:

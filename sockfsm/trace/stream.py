@@ -61,7 +61,7 @@ def events(source: TraceSource) -> Iterator[Mark]:
 
 
 def spans(source: TraceSource, kernel: Iterable[KernelState] = ()) -> Iterator[Mark]:
-    """Yield the same, with the kernel's states, and with two places for each call that is a span."""
+    """Yield the same with the kernel's states, and with two places for each call that is a span."""
     summary = source.summary(index=True)
     waits: Iterable[Call | Wait] = heapq.merge(
         summary.waits.all, summary.blocked, key=attrgetter("begin")

@@ -1,4 +1,4 @@
-"""A trace: a folder with one call log per process and, where it was captured, the packets."""
+"""A trace in a folder: a call log for each process, and the packets if they were captured."""
 
 from __future__ import annotations
 
@@ -50,13 +50,13 @@ class Trace(TraceSource):
         self._losses: list[Lost] = []
         self._holes: dict[str, tuple[Hole, int]] = {}
         self.up_to_date: Callable[[], None] | None = None
-        """Writes down what the tracer of this process still holds back, before anything is read."""
+        """Called before a read, so that the tracer of this process writes what it still holds back."""
         self.keep: Any = None
-        """What has to live as long: a temporary folder's finalizer, or the trace this is a view of."""
+        """What must live as long as this: the finalizer of a temporary folder, or the whole trace."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Trace:
-        """The trace in folder `path`. TraceError where there is none."""
+        """Open the trace in folder `path`. TraceError if there is none."""
         trace = cls(path)
         if not trace.path.exists():
             raise TraceError(
@@ -70,12 +70,12 @@ class Trace(TraceSource):
 
     @property
     def problems(self) -> list[str]:
-        """What is lost, damaged or was left out, a line for each, as far as it was read."""
+        """See `TraceSource`."""
         return [*(lost.text for lost in self.losses), *self._damage]
 
     @property
     def losses(self) -> list[Lost]:
-        """The same that is lost or was left out, as facts."""
+        """See `TraceSource`."""
         holes = [of_hole(name, *hole) for name, hole in self._holes.items()]
         return [*self._losses, *holes, *self.facts.losses]
 
@@ -91,7 +91,7 @@ class Trace(TraceSource):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the recording wrote down about itself, unchecked, for who writes more of it."""
+        """The content of `trace.json`, unchecked, for a writer that adds to it."""
         try:
             with regular(self.path / ABOUT) as file:
                 about = json.load(file)
@@ -101,7 +101,7 @@ class Trace(TraceSource):
 
     @property
     def facts(self) -> About:
-        """The same for who reads: checked."""
+        """See `TraceSource`."""
         from sockfsm.trace.about import about
 
         return about(self.path / ABOUT, self._damage)
@@ -115,7 +115,7 @@ class Trace(TraceSource):
         return [decode(log, sockets, self._damage, self._holes) for log in logs]
 
     def calls(self) -> Iterator[Call]:
-        """Every finished call, in the order in which they ended."""
+        """See `TraceSource`."""
         yield from self._of([calls for _, calls in self._decoders()])
 
     def _of(self, streams: list[Iterator[Call]]) -> Iterator[Call]:
@@ -128,8 +128,11 @@ class Trace(TraceSource):
                 yield call
 
     def _merged(self, streams: list[Iterator[Call]]) -> Iterator[Call]:
-        """All streams by the calls' ends. A log is opened when its time has come: a child's first
-        record may name a socket that its parent's log has to tell of before."""
+        """Merge the streams by the calls' ends.
+
+        A log is opened only when its process has started: a child's first record may refer to a socket
+        of its parent's log.
+        """
         heap: list[tuple[int, int, Call | None]] = [
             (process.started, index, None) for index, process in enumerate(self.heads)
         ]
@@ -148,7 +151,7 @@ class Trace(TraceSource):
 
     @property
     def heads(self) -> list[Process]:
-        """The traced processes as their logs begin: quick, but without threads and end."""
+        """The traced processes, from the start of their logs: quick, but without threads and end."""
         logs = all_logs(self.path, self._damage)
         self._look(logs)
         return [head(log).process for log in logs]
@@ -171,10 +174,7 @@ class Trace(TraceSource):
         )
 
     def kernel_states(self) -> list[KernelState]:
-        """The kernel's own changes of TCP state, where they were recorded, by their time.
-
-        Each one with the ports that its socket had in the end.
-        """
+        """See `TraceSource`."""
         from sockfsm.wire.kernel_record import read
         from sockfsm.wire.kernel_states import FILE, with_ports
 
@@ -184,7 +184,7 @@ class Trace(TraceSource):
         return with_ports(read(path, self._damage))
 
     def captured(self) -> Iterator[Packet]:
-        """The packets as the capture has them."""
+        """See `TraceSource`."""
         if not (self.path / PACKETS).exists():
             return iter(())
         from sockfsm.wire.headers import packets
