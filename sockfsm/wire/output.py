@@ -61,7 +61,7 @@ class File:
             self.error, self.since = reason, time.time()
 
     def go_on_in(self, fresh: str, size: int, packets: int) -> None:
-        """Replace our first `size` bytes by the file `fresh`, and go on writing there. OSError if it fails."""
+        """Replace our first `size` bytes by the file `fresh`, and go on there. OSError if it fails."""
         descriptor = posix.open(fresh, _AGAIN)
         try:
             end = posix.lseek(descriptor, 0, 2)

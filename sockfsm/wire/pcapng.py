@@ -67,6 +67,13 @@ class _Section:
         self.interfaces: list[_Interface] = []
         self._unpack = struct.Struct(order + "IIIIIII").unpack_from
 
+    def at(self, place: int, data: bytes) -> _Section:
+        """The section that the block at `place` belongs to; it may begin one."""
+        if data[place : place + 4] != _PCAPNG:
+            return self
+        big = data[place + 8 : place + 12] == b"\x1a\x2b\x3c\x4d"
+        return _Section(">" if big else "<", self.last)
+
     def frames(self, buffer: FileBuffer) -> list[Frame]:
         """The fast path: the next packet blocks, as far as they are completely in the buffer."""
         place, data, unpack, interfaces = buffer.place, buffer.data, self._unpack, self.interfaces
@@ -242,9 +249,7 @@ class CaptureFile:
             if not buffer.has(12):
                 break
             place, data = buffer.place, buffer.data
-            if data[place : place + 4] == _PCAPNG:
-                big = data[place + 8 : place + 12] == b"\x1a\x2b\x3c\x4d"
-                section = _Section(">" if big else "<", section.last)
+            section = section.at(place, data)
             kind, total = struct.unpack_from(section.order + "II", data, place)
             if total < 12 or total & 3 or total > LARGEST:
                 self.problems.append(f"damaged block at byte {buffer.position}")
