@@ -192,7 +192,7 @@ VERDICTS: dict[str, tuple[Verdict, ...]] = {
             tries=2,
             retransmitted=(1, 0),
             ignored=4,
-            note="a SYN-ACK of what was never sent came: the client answers RST, and waits on",
+            note="a SYN-ACK acknowledged what was never sent: the client answered RST and waited on",
             kernel=f"{GAVE_UP}SYN-SENT",
         ),
         Verdict("reset", "none", reset_by="server", cause=SCANS, note="both ends had sent a SYN"),

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 from sockfsm.events import Call, Packet, Process, Site, Socket, Thread, Wait
 from sockfsm.trace.source import MemoryTrace
+from sockfsm.trace.summary import Summary
 
 MS = 1_000_000
 
@@ -106,9 +107,9 @@ class Story(MemoryTrace):
         self.seen.append(packet)
         return packet
 
-    def packets(self) -> Iterator[Packet]:
+    def packets(self, summary: Summary | None = None) -> Iterator[Packet]:
         """As joined; `joined`: what to say of the n-th in place of that."""
-        for number, packet in enumerate(super().packets()):
+        for number, packet in enumerate(super().packets(summary)):
             yield packet._replace(**self.joined.get(number, {}))
 
 

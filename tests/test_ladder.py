@@ -9,13 +9,13 @@ from synthetic import MS, Story, echo
 from test_timeline import hostile
 
 from sockfsm.events import Cause, Packet, Wait
+from sockfsm.model.stepping import GONE
 from sockfsm.views.activity import NOTHING, OPEN, Activity
 from sockfsm.views.glyphs import ASCII, BOX, glyphs_for
 from sockfsm.views.ladder import Ladder
 from sockfsm.views.lanes import Lanes
 from sockfsm.views.selection import Selection
 from sockfsm.views.text import Paint, width
-from sockfsm.views.totals import ENDED
 from sockfsm.wire.kernel_states import KernelState
 
 
@@ -253,7 +253,7 @@ def test_a_wait_that_began_before_the_selection_is_shaded_in_it() -> None:
     assert "▒ #1" in row(rows, "SYN seq 0")
 
 
-@pytest.mark.parametrize("state", sorted(ENDED))
+@pytest.mark.parametrize("state", sorted(GONE))
 def test_a_socket_that_is_no_longer_open_has_no_bar(state: str) -> None:
     """Also one that has left its path behind."""
     story, activity = Story(), Activity()

@@ -20,7 +20,6 @@ from sockfsm.model.kinds import KINDS, flat_of, machine_of, table_of
 from sockfsm.model.rules import ACCEPTED, WITHOUT_DESCRIPTOR, Table, rule
 from sockfsm.model.shipped import FILE, text
 from sockfsm.model.stepping import GONE
-from sockfsm.views.totals import ENDED
 
 WORDS = (
     *("bind", "listen", "accept", "connect", "send", "recv"),
@@ -228,7 +227,7 @@ def test_the_states_of_sockets_that_are_no_longer_open_are_those_of_the_machines
         for state, values in flat_of(kind).states.items()
         if dict(zip(flat_of(kind).table.parts, values, strict=True))["fd"] not in ("none", "open")
     }
-    assert gone == ENDED == GONE
+    assert gone == GONE
 
 
 def test_unknown_parts_values_and_kinds_are_named() -> None:

@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from synthetic import echo
 
 from sockfsm.errors import TraceError
 from sockfsm.trace.merged import MergedTrace
@@ -72,3 +73,23 @@ def test_a_packet_that_both_captured_counts_once() -> None:
 def test_the_same_process_twice_is_refused(traces: tuple[Trace, Trace]) -> None:
     with pytest.raises(TraceError, match="has the process"):
         MergedTrace([traces[0], traces[0]])
+
+
+def test_a_summary_is_cached_once_all_parts_are_complete(
+    traces: tuple[Trace, Trace], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    merged = MergedTrace(traces)
+    assert merged.summary(index=True) is merged.summary() is merged.summary(index=True)
+    with monkeypatch.context() as patched:
+        patched.setattr("sockfsm.trace.source.alive", lambda process: True)
+        running = MergedTrace(traces)
+        assert running.summary() is not running.summary()
+
+
+def test_a_trace_in_memory_that_still_grows_is_summarized_anew() -> None:
+    story = echo()
+    before = story.summary()
+    assert story.summary() is before
+    sock = story.socket()
+    story.call(25, sock, "socket", states=" -> CREATED")
+    assert sock.identity in story.summary().sockets

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
@@ -92,7 +95,7 @@ def test_a_sink_may_use_sockets_itself() -> None:
     assert len(list(trace.calls())) == 12
 
 
-def test_a_closed_socket_is_forgotten_by_the_live_decoder() -> None:
+def test_a_closed_socket_is_forgotten_by_the_live_decoder(tmp_path: Path) -> None:
     import gc
 
     from sockfsm.events import Socket
@@ -101,12 +104,39 @@ def test_a_closed_socket_is_forgotten_by_the_live_decoder() -> None:
         gc.collect()
         return sum(isinstance(thing, Socket) for thing in gc.get_objects())
 
+    def path_left() -> None:
+        with socket.socket(socket.AF_UNIX) as sock:
+            sock.bind(str(path))
+        path.rename(tmp_path / "left")
+
+    def detached() -> None:
+        os.close(socket.socket().detach())
+
+    def in_use(use: Callable[[], None]) -> int:
+        for _ in range(100):
+            use()
+        return living()
+
+    path = tmp_path / "path"
     with sockfsm.tracing(sinks=[lambda call: None]):
-        pair()
-        before = living()
-        for _ in range(50):
-            pair()
-        assert living() <= before + 2
+        before = in_use(pair)
+        for use in (pair, path_left, detached):
+            assert in_use(use) <= before + 2
+
+
+def test_a_sink_is_told_which_closed_socket_is_used_once_more(tmp_path: Path) -> None:
+    path = tmp_path / "path"
+    seen: list[Call] = []
+    with sockfsm.tracing(sinks=[seen.append]) as trace:
+        sock = socket.socket(socket.AF_UNIX)
+        sock.bind(str(path))
+        sock.close()
+        with pytest.raises(OSError, match="Bad file"):
+            sock.listen()
+        path.unlink()
+    live = [(call.method, call.socket and call.socket.number, call.after) for call in seen]
+    assert live == [(c.method, c.socket and c.socket.number, c.after) for c in trace.calls()]
+    assert all(number for _, number, _ in live)
 
 
 def test_a_sink_is_told_what_happens_while_a_call_is_decoded(

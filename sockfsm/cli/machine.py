@@ -12,6 +12,7 @@ from sockfsm.errors import UsageError
 from sockfsm.model.describe import as_data, changes, conditions, lints, ways
 from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import KINDS, flat_of
+from sockfsm.model.rules import Rule
 
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
@@ -60,7 +61,7 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _chosen(flat: FlatMachine, state: str | None, call: str | None) -> dict[str, object]:
-    # Narrowed down afterwards, so that every form of output is a part of the same data.
+    # Cut from the whole, so that a part looks the same as in the whole.
     data = as_data(flat)
     if state:
         data["states"] = {state: data["states"][state]}
@@ -83,44 +84,47 @@ def _wrapped(text: str, first: str = "", rest: str = "") -> list[str]:
 
 
 def _whole(flat: FlatMachine, calls: Iterable[str], *, whole: bool) -> Iterator[str]:
-    table = flat.table
+    """The rules and refusals of `calls`. whole: also what is not about single calls."""
     if whole:
-        yield f"{table.title}: {len(flat.states)} states, {len(table.rules)} rules"
-        yield from ("", "PARTS of a situation (the first value is the initial one)")
-        for name, values in table.parts.items():
-            yield from _wrapped(
-                f"{name:9} {' '.join(values)}: {table.words.get(name, '')}", "  ", " " * 12
-            )
-        yield from ("", "ENVIRONMENT (the first value is the reference one)")
-        for name, values in table.environment.items():
-            yield from _wrapped(
-                f"{name:9} {' '.join(values)}: {table.words.get(name, '')}", "  ", " " * 12
-            )
-        yield from ("", "STATES and the shortest way there")
-        known = ways(flat.kind)
-        for state in flat.states:
-            way = " ".join(known[state]) or "the fresh socket" if state in known else ""
-            yield from _wrapped(f"{state:34} {way}".rstrip(), "  ", " " * 37)
+        yield from _overview(flat)
     yield from ("", "REFUSALS, whatever the environment")
     for call in calls:
         yield from _refusals(flat, call)
     yield from ("", "RULES, the first that fits decides: call, situation, environment -> outcome")
-    for entry in table.rules:
-        if entry.call not in (*calls, "*"):
-            continue
-        then = changes(entry)
-        yield from _wrapped(
-            f"{entry.call}  {conditions(entry)}  ->  {entry.outcome}{'  ' + then if then else ''}",
-            "  ",
-            " " * 8,
-        )
-        yield from _wrapped(f"{entry.why} [{entry.source}]", " " * 6, " " * 6)
-        for label, text in (("lint", entry.lint), ("elsewhere", entry.note)):
-            if text:
-                yield from _wrapped(f"{label}: {text}", " " * 6, " " * 8)
+    for entry in flat.table.rules:
+        if entry.call in (*calls, "*"):
+            yield from _rule(entry)
     if whole:
-        yield ""
-        yield from _wrapped(f"LINTS on these rules: {', '.join(lints(table)) or 'none'}", "", "  ")
+        named = ", ".join(lints(flat.table)) or "none"
+        yield from ("", *_wrapped(f"LINTS on these rules: {named}", "", "  "))
+
+
+def _overview(flat: FlatMachine) -> Iterator[str]:
+    table = flat.table
+    yield f"{table.title}: {len(flat.states)} states, {len(table.rules)} rules"
+    for title, listed in (
+        ("PARTS of a situation (the first value is the initial one)", table.parts),
+        ("ENVIRONMENT (the first value is the reference one)", table.environment),
+    ):
+        yield from ("", title)
+        for name, values in listed.items():
+            words = f"{name:9} {' '.join(values)}: {table.words.get(name, '')}"
+            yield from _wrapped(words, "  ", " " * 12)
+    yield from ("", "STATES and the shortest way there")
+    known = ways(flat.kind)
+    for state in flat.states:
+        way = " ".join(known[state]) or "the fresh socket" if state in known else ""
+        yield from _wrapped(f"{state:34} {way}".rstrip(), "  ", " " * 37)
+
+
+def _rule(entry: Rule) -> Iterator[str]:
+    then = changes(entry)
+    text = f"{entry.call}  {conditions(entry)}  ->  {entry.outcome}{'  ' + then if then else ''}"
+    yield from _wrapped(text, "  ", " " * 8)
+    yield from _wrapped(f"{entry.why} [{entry.source}]", " " * 6, " " * 6)
+    for label, remark in (("lint", entry.lint), ("elsewhere", entry.note)):
+        if remark:
+            yield from _wrapped(f"{label}: {remark}", " " * 6, " " * 8)
 
 
 def _refusals(flat: FlatMachine, call: str) -> Iterator[str]:

@@ -55,7 +55,7 @@ class Closes(Accepting):
         end.close()
 
 
-class Ends(Accepting):
+class ShutsWriting(Accepting):
     """The peer shuts its writing side at once, and goes on to live."""
 
     def treat(self, end: socket.socket) -> None:

@@ -16,7 +16,7 @@ from socket import SHUT_RDWR, SHUT_WR, socket
 from sockfsm.conform.bench import BENCHES, Bench
 from sockfsm.conform.circumstances import reset
 from sockfsm.conform.ramble import LONGEST, SHORTEST, Fault
-from sockfsm.conform.scenes import Step
+from sockfsm.conform.scenes import Action
 from sockfsm.conform.secure import context
 from sockfsm.conform.traced import Tracer
 from sockfsm.tracer.witness import facts, fits
@@ -46,12 +46,12 @@ def encrypt(kind: str, seed: int, numbers: range, lane: int, tracer: Tracer) -> 
     """Run the sequences of these numbers, each on a new connection."""
     with BENCHES[kind](lane) as bench:
         for number in numbers:
-            luck, told = Random(f"{kind} {seed} {number} encrypted"), list[Step]()
+            luck, told = Random(f"{kind} {seed} {number} encrypted"), list[Action]()
             ends = dict(zip(("client", "server"), _ends(bench, luck), strict=True))
             for _ in range(luck.randint(SHORTEST, LONGEST)):
                 name, word = luck.choice(tuple(ends)), luck.choice(_LUCK)
                 end = ends[name]
-                told.append(Step(f"{name} {word}"))
+                told.append(Action(f"{name} {word}"))
                 # The other two are ssl's own words for an end that TLS has gone from.
                 with contextlib.suppress(OSError, ValueError, AttributeError):
                     _WORDS[word](end)

@@ -25,6 +25,11 @@ class Judge:
         self.wrongs: list[str] = []
         self.hurried = False
 
+    def compare(self, stopped: str, told: str, said: str, asked: list[str]) -> None:
+        """Note if the kernel's one answer is not what the caller was told."""
+        if asked != [told]:
+            self.wrongs.append(f"{stopped} {told}, {said} {asked[0]}")
+
 
 _METHODS = (
     *("bind", "listen", "accept", "connect", "connect_ex", "shutdown"),
@@ -54,7 +59,6 @@ def enforcing() -> Iterator[Judge]:
 def _watched(name: str, observed: Method, judge: Judge) -> Method:
     """The method `name` behind its guard. observed: as the tracer has it in observe mode."""
     asked: list[str] = []
-    wrongs = judge.wrongs
 
     def plainly(self: Any, *args: Any, **named: Any) -> Any:
         try:
@@ -74,21 +78,18 @@ def _watched(name: str, observed: Method, judge: Judge) -> Method:
         except OSError as error:
             told = _ending(error)
             if asked:
-                if asked != [told]:
-                    wrongs.append(f"{name}: enforce raises {told}, the kernel said {asked[0]}")
+                judge.compare(f"{name}: enforce raises", told, "the kernel said", asked)
                 raise
         else:
             told = _ending(result if name == "connect_ex" else 0)
             if asked:
-                if asked != [told]:
-                    wrongs.append(f"{name}: enforce gives {told}, the kernel said {asked[0]}")
+                judge.compare(f"{name}: enforce gives", told, "the kernel said", asked)
                 return result
         try:
             with _without_wait(self, judge):
                 return plainly(self, *args, **named)
         finally:
-            if asked != [told]:
-                wrongs.append(f"{name}: enforce stops it with {told}, the kernel says {asked[0]}")
+            judge.compare(f"{name}: enforce stops it with", told, "the kernel says", asked)
 
     return call
 

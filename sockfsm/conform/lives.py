@@ -59,7 +59,7 @@ class Born(Bench):
         super().dispose(self.sock)
 
 
-class Ends(Bench):
+class ProgramEnds(Bench):
     """The program ends: a child has the socket alone, and ends."""
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:

@@ -16,7 +16,7 @@ from socket import SO_RCVTIMEO, SO_SNDTIMEO, SOL_SOCKET, socket
 from sockfsm.conform.bench import BENCHES, outcome_of
 from sockfsm.conform.circumstances import DEADLINE
 from sockfsm.conform.ramble import Fault
-from sockfsm.conform.scenes import Step
+from sockfsm.conform.scenes import Action
 from sockfsm.conform.suites import WORDS
 from sockfsm.conform.traced import UNTRACED, Tracer
 from sockfsm.tracer.witness import facts, fits
@@ -77,11 +77,11 @@ def overlap(kind: str, seed: int, numbers: range, lane: int, tracer: Tracer) -> 
             sock, told = bench.begin(), []
             _wait(sock, luck.choice(tuple(_MODES)))
             for word in luck.choices(_WORDS, k=luck.randrange(3)):
-                told.append(Step(word))
+                told.append(Action(word))
                 outcome_of(bench.deed(sock, word))
             for _ in range(_PAIRS):
                 left, right = luck.choices(_WORDS, k=2)
-                told.append(Step(f"{left} || {right}"))
+                told.append(Action(f"{left} || {right}"))
                 two.do(bench.deed(sock, left), bench.deed(sock, right))
                 if sock.fileno() >= 0 and not fits(sock, tracer.row(sock)):
                     what = f"{tracer.states(sock)} fits none of {facts(sock)}"

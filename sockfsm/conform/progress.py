@@ -8,7 +8,7 @@ from sockfsm.conform.compare import Disagreement, Share
 from sockfsm.schema import Natural, read
 
 
-class Head(Struct, frozen=True):
+class Scope(Struct, frozen=True):
     """For which kernel and machines the lines hold."""
 
     kernel: str
@@ -23,9 +23,9 @@ class _Entry(Struct, frozen=True):
     disagreements: list[tuple[tuple[str, ...], str, str, str, str]]
 
 
-def head(line: bytes) -> Head:
+def head(line: bytes) -> Scope:
     """The first line. ValueError when it is none."""
-    return read(line, Head)
+    return read(line, Scope)
 
 
 def share(line: bytes) -> tuple[tuple[str, int, tuple[str, ...]], Share]:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 
 from sockfsm.conform.expect import firm
-from sockfsm.conform.scenes import SCENES, Scene, Step
+from sockfsm.conform.scenes import SCENES, Action, Scene
 from sockfsm.conform.traced import Tracer
 from sockfsm.conform.watch import Watch
 from sockfsm.model.kinds import KINDS, flat_of
@@ -31,7 +31,7 @@ class Fault:
     kind: str
     seed: int
     number: int
-    steps: tuple[Step, ...]
+    steps: tuple[Action, ...]
     what: str
 
     def __str__(self) -> str:
@@ -39,10 +39,10 @@ class Fault:
         return f"{self.kind}, seed {self.seed}, sequence {self.number}: {self.what}\n  {calls}"
 
 
-def drawn(kind: str, seed: int, number: int) -> tuple[Step, ...]:
+def drawn(kind: str, seed: int, number: int) -> tuple[Action, ...]:
     """The sequence of this number."""
     luck = random.Random(f"{kind} {seed} {number}")
-    steps: list[Step] = []
+    steps: list[Action] = []
     length = luck.randint(SHORTEST, LONGEST)
     while sum(step.counts for step in steps) < length:
         steps.append(SCENES[kind].draw(luck))
@@ -68,7 +68,7 @@ def ramble(
 
 
 def run(
-    scene: Scene, steps: tuple[Step, ...], tracer: Tracer | None = None
+    scene: Scene, steps: tuple[Action, ...], tracer: Tracer | None = None
 ) -> tuple[int, str] | None:
     """(the number of steps made, what is wrong after them), None when nothing is."""
     flat = flat_of(scene.kind)
@@ -102,7 +102,7 @@ def run(
         scene.end()
 
 
-def shrunk(fault: Fault, again: Callable[[tuple[Step, ...]], tuple[int, str] | None]) -> Fault:
+def shrunk(fault: Fault, again: Callable[[tuple[Action, ...]], tuple[int, str] | None]) -> Fault:
     """The fault with every step left out that it does not need."""
     index = 0
     while index < len(fault.steps):

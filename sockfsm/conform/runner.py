@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import platform
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wait
 from contextlib import ExitStack
 from multiprocessing import get_context
@@ -24,6 +24,7 @@ from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS, table_of
 
 Progress = Callable[[int, int, str], None]
+_Item = tuple[Suite, tuple[str, ...]]
 """Hears (shares done, shares altogether, the suite's title)."""
 
 
@@ -51,7 +52,7 @@ class Memory:
             if not lines:
                 path.write_text(json.dumps(ours) + "\n", encoding="utf-8")
                 return
-            if progress.head(lines[0]) != progress.Head(**ours):
+            if progress.head(lines[0]) != progress.Scope(**ours):
                 raise UsageError(
                     f"{path} was made for another kernel or other machines: remove it to begin anew"
                 )
@@ -178,13 +179,13 @@ def run(
 
     jobs: processes at a time, 0 for one per processor. memory: a file that keeps the progress.
     traced: trace the sockets, and compare what the tracer says.
-    UsageError when the depth is none, the file is unfit, or the kernel refuses the bench.
+    UsageError if the depth is below 1, the file does not fit, or the kernel refuses the bench.
     """
     if depth < 1:
-        raise UsageError(f"depth {depth} is none: it counts calls, from 1")
+        raise UsageError(f"depth {depth}: give at least 1, it counts calls")
     remembered = Memory(memory)
     results: dict[str, Share] = {}
-    todo = []
+    todo: list[_Item] = []
     for suite in chosen:
         results[suite.title] = Share()
         for prefix in prefixes(suite, depth):
@@ -193,35 +194,36 @@ def run(
                 todo.append((suite, prefix))
             else:
                 results[suite.title].join(known)
-    total = len(todo)
-
-    def finished(number: int, suite: Suite, prefix: tuple[str, ...], share: Share) -> None:
+    processes = min(jobs or os.cpu_count() or 1, len(todo))
+    compared = _compared_by(processes, todo, depth, traced)
+    for number, (suite, prefix, share) in enumerate(compared, 1):
         remembered.put(suite, depth, prefix, share)
         results[suite.title].join(share)
         if progress is not None:
-            progress(number, total, suite.title)
+            progress(number, len(todo), suite.title)
+    return results
 
-    processes = min(jobs or os.cpu_count() or 1, total)
+
+def _compared_by(
+    processes: int, todo: list[_Item], depth: int, traced: bool
+) -> Iterator[tuple[Suite, tuple[str, ...], Share]]:
+    """Yield each item with what was found, in the order in which they are done."""
     base = os.getpid() % 200 * 250
     if processes <= 1:
-        for number, (suite, prefix) in enumerate(todo, 1):
-            finished(number, suite, prefix, compare(suite.title, depth, prefix, base, traced))
-        return results
+        for suite, prefix in todo:
+            yield suite, prefix, compare(suite.title, depth, prefix, base, traced)
+        return
     with ExitStack() as stack:
         pool = _pool(stack, processes)
-        waiting: dict[Future[Share], tuple[Suite, tuple[str, ...]]] = {}
-        number = 0
+        waiting: dict[Future[Share], _Item] = {}
         queue = iter(enumerate(todo))
-        while number < total:
-            while len(waiting) < 2 * processes:
-                index, item = next(queue, (0, None))
-                if item is None:
-                    break
+        while True:
+            for index, item in itertools.islice(queue, 2 * processes - len(waiting)):
+                suite, prefix = item
                 lane = base + index % 250
-                waiting[pool.submit(compare, item[0].title, depth, item[1], lane, traced)] = item
+                waiting[pool.submit(compare, suite.title, depth, prefix, lane, traced)] = item
+            if not waiting:
+                return
             done, _ = wait(waiting, return_when=FIRST_COMPLETED)
             for future in done:
-                suite, prefix = waiting.pop(future)
-                number += 1
-                finished(number, suite, prefix, future.result())
-    return results
+                yield *waiting.pop(future), future.result()

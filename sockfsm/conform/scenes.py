@@ -34,7 +34,7 @@ _MODES = ("nonblocking", "nonblocking", "blocking", "timeout")
 
 
 @dataclass(frozen=True)
-class Step:
+class Action:
     """One thing that happens: a call on the socket, or something that a peer does."""
 
     what: str
@@ -69,24 +69,24 @@ class Scene(Bench):
         self.mode = "nonblocking"
 
     @classmethod
-    def draw(cls, luck: Random) -> Step:
+    def draw(cls, luck: Random) -> Action:
         """A step by chance."""
         if luck.random() < 0.35:
-            return Step(luck.choice(cls.peers))
+            return Action(luck.choice(cls.peers))
         what = luck.choice(cls.calls)
         if what == "recv":
             how, flags = luck.choice(tuple(RECEIVE)), luck.choice(_RECEIVE_FLAGS)
             size = luck.choice((16, 16, 1, 0))
-            return Step(what, how, flags, size)
+            return Action(what, how, flags, size)
         if what == "send":
             how, flags = luck.choice(tuple(SEND)), luck.choice(_SEND_FLAGS)
             size = luck.choice((16, 16, 1, 0))
-            return Step(what, how, flags, size)
+            return Action(what, how, flags, size)
         if what == "connect":
-            return Step(what, luck.choice(("", "connect_ex")), to=luck.choice(cls.targets))
+            return Action(what, luck.choice(("", "connect_ex")), to=luck.choice(cls.targets))
         if what == "mode":
-            return Step(what, luck.choice(_MODES))
-        return Step(what)
+            return Action(what, luck.choice(_MODES))
+        return Action(what)
 
     def begin(self) -> socket.socket:
         self.mode = "nonblocking"
@@ -107,7 +107,7 @@ class Scene(Bench):
     def settle(self) -> None:
         """Wait until what was sent has arrived; on most kinds it has when the call returns."""
 
-    def act(self, step: Step) -> Heard | None:
+    def act(self, step: Action) -> Heard | None:
         """Do it; what somebody who watches the socket hears of it, None for what peers do."""
         if step.what.startswith("peer"):
             getattr(self, step.what)()
@@ -126,7 +126,7 @@ class Scene(Bench):
         self.settle()
         return [(step.what.removesuffix("_auto"), outcome, variant)]
 
-    def outcome(self, step: Step, flags: int) -> str:
+    def outcome(self, step: Action, flags: int) -> str:
         """Make the call."""
         deed = self.deeds(step, flags)
         outcome = outcome_of(deed)
@@ -135,7 +135,7 @@ class Scene(Bench):
         nothing = step.size == 0 or self.type == socket.SOCK_DGRAM
         return "ok" if outcome == "eof" and nothing else outcome
 
-    def deeds(self, step: Step, flags: int) -> Callable[[], object]:
+    def deeds(self, step: Action, flags: int) -> Callable[[], object]:
         """The call itself."""
         sock = self.sock
         if step.what == "recv":

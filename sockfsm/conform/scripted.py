@@ -179,8 +179,10 @@ def _lives() -> Iterator[Showing]:
         stage = mixed(base, lives.Born)
         script = "bind EBADF; create ok; detach ok; recv EBADF; detach ok"
         yield Showing(kind, "given away", stage, script, "")
-        yield Showing(kind, "the end", mixed(base, lives.Ends), "exit ok")
-        yield Showing(kind, "the end of a closed one", mixed(base, lives.Ends), "close ok; exit ok")
+        yield Showing(kind, "the end", mixed(base, lives.ProgramEnds), "exit ok")
+        yield Showing(
+            kind, "the end of a closed one", mixed(base, lives.ProgramEnds), "close ok; exit ok"
+        )
         yield Showing(
             kind, "closed twice", mixed(base, Beside), "close ok; close EBADF history=partial"
         )
@@ -190,7 +192,7 @@ def _lives() -> Iterator[Showing]:
         if unix:
             yield Showing(kind, "a pair", stage, "socketpair ok; close ok", "")
             yield Showing(
-                kind, "the end of a bound one", mixed(base, lives.Ends), "bind ok; exit ok"
+                kind, "the end of a bound one", mixed(base, lives.ProgramEnds), "bind ok; exit ok"
             )
             yield from _paths(kind, base)
         else:

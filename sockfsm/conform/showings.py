@@ -42,7 +42,7 @@ def _streams() -> Iterator[Showing]:
         for call in ("send", "recv", "so_error")
     }
     lost[_CONFIRMED] = "connect EINPROGRESS; connect ok; send ok; so_error ETIMEDOUT peer=lost"
-    yield from _on("tcp", stages.Lost, lost)
+    yield from _on("tcp", stages.NeverArrives, lost)
     never = {
         f"{call}() when nobody answered": f"{_TRYING}; {call} ETIMEDOUT peer=lost"
         for call in ("connect", "so_error")

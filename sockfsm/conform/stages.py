@@ -16,7 +16,7 @@ from functools import partial
 from pathlib import Path
 
 from sockfsm.conform.bench import Bench, TcpBench, UnixBench, UnixDatagramBench, outcome_of
-from sockfsm.conform.circumstances import Accepting, Ends, reset
+from sockfsm.conform.circumstances import Accepting, ShutsWriting, reset
 from sockfsm.conform.rare import as_nobody
 from sockfsm.conform.worlds import Crowded
 from sockfsm.errors import SockfsmError
@@ -51,7 +51,7 @@ def impatient(sock: socket.socket) -> socket.socket:
     return sock
 
 
-class Lost(Accepting, TcpBench):
+class NeverArrives(Accepting, TcpBench):
     """What is sent never arrives, and the kernel gives up soon."""
 
     def make(self) -> socket.socket:
@@ -78,7 +78,7 @@ class NeverAnswered(Crowded, TcpBench):
             until_broken(sock)
 
 
-class LastFinLost(Ends, TcpBench):
+class LastFinLost(ShutsWriting, TcpBench):
     """The peer ends, and hears nothing any more."""
 
     def before(self, sock: socket.socket, call: str) -> None:

@@ -12,7 +12,7 @@ from sockfsm.events import Call, Socket
 from sockfsm.model.kinds import OTHER
 
 
-class Move(NamedTuple):
+class PathMove(NamedTuple):
     """One way in which a call ended: it led from `source` to `target`, which may be the same."""
 
     source: str
@@ -44,19 +44,28 @@ class KindCounts:
     calls: int = 0
     visits: Counter[str] = field(default_factory=Counter)
     time: Counter[str] = field(default_factory=Counter)
-    moves: Counter[Move] = field(default_factory=Counter)
-    waited: dict[Move, Waited] = field(default_factory=dict)
+    moves: Counter[PathMove] = field(default_factory=Counter)
+    waited: dict[PathMove, Waited] = field(default_factory=dict)
     made: Counter[tuple[str, str]] = field(default_factory=Counter)
 
-    def stayed(self, state: str) -> dict[Move, int]:
+    def add(self, move: PathMove, call: Call) -> None:
+        """Count one call, which made this move."""
+        self.calls += 1
+        self.moves[move] += 1
+        if call.waited:
+            waited = self.waited.setdefault(move, Waited())
+            waited.count += 1
+            waited.time += call.end - call.begin
+
+    def stayed(self, state: str) -> dict[PathMove, int]:
         """The successful calls that left `state` unchanged, with their counts."""
         return self._within(state, refused=False)
 
-    def refused(self, state: str) -> dict[Move, int]:
+    def refused(self, state: str) -> dict[PathMove, int]:
         """The refused calls that left `state` unchanged, with their counts."""
         return self._within(state, refused=True)
 
-    def _within(self, state: str, *, refused: bool) -> dict[Move, int]:
+    def _within(self, state: str, *, refused: bool) -> dict[PathMove, int]:
         return {
             move: count
             for move, count in self.moves.items()
@@ -70,6 +79,8 @@ class _Stay:
     __slots__ = ("counts", "last", "since", "state")
 
     def __init__(self, counts: KindCounts, state: str, since: int, last: int) -> None:
+        counts.sockets += 1
+        counts.visits[state] += 1
         self.counts = counts
         self.state = state
         self.since = since
@@ -91,7 +102,7 @@ def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
     by_kind: dict[str, KindCounts] = {}
     stays: dict[Socket, _Stay] = {}
     listeners: dict[str, _Stay] = {}
-    moves: dict[tuple[str, str, str, str, bool, bool, bool], Move] = {}
+    moves: dict[tuple[str, str, str, str, bool, bool, bool], PathMove] = {}
     for call in calls:
         socket, before, after = call.socket, call.before, call.after
         if socket is None or socket.kind == OTHER or not before:
@@ -99,38 +110,32 @@ def count_by_kind(calls: Iterable[Call]) -> dict[str, KindCounts]:
         stay = stays.get(socket)
         if stay is None:
             counts = by_kind.setdefault(socket.kind, KindCounts())
-            counts.sockets += 1
             parent = listeners.get(socket.parent or "")
             if call.call == BORN_OF_ACCEPT and parent is not None:
-                # accept made it in this state; it never was in the initial one.
-                stays[socket] = _Stay(counts, after, call.end, call.end)
-                counts.visits[after] += 1
-                counts.calls += 1
-                counts.made[parent.state, after] += 1
+                stays[socket] = _accepted(call, counts, parent)
                 continue
             stay = stays[socket] = _Stay(counts, before, call.begin, call.end)
-            counts.visits[before] += 1
-        # Something unseen has moved the socket, a child process for example.
+        # Something that was not traced has moved the socket, a child process for example.
         elif stay.state != before:
             stay.leave(before, call.begin)
-        counts = stay.counts
-        counts.calls += 1
-        # One `Move` for all equal ones: a trace has millions of calls and a few dozen moves.
+        # One `PathMove` for all equal ones: a trace has millions of calls and a few dozen moves.
         way = (before, after, call.call, call.outcome, call.refused, call.explained, call.enforced)
         move = moves.get(way)
         if move is None:
-            move = moves[way] = Move(*way)
-        counts.moves[move] += 1
-        if call.waited:
-            waited = counts.waited.setdefault(move, Waited())
-            waited.count += 1
-            waited.time += call.end - call.begin
+            move = moves[way] = PathMove(*way)
+        stay.counts.add(move, call)
         if call.call == "accept":
             listeners[socket.identity] = stay
         if before != after:
             stay.leave(after, call.end)
-        if call.end > stay.last:
-            stay.last = call.end
+        stay.last = max(stay.last, call.end)
     for stay in stays.values():
         stay.counts.time[stay.state] += max(0, stay.last - stay.since)
     return by_kind
+
+
+def _accepted(call: Call, counts: KindCounts, listening: _Stay) -> _Stay:
+    """Count the birth of a data socket, which never was in the initial state."""
+    counts.calls += 1
+    counts.made[listening.state, call.after] += 1
+    return _Stay(counts, call.after, call.end, call.end)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from math import log10
 
-from sockfsm.diagrams.counts import KindCounts, Move, count_by_kind
+from sockfsm.diagrams.counts import KindCounts, PathMove, count_by_kind
 from sockfsm.diagrams.graph import Cluster, Edge, Graph, Meaning, Node, Word, Words, words
 from sockfsm.diagrams.labels import times
 from sockfsm.diagrams.lifecycle import drawn_moves, move_edge, state_node, staying
@@ -75,7 +75,7 @@ def _overlay(
         else:
             node = Node(state, state, frozenset({Meaning.UNEXPLAINED}))
         graph.add(_visited_node(node, counts, prefix))
-    by_ends: dict[tuple[str, str], dict[Move, int]] = {}
+    by_ends: dict[tuple[str, str], dict[PathMove, int]] = {}
     for move, count in counts.moves.items():
         if move.source != move.target:
             by_ends.setdefault((move.source, move.target), {})[move] = count
@@ -117,7 +117,7 @@ def _visited_node(node: Node, counts: KindCounts, prefix: str) -> Node:
     )
 
 
-def _visited_edge(source: str, target: str, moves: dict[Move, int], counts: KindCounts) -> Edge:
+def _visited_edge(source: str, target: str, moves: dict[PathMove, int], counts: KindCounts) -> Edge:
     rows = tuple(_move_row(move, count, counts) for move, count in moves.items())
     if any(not move.explained for move in moves):
         meaning = Meaning.UNEXPLAINED
@@ -130,7 +130,7 @@ def _visited_edge(source: str, target: str, moves: dict[Move, int], counts: Kind
     return Edge(source, target, rows, frozenset({meaning}), weight=6, strength=strength)
 
 
-def _move_row(move: Move, count: int, counts: KindCounts) -> Words:
+def _move_row(move: PathMove, count: int, counts: KindCounts) -> Words:
     text = move.call if move.outcome == OK else f"{move.call}: {move.outcome}"
     meaning = None
     if move.refused:

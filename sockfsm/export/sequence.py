@@ -16,7 +16,7 @@ MOST = 400  # Mermaid draws no more than that in reasonable time
 
 
 def lines(trace: TraceSource, most: int = MOST) -> Iterator[str]:
-    """The diagram's text; after `most` events it ends with a note that says so."""
+    """Yield the diagram's text. After `most` events it ends with a note that says so."""
     lanes = Lanes(trace, index=True)
     yield "sequenceDiagram"
     for socket in lanes.sockets.values():
@@ -35,10 +35,14 @@ def lines(trace: TraceSource, most: int = MOST) -> Iterator[str]:
             yield from _message(event, lanes)
         elif isinstance(event, Packet):
             yield from _packet(event, lanes)
-    if left_out:
-        first = next(iter(lanes.sockets.values()))
-        yield f"  Note over {_id(lanes, first)}: {left_out} more events are not shown"
     here = next((_id(lanes, socket) for socket in lanes.sockets.values()), "")
+    if left_out:
+        yield f"  Note over {here}: {left_out} more events are not shown"
+    yield from _lacking(trace, here)
+
+
+def _lacking(trace: TraceSource, here: str) -> Iterator[str]:
+    """What the trace lacks, as comments and as notes. here: a participant, '' if there is none."""
     for line in incomplete(trace):
         yield f"  %% {line}"
         if not here:
@@ -89,7 +93,7 @@ def _title(lanes: Lanes, socket: Socket) -> str:
 
 
 def _escaped(text: str) -> str:
-    """Mermaid's own characters as its entity codes."""
+    """Write Mermaid's own characters as its entity codes."""
     return "".join(
         letter if letter.isalnum() or letter in " .,:()=/[]-_'+" else f"#{ord(letter)};"
         for letter in text

@@ -30,14 +30,29 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
     """
     if kind not in BENCHES:
         raise UsageError(f"no kind {kind!r}: choose one of {', '.join(BENCHES)}")
+    began = time.monotonic()
+    state = random.getstate()
+    # AALpy uses the global generator. With the same seed it asks the same queries.
+    random.seed(seed)
     try:
-        from aalpy.base import SUL, Oracle
-        from aalpy.learning_algs import run_Lstar
-        from aalpy.oracles import StatePrefixEqOracle
+        with BENCHES[kind](249) as bench:
+            learned = _learn_on(bench, kind, calls)
     except ImportError as error:
         raise UsageError(f"learning needs AALpy ({error}): pip install 'sockfsm[learn]'") from error
+    # AALpy ends the process when it sees two answers to the same query.
+    except SystemExit as error:
+        raise UsageError(f"the kernel is not deterministic for {kind}") from error
+    finally:
+        random.setstate(state)
+    return replace(learned, seconds=time.monotonic() - began)
 
-    class Kernel(SUL):  # type: ignore[misc]
+
+def _learn_on(bench: Bench, kind: str, calls: tuple[str, ...]) -> Mealy:
+    from aalpy.base import SUL, Oracle
+    from aalpy.learning_algs import run_Lstar
+    from aalpy.oracles import StatePrefixEqOracle
+
+    class KernelUnderLearning(SUL):  # type: ignore[misc]
         """The system under learning: a socket on the bench, from pre() to post()."""
 
         def __init__(self, bench: Bench) -> None:
@@ -58,7 +73,7 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
     class Walks(Oracle):  # type: ignore[misc]
         """Tests a hypothesis by random walks, then by the sequence on which our model differs."""
 
-        def __init__(self, kernel: Kernel) -> None:
+        def __init__(self, kernel: KernelUnderLearning) -> None:
             super().__init__(list(calls), kernel)
             self._walks = StatePrefixEqOracle(
                 list(calls), kernel, walks_per_state=_WALKS, walk_len=_LENGTH
@@ -75,27 +90,13 @@ def learn(kind: str, *, calls: tuple[str, ...] = WORDS, seed: int = 1) -> Mealy:
                 return None
             return suspect.calls
 
-    began = time.monotonic()
-    state = random.getstate()
-    # AALpy uses the global generator. With the same seed it asks the same queries.
-    random.seed(seed)
-    try:
-        with BENCHES[kind](249) as bench:
-            kernel = Kernel(bench)
-            machine = run_Lstar(list(calls), kernel, Walks(kernel), "mealy", print_level=0)
-            # The last query may have been left open.
-            if kernel.sock is not None:
-                kernel.post()
-    # AALpy ends the process when it sees two answers to the same query.
-    except SystemExit as error:
-        raise UsageError(f"the kernel is not deterministic for {kind}") from error
-    finally:
-        random.setstate(state)
+    kernel = KernelUnderLearning(bench)
+    machine = run_Lstar(list(calls), kernel, Walks(kernel), "mealy", print_level=0)
+    # The last query may have been left open.
+    if kernel.sock is not None:
+        kernel.post()
     learned = _as_data(kind, calls, machine)
-    seconds = time.monotonic() - began
-    return replace(
-        learned, queries=kernel.num_queries, steps_asked=kernel.num_steps, seconds=seconds
-    )
+    return replace(learned, queries=kernel.num_queries, steps_asked=kernel.num_steps)
 
 
 def _as_data(kind: str, calls: tuple[str, ...], machine: Any) -> Mealy:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from sockfsm.model.predict import Node, Predictor
+from sockfsm.model.predict import Predictor, Situation
 
 
 @dataclass(frozen=True)
@@ -55,15 +55,15 @@ def compare(learned: Mealy, predictor: Predictor) -> Comparison:
     start = (0, predictor.created)
     ways: dict[tuple[int, str], tuple[str, ...]] = {(0, predictor.created.name): ()}
     names: dict[int, list[str]] = {}
-    queue: list[tuple[int, Node]] = [start]
+    queue: list[tuple[int, Situation]] = [start]
     difference = None
     while queue:
-        state, node = queue.pop(0)
-        way = ways[state, node.name]
-        names.setdefault(state, []).append(node.name)
+        state, situation = queue.pop(0)
+        way = ways[state, situation.name]
+        names.setdefault(state, []).append(situation.name)
         for call in learned.calls:
             outcome, target = learned.steps[state, call]
-            wanted, after, _ = predictor.step(node, call)
+            wanted, after, _ = predictor.step(situation, call)
             if outcome != wanted:
                 # Go on all the same: the names of the states behind this call are wanted.
                 difference = difference or Difference((*way, call), outcome, wanted)

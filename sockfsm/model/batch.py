@@ -6,21 +6,21 @@ import json
 from collections.abc import Callable, Iterable, Iterator
 
 from sockfsm.errors import UsageError
-from sockfsm.model.predict import Node, Predictor
+from sockfsm.model.predict import Predictor, Situation
 from sockfsm.model.rules import ACCEPTED, EOF, OK, WITHOUT_DESCRIPTOR
 
 _LONGEST = 100_000
-# JSON fragments of one step: outcome, state after, legal; and the node that follows.
+# JSON fragments of one step: outcome, state after, legal; and the situation that follows.
 _Fragments = tuple[str, str, str, "_Place"]
 
 
 class _Place:
-    """A node with its steps as ready JSON text."""
+    """A situation with its steps as ready JSON text."""
 
-    __slots__ = ("node", "steps")
+    __slots__ = ("situation", "steps")
 
-    def __init__(self, node: Node) -> None:
-        self.node = node
+    def __init__(self, situation: Situation) -> None:
+        self.situation = situation
         self.steps: dict[str, _Fragments] = {}
 
 
@@ -40,14 +40,14 @@ class Batch:
         self._created = self._place(predictor.origin((), state))
         self._start = self._created if state else self._place(predictor.start)
 
-    def _place(self, node: Node) -> _Place:
-        place = self._places.get(id(node))
+    def _place(self, situation: Situation) -> _Place:
+        place = self._places.get(id(situation))
         if place is None:
-            place = self._places[id(node)] = _Place(node)
+            place = self._places[id(situation)] = _Place(situation)
         return place
 
     def _step(self, place: _Place, call: str) -> _Fragments:
-        outcome, after, _ = self._predictor.step(place.node, call)
+        outcome, after, _ = self._predictor.step(place.situation, call)
         fragments = (
             f'"{OK if outcome == EOF else outcome}"',
             f'"{after.name}"',

@@ -50,7 +50,7 @@ class Prediction:
         return "lint" if self.lint else "legal"
 
 
-class Node:
+class Situation:
     """A situation and, for each call asked so far, the rule that applies and the next situation."""
 
     __slots__ = ("name", "parts", "steps")
@@ -58,7 +58,7 @@ class Node:
     def __init__(self, parts: Parts, name: str) -> None:
         self.parts = parts
         self.name = name
-        self.steps: dict[str, tuple[str, Node, Rule]] = {}
+        self.steps: dict[str, tuple[str, Situation, Rule]] = {}
 
 
 class Predictor:
@@ -68,42 +68,42 @@ class Predictor:
         self.table = table_of(kind)
         self.kind = kind
         self.environment = environment(self.table, given or {})
-        self._nodes: dict[Parts, Node] = {}
-        self.start = self._node(self.table.initial)
+        self._situations: dict[Parts, Situation] = {}
+        self.start = self._situation(self.table.initial)
         self.created = self.born("create")
 
-    def born(self, call: str) -> Node:
+    def born(self, call: str) -> Situation:
         """A socket that this call has made, whatever the environment would say of another one."""
         entry = self.table.predict(call, self.table.initial, self.table.reference)
         assert entry is not None
-        return self._node(self.table.after(entry, self.table.initial))
+        return self._situation(self.table.after(entry, self.table.initial))
 
-    def _node(self, parts: Parts) -> Node:
-        node = self._nodes.get(parts)
-        if node is None:
-            node = self._nodes[parts] = Node(parts, self.table.name(parts))
-        return node
+    def _situation(self, parts: Parts) -> Situation:
+        situation = self._situations.get(parts)
+        if situation is None:
+            situation = self._situations[parts] = Situation(parts, self.table.name(parts))
+        return situation
 
-    def step(self, node: Node, call: str) -> tuple[str, Node, Rule]:
-        """(outcome in the machine's words, next node, rule). UsageError for an impossible call."""
-        found = node.steps.get(call)
+    def step(self, situation: Situation, call: str) -> tuple[str, Situation, Rule]:
+        """(outcome in the machine's words, next situation, rule). UsageError for an impossible call."""
+        found = situation.steps.get(call)
         if found is None:
-            found = node.steps[call] = self._work_out(node, call)
+            found = situation.steps[call] = self._work_out(situation, call)
         return found
 
-    def _work_out(self, node: Node, call: str) -> tuple[str, Node, Rule]:
-        entry = self.table.predict(call, node.parts, self.environment)
+    def _work_out(self, situation: Situation, call: str) -> tuple[str, Situation, Rule]:
+        entry = self.table.predict(call, situation.parts, self.environment)
         if entry is None:
             if call not in self.table.calls:
                 words = " ".join(self.table.calls)
                 raise UsageError(f"no call {call!r} for {self.kind}: the words are {words}")
             raise UsageError(
-                f"{call} makes a socket of its own, and in {node.name} there is one already: "
+                f"{call} makes a socket of its own, and in {situation.name} there is one already: "
                 f"put {call} first"
             )
-        return entry.outcome, self._node(self.table.after(entry, node.parts)), entry
+        return entry.outcome, self._situation(self.table.after(entry, situation.parts)), entry
 
-    def origin(self, calls: Iterable[str], state: str = "") -> Node:
+    def origin(self, calls: Iterable[str], state: str = "") -> Situation:
         """Where a sequence begins: `state`, or START when its first call makes the socket."""
         if state:
             flat = flat_of(self.kind)
@@ -111,31 +111,31 @@ class Predictor:
                 raise UsageError(
                     f"no state {state!r} of {self.kind}: it has {' '.join(sorted(flat.states))}"
                 )
-            return self._node(flat.states[state])
+            return self._situation(flat.states[state])
         first = next(iter(calls), "")
         made = first in WITHOUT_DESCRIPTOR and first != "exit"
         return self.start if made else self.created
 
-    def legal_calls(self, node: Node) -> tuple[str, ...]:
+    def legal_calls(self, situation: Situation) -> tuple[str, ...]:
         """The calls that would not be refused here, in this environment."""
         return tuple(
             call
             for call in self.table.calls
-            if (entry := self.table.predict(call, node.parts, self.environment)) is not None
+            if (entry := self.table.predict(call, situation.parts, self.environment)) is not None
             and not entry.refused
         )
 
     def predict(self, calls: Iterable[str], state: str = "") -> list[Prediction]:
         """One prediction per call; see the module's `predict`."""
         words = list(calls)
-        node = self.origin(words, state)
+        situation = self.origin(words, state)
         predictions = []
         for call in words:
-            outcome, after, entry = self.step(node, call)
+            outcome, after, entry = self.step(situation, call)
             predictions.append(
                 Prediction(
                     call=call,
-                    before=node.name,
+                    before=situation.name,
                     outcome=OK if outcome == EOF else outcome,
                     after=after.name,
                     legal=outcome in ACCEPTED,
@@ -143,11 +143,11 @@ class Predictor:
                     why=entry.why,
                     source=entry.source,
                     note=entry.note,
-                    legal_calls=self.legal_calls(node),
+                    legal_calls=self.legal_calls(situation),
                     end_of_stream=outcome == EOF,
                 )
             )
-            node = after
+            situation = after
         return predictions
 
 

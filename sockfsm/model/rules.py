@@ -91,7 +91,7 @@ class Rule:
         return self.outcome not in ACCEPTED
 
 
-def rule(
+def rule(  # noqa: PLR0913 - the columns of the table
     call: str,
     when: str,
     outcome: str,

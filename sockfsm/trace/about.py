@@ -14,9 +14,12 @@ LARGEST = 1 << 24
 
 
 class About(Struct, frozen=True):
-    """clock_error: the most, ns, by which the packets' times are wrong. logs: the names of those that
-    were there when the program ended. losses: what packets and kernel states lack. The others are
-    sentences."""
+    """What `trace.json` says, checked.
+
+    capture, kernel_states, network: a sentence about each. clock_error: by how many ns the packets'
+    times may be wrong. logs: the names of the logs at the end of the program. losses: what is missing
+    of the packets and of the kernel's states.
+    """
 
     capture: str | None = None
     kernel_states: str | None = None
@@ -27,7 +30,7 @@ class About(Struct, frozen=True):
 
 
 def about(path: Path, problems: list[str]) -> About:
-    """The facts; none where there is no such file. What cannot be read is added to `problems`."""
+    """Read the file; empty if there is none. Adds to `problems` what cannot be read."""
     try:
         with regular(path) as file:
             return read(file.read(LARGEST), About)
@@ -43,5 +46,5 @@ def about(path: Path, problems: list[str]) -> About:
 
 
 def written(facts: About) -> bytes:
-    """The text of such a file."""
+    """Write the facts as such a file's content."""
     return json.encode(facts)

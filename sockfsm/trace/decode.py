@@ -1,13 +1,15 @@
-"""One log's records and notes as events: the meaning of what `record.layout` lays out."""
+"""Decodes the records and notes of one log into events. `record.layout` has their format."""
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Container, Iterator
 from typing import Any, TypeVar
 
 from sockfsm.events import Address, Call, Process, Site, Socket, Thread, Wait
 from sockfsm.model.errnos import errno_name
 from sockfsm.model.kinds import KINDS, flat_of
+from sockfsm.model.stepping import GONE
 from sockfsm.record.layout import (
     ADDRESS,
     AFTER,
@@ -34,6 +36,7 @@ from sockfsm.record.writer import Fields
 
 _UNKNOWN = 0xFFF
 _NUMBERED = 1 << 16
+_KEPT_GONE = 64
 _T = TypeVar("_T")
 _BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
@@ -43,32 +46,33 @@ _Ready = tuple[str, str, str, int, tuple[Any, ...]]
 
 
 class Decoder:
-    """The state of reading one log: what its notes have said so far."""
+    """Decodes one log. Remembers what the notes have said so far."""
 
     def __init__(self, log: str, sockets: dict[tuple[str, int], Socket]) -> None:
         self.log = log
         self.process = Process(0, 0, log, (), 0, 0, name="0")
         self.unseen: list[str] = []
-        """What the tracer said that it cannot see."""
+        """What the tracer could not trace, as it noted itself."""
         self._sockets = sockets
         self.dropped = self.dropped_until = 0
-        """Calls that are not kept any more, and when (monotonic ns) they went."""
+        """How many old calls were dropped from the log, and when last (monotonic ns)."""
         self._inherits = 0
         self.parent = ""
-        """The log of the process that forked this one with sockets."""
+        """The log of the process that this one was forked from, and inherited sockets from."""
         self._methods: tuple[tuple[str, str], ...] = METHODS
         self._sites: dict[int, Site] = {}
         self._addresses: dict[int, Address] = {}
         self._kinds: dict[int, tuple[str, list[str]]] = {}
         self._accepted: dict[int, tuple[Socket | None, Address | None]] = {}
-        self._open: dict[int, Fields] = {}  # thread -> what told that its call began to block
+        self._open: dict[int, Fields] = {}  # thread -> the record of its blocked call
         self._kind_numbers: dict[int, int] = {}
         self._heads: dict[str, dict[int, _Ready]] = {}
         self._known: dict[int, tuple[Socket, dict[int, _Ready]]] = {}
+        self._gone: deque[int] = deque()  # numbers of closed sockets that are not forgotten yet
 
     @property
     def blocked(self) -> list[Wait]:
-        """Calls that had begun to block and not ended."""
+        """The calls that blocked and have not ended."""
         blocked = []
         for begin, _, head, number, site, thread, _, _ in self._open.values():
             socket, method = self._socket(number), self._methods[head & 0xFF][0]
@@ -83,15 +87,21 @@ class Decoder:
         return who
 
     def forget(self, call: Call) -> None:
-        """Let go of what `call` has ended, for a decoder that lives as long as its program."""
-        if call.socket is not None and call.after in ("CLOSED", "EXITED"):
-            number = call.socket.number
+        """Forget the sockets that are gone, for a decoder that lives as long as its program.
+
+        The latest ones are kept: a path may be unlinked, or a closed socket be used, only now.
+        """
+        if call.socket is None or not call.moved or call.after not in GONE:
+            return
+        self._gone.append(call.socket.number)
+        if len(self._gone) > _KEPT_GONE:
+            number = self._gone.popleft()
             self._sockets.pop((self.log, number), None)
             self._known.pop(number, None)
             self._kind_numbers.pop(number, None)
 
     def threads_live(self, living: Container[int]) -> None:
-        """Let go of the threads that live no more, for a decoder that lives as long as its program."""
+        """Forget all threads but the `living`, for a decoder that lives as long as its program."""
         for number in list(self.process.threads):
             if number not in living:
                 self.process.threads.pop(number, None)
@@ -99,7 +109,7 @@ class Decoder:
                 self._open.pop(number, None)
 
     def note(self, note: dict[str, Any]) -> None:
-        """Take in what a note says."""
+        """Decode one note."""
         for key, take in _NOTES.items():
             if key in note:
                 take(self, note)
@@ -152,7 +162,7 @@ class Decoder:
             self.dropped, self.dropped_until = dropped, until
 
     def _socket(self, number: int) -> Socket | None:
-        """A socket of this log, or of the one that this process was forked with."""
+        """The socket with this number, which may have been inherited by fork."""
         socket = self._sockets.get((self.log, number))
         if socket is None and number < self._inherits:
             socket = self._sockets.get((self.parent, number))
@@ -161,7 +171,7 @@ class Decoder:
         return socket
 
     def record(self, fields: Fields) -> Call | None:
-        """The call that a record tells of; None where it only tells that one began to block."""
+        """Decode one record. None if it only says that a call began to block."""
         begin, end, head, number, site, thread, asked, done = fields
         if head & BEGUN:
             if head & 0xFF >= len(self._methods):
@@ -171,7 +181,7 @@ class Decoder:
         known = self._known.get(number)
         if known is None or head not in known[1]:
             return self._record(fields)
-        # A million of these a second: what does not depend on the single record is ready.
+        # This runs for each of millions of calls: what many records have in common is cached.
         socket, heads = known
         method, word, outcome, error, rest = heads[head]
         who, place = self._thread(thread), self._sites.get(site)
@@ -328,18 +338,21 @@ _NOTES: dict[str, Callable[[Decoder, dict[str, Any]], None]] = {
     "clock": Decoder._clock,
     "ended": Decoder._ended,
 }
-"""The key by which a note is known -> what takes it in; those of others tell nothing of the program."""
+"""The key that tells a note's sort -> its decoder. Other notes are not about the program."""
 
 
 def _refusal(kind: str, state: str, word: str) -> str:
-    """How the machine refuses a call that the kernel took all the same."""
+    """The errno with which the machine refuses a call that succeeded all the same."""
     flat = flat_of(kind) if kind in KINDS else None
     rule = flat.refusal(state, word) if flat is not None and state in flat.states else None
     return rule.outcome if rule is not None else "EPERM"
 
 
 def _remember(table: dict[int, _T], number: int, value: _T) -> None:
-    """The writer numbers anew long before so many; what is older is never used again."""
+    """Add to a table, and drop its older half when it is full.
+
+    The writer starts numbering anew long before that, so nothing refers to the old entries.
+    """
     table[number] = value
     if len(table) > _NUMBERED:
         for old in list(table)[: _NUMBERED // 2]:
@@ -347,7 +360,7 @@ def _remember(table: dict[int, _T], number: int, value: _T) -> None:
 
 
 def _address(value: Any) -> Any:
-    """JSON's lists back to tuples."""
+    """Turn the lists of JSON into tuples."""
     if isinstance(value, list):
         return tuple(map(_address, value))
     return value
@@ -359,9 +372,9 @@ def decode(
     problems: list[str],
     holes: dict[str, tuple[Hole, int]] | None = None,
 ) -> tuple[Decoder, Iterator[Call]]:
-    """A log's decoder and the stream of its calls. TraceError when the file is no log.
+    """Return the decoder of a log and the stream of its calls. TraceError if the file is no log.
 
-    holes: gets what was lost in the log's midst, and its clock, when it has been read.
+    holes: gets what is missing in the middle of the log, and its clock, after the last call.
     """
     from sockfsm.record.notes import checked  # late: it loads msgspec
 
@@ -390,7 +403,7 @@ def decode(
 
 
 def head(files: LogFiles) -> Decoder:
-    """A log's process, by its first note alone. TraceError when the file is no log."""
+    """Read only the first note, which describes the process. TraceError if the file is no log."""
     from sockfsm.record.notes import checked
 
     decoder = Decoder(files.name, {})
@@ -400,12 +413,12 @@ def head(files: LogFiles) -> Decoder:
         try:
             decoder.note(checked(item))
         except _DAMAGE:
-            continue  # told of when the whole log is read
+            continue  # reading the whole log reports it
         if decoder.process.pid:
             break
     return decoder
 
 
 def alive(process: Process) -> bool:
-    """Whether a traced process of this machine still runs, as far as its log and /proc tell."""
+    """Whether a traced process still runs on this machine, according to its log and /proc."""
     return process.ended is None and process.pid > 0 and mapped(process.pid, process.log)

@@ -64,9 +64,8 @@ class Directory:
             causes = self.causes[identity] = Causes(self._heard, self.slack)
         if log not in causes.processes:
             causes.processes[log] = call.process
-        if word == "recv":
-            if call.done > 0:
-                causes.read += call.done
+        if word == "recv" and call.done > 0:
+            causes.read += call.done
         elif word in _CAUSING:
             causes.add(call)
             if call.address is not None:
@@ -77,12 +76,15 @@ class Directory:
         if word in _NAMING:
             self._named.append((call, socket, end_of(socket.local), end_of(socket.remote)))
         if identity in self._closed:
-            # A call that began before the close and ended after it keeps the kernel's socket alive. A
-            # later one means that the socket was not closed for good: another process holds it.
-            if call.begin < self._closed[identity]:
-                causes.outlasted = call.end
-            else:
-                del self._closed[identity]
+            self._used_after_close(call, identity)
+
+    def _used_after_close(self, call: Call, identity: str) -> None:
+        # A call that began before the close and ended after it keeps the kernel's socket alive. A later
+        # one means that the socket was not closed for good: another process holds it.
+        if call.begin < self._closed[identity]:
+            self.causes[identity].outlasted = call.end
+        else:
+            del self._closed[identity]
 
     def finish(self) -> None:
         """Sort what was added, and file each socket under its addresses."""

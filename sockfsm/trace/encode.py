@@ -10,11 +10,12 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any, BinaryIO
 
 from sockfsm.errors import UsageError
-from sockfsm.events import Address, Call, Packet, Process, Site, Socket, Thread, Wait
+from sockfsm.events import Address, Call, Process, Site, Socket, Thread, Wait
 from sockfsm.model.errnos import errno_number
 from sockfsm.private import create
 from sockfsm.record import codec
@@ -301,7 +302,7 @@ def _save_packets(source: TraceSource, folder: Path) -> None:
         offset = first.wall - first.time
         clock = f"wall = monotonic + {offset} ns, error {source.clock_error} ns"
         yield blocks.section(clock)
-        for packet in _chain(first, packets):
+        for packet in chain([first], packets):
             if packet.link not in links:
                 links[packet.link] = len(links)
                 yield blocks.interface(packet.link, 0)
@@ -312,11 +313,6 @@ def _save_packets(source: TraceSource, folder: Path) -> None:
             yield blocks.statistics(number, 0, 0, 0, 0)
 
     _write(folder / PACKETS, encoded())
-
-
-def _chain(first: Packet, others: Iterator[Packet]) -> Iterator[Packet]:
-    yield first
-    yield from others
 
 
 def _write(path: Path, pieces: Iterable[bytes]) -> None:

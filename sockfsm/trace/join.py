@@ -47,7 +47,7 @@ _new = tuple.__new__
 
 
 def join(calls: Iterable[Call], packets: Iterable[Packet]) -> Iterator[Packet]:
-    """The packets in their order, annotated from their connections and from the calls.
+    """Yield the packets in their order, with what their connections and the calls say of them.
 
     All calls are read first; those that can cause a packet, or waited, are kept. Packets are streamed.
     """
@@ -72,8 +72,9 @@ class Join:
         self._senders: dict[tuple[Endpoint, Endpoint], _DatagramSender] = {}
         self._steps: dict[Flow, tuple[int, dict[int, SegmentStep]]] = {}
 
-    def packets(self, packets: Iterable[Packet]) -> Iterator[Packet]:
-        """The packets in their order, some of them held back for a while."""
+    # All in one loop: a call for each packet would add a second to each million.
+    def packets(self, packets: Iterable[Packet]) -> Iterator[Packet]:  # noqa: C901
+        """Yield the annotated packets in their order. Some are held back for a while."""
         held: deque[Packet | tuple[Packet, Packet, Flow]] = deque()
         add, take, lanes = held.append, held.popleft, self._lanes
         for packet in packets:
@@ -143,9 +144,8 @@ class Join:
             if len(held) > LOOKAHEAD:
                 oldest = take()
                 yield oldest if type(oldest) is Packet else self._settled(*oldest)
-        while held:
-            oldest = take()
-            yield oldest if type(oldest) is Packet else self._settled(*oldest)
+        for last in held:
+            yield last if type(last) is Packet else self._settled(*last)
 
     def _settled(self, joined: Packet, captured: Packet, flow: Flow) -> Packet:
         """A packet of an opening or closing with the TCP states that follow from it."""
@@ -155,7 +155,7 @@ class Join:
         count, steps = self._steps.get(flow, (0, {}))
         if count != known:
             steps = {id(step.segment.packet): step for step in walk(connection(flow, 0)).steps}
-            # A bound on memory. The packets that are held back belong to no more flows than that.
+            # Bounds the memory: the packets that are held back belong to no more flows than that.
             if len(self._steps) > LOOKAHEAD:
                 self._steps.clear()
             self._steps[flow] = known, steps
@@ -182,7 +182,7 @@ class Join:
         directory, key = self.directory, (packet.source, packet.target)
         lane = self._lanes.get(key)
         if lane is None or lane.side is not side:
-            # The flow has changed: a SYN has begun another one on these ports, or that SYN has turned
+            # The flow has changed: a SYN began another one on these ports, or that SYN has turned
             # out to be unacceptable and the flow before goes on, with the lane that it had.
             displaced = lane
             if displaced is not None and displaced.before is not None:
@@ -210,7 +210,7 @@ class Join:
         return lane, cause, lane.receiver, taken
 
     def _datagram(self, packet: Packet) -> tuple[Socket | None, Cause, Socket | None]:
-        """Sender, cause and receiver of a datagram. Each may differ from the last one's."""
+        """Sender, cause and receiver of a datagram. They may differ from those of the last one."""
         self.flows.datagram(packet)
         key = packet.source, packet.target
         sender = self._senders.get(key)

@@ -11,19 +11,19 @@ from operator import attrgetter
 from pathlib import Path
 
 from sockfsm.trace.causes import SLACK
-from sockfsm.trace.endpoints import Endpoints
+from sockfsm.trace.packet_filter import PacketFilter
 from sockfsm.trace.trace import Trace
 from sockfsm.wire.headers import FrameDecoder
 from sockfsm.wire.pcapng import Frame
 
-# A packet this young (ns) is kept in any case: the log may not say yet whose connection it is.
+# A younger packet (ns) is always kept: the log may not say yet whose connection it belongs to.
 GRACE = 5_000_000_000
 
 
-def traced(ends: Endpoints, clock: int) -> Callable[[Frame], bool]:
+def traced(ours: PacketFilter, clock: int) -> Callable[[Frame], bool]:
     """A test for frames of traced sockets. clock: wall minus monotonic time, ns."""
     decoder = FrameDecoder(clock)
-    return lambda frame: ends.has(decoder.decode(frame) or decoder.quoted(frame))
+    return lambda frame: ours.keeps(decoder.decode(frame) or decoder.quoted(frame))
 
 
 def so_far(folder: str, clock: int, error: int) -> Callable[[Frame], bool]:
@@ -35,7 +35,7 @@ def so_far(folder: str, clock: int, error: int) -> Callable[[Frame], bool]:
     """
     now = time.monotonic_ns()
     trace = Trace(Path(folder))
-    ends = Endpoints(trace.calls(), max(SLACK, error))
+    ours = PacketFilter(trace.calls(), max(SLACK, error))
     blocked = [wait for wait in trace.blocked() if wait.method.startswith("connect")]
     since = min(map(attrgetter("begin"), blocked), default=now)
     decoder = FrameDecoder(clock)
@@ -45,7 +45,7 @@ def so_far(folder: str, clock: int, error: int) -> Callable[[Frame], bool]:
         if packet is None:
             return False
         # Always ask, even for a late packet: a connection is judged by the packet that opens it.
-        known = ends.has(packet)
+        known = ours.keeps(packet)
         return known or packet.time > now - GRACE or ("S" in packet.flags and packet.time > since)
 
     return wanted

@@ -70,7 +70,7 @@ def _lint_of(call: Call, socket: Socket) -> str:
     if call.refused and call.call in ("send", "recv") and call.before.startswith("LISTENING"):
         return "data-on-listener"
     name = _on_rule(socket.kind, call.before, call.call, call.outcome)
-    # The advice for a data socket is another one.
+    # A data socket gets different advice.
     if name == "unclosed-at-exit" and socket.made_by == "accepted":
         return "unclosed-data-socket"
     return name

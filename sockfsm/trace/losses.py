@@ -25,7 +25,7 @@ DROP = "--max-size"
 
 
 def losses(folder: Path, logs: list[LogFiles], about: About) -> list[Lost]:
-    """One for each loss, by the beginnings and ends of the logs."""
+    """Find what is lost, from the first and last records of the logs."""
     found: list[Lost] = []
     processes, calls = dropped(folder)
     if processes:
@@ -62,7 +62,7 @@ def _of_log(log: LogFiles, begun: Decoder) -> Iterator[Lost]:
 
 
 def of_hole(name: str, hole: Hole, clock: int) -> Lost:
-    """What is lost in the midst of a log."""
+    """Describe what is lost in the middle of a log."""
     since, until = _wall(hole.since, clock), _wall(hole.until, clock)
     why = "interrupted while it was written"
     text = f"{name}: {_count(hole.records, what='record')} lost{_between(since, until)}: {why}"
@@ -72,9 +72,9 @@ def of_hole(name: str, hole: Hole, clock: int) -> Lost:
 def _of_logs(
     logs: list[LogFiles], begun: list[Decoder], noted: list[str] | None, explained: int
 ) -> Iterator[Lost]:
-    """Logs that are not there, though others tell of them. explained: so many were dropped."""
+    """Find logs that are missing, though others mention them. explained: how many were dropped."""
     there = {log.name for log in logs}
-    # What the supervisor saw at the end, those that forked others, and the ones numbered before.
+    # Logs are known from the supervisor, which lists them at the end, from forks, and by number.
     told = {*(noted or ()), *(decoder.parent for decoder in begun if decoder.parent)}
     for name in there:
         if numbered := _NUMBERED.fullmatch(name):

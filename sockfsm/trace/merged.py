@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import heapq
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Hashable, Iterator, Sequence
 from itertools import repeat
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import TraceError
 from sockfsm.events import Call, Lost, Packet
-from sockfsm.trace.causes import SLACK
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.summary import Summary
 
@@ -84,14 +83,16 @@ class MergedTrace(TraceSource):
         states = {state for source in self.sources for state in source.kernel_states()}
         return sorted(states, key=attrgetter("time"))
 
-    def summary(self, *, index: bool = False) -> Summary:
-        """See `TraceSource`."""
-        summary = Summary(self.calls(), index=index, slack=max(SLACK, self.clock_error))
-        processes = [process for source in self.sources for process in source.processes]
-        summary.processes = sorted(processes, key=attrgetter("started"))
-        blocked = [wait for source in self.sources for wait in source.blocked()]
-        summary.blocked = sorted(blocked, key=attrgetter("begin"))
-        return summary
+    def _version(self) -> Hashable:
+        return tuple(source._version() for source in self.sources)
+
+    def _summarize(self, summary: Summary) -> None:
+        summary.read(self.calls())
+        parts = [source.summary() for source in self.sources]
+        summary.add_rest(
+            [process for part in parts for process in part.processes],
+            [wait for part in parts for wait in part.blocked],
+        )
 
     @property
     def facts(self) -> About:

@@ -6,12 +6,13 @@ A recorded folder is a source (`sockfsm.Trace`), and so is a trace in memory (`M
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Hashable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
 from sockfsm.events import Call, Lost, Packet, Process, Socket, Transition, Wait
 from sockfsm.trace.causes import SLACK
+from sockfsm.trace.decode import alive
 from sockfsm.trace.summary import Summary
 
 if TYPE_CHECKING:
@@ -22,21 +23,22 @@ if TYPE_CHECKING:
 
 
 class TraceSource(ABC):
-    """Calls, captured packets and the kernel's states, and everything that follows from them.
+    """Calls, captured packets and the kernel's states, and all that follows from them.
 
-    name: what views call it.
+    name: how views refer to it.
     """
 
     name: str
+    _cached: tuple[Hashable, Summary] | None = None
 
     @property
     @abstractmethod
     def problems(self) -> list[str]:
-        """A line for each thing that is lost, damaged or left out; complete once the trace is read."""
+        """A line for each thing that is lost, damaged or left out. Complete once the trace is read."""
 
     @property
     def losses(self) -> list[Lost]:
-        """What is lost or was left out, as data."""
+        """What is lost or left out, as data."""
         return []
 
     @abstractmethod
@@ -55,8 +57,29 @@ class TraceSource(ABC):
         """
 
     @abstractmethod
+    def _version(self) -> Hashable:
+        """A value that changes whenever another pass would give a different summary."""
+
+    @abstractmethod
+    def _summarize(self, summary: Summary) -> None:
+        """Make one pass: add the calls, all processes and the waits that have not ended."""
+
     def summary(self, *, index: bool = False) -> Summary:
-        """The summary of one pass over the calls. index: include what joins packets to calls."""
+        """The summary of one pass over the calls. index: include what joins packets to calls.
+
+        It is cached once the trace is complete.
+        """
+        version = self._version()
+        if self._cached is not None and self._cached[0] == version:
+            summary = self._cached[1]
+            if summary.directory is not None or not index:
+                return summary
+        summary = Summary(index=index, slack=max(SLACK, self.clock_error))
+        self._summarize(summary)
+        # A process that still runs may write through its mapping, which no file's time shows.
+        complete = not any(map(alive, summary.processes))
+        self._cached = (version, summary) if complete else None
+        return summary
 
     @property
     @abstractmethod
@@ -96,9 +119,12 @@ class TraceSource(ABC):
         """The calls that are blocked now, or were when their process ended."""
         return list(self.summary().blocked)
 
-    def packets(self) -> Iterator[Packet]:
-        """Yield the captured packets, joined with the calls of both ends; none without a capture."""
-        return self.join().packets(self.captured())
+    def packets(self, summary: Summary | None = None) -> Iterator[Packet]:
+        """Yield the captured packets, joined with the calls of both ends; none without a capture.
+
+        summary: as for `join`.
+        """
+        return self.join(summary).packets(self.captured())
 
     def report(self, port: int | None = None) -> Report:
         """Every connection: how it opened, what it carried, how it ended. port: only that port's."""
@@ -110,12 +136,15 @@ class TraceSource(ABC):
             pass  # only `join.flows` is of interest here
         return with_calls(report(join.flows, port), join.directory)
 
-    def join(self) -> Join:
-        """A fresh `Join` of this trace's packets with its calls, good for one pass."""
+    def join(self, summary: Summary | None = None) -> Join:
+        """A fresh `Join` of this trace's packets with its calls, good for one pass.
+
+        summary: with its index, if the caller has it already.
+        """
         from sockfsm.trace.directory import Directory
         from sockfsm.trace.join import Join
 
-        summary = self.summary(index=True)
+        summary = summary or self.summary(index=True)
         return Join(summary.directory or Directory(), summary.waits)
 
 
@@ -161,15 +190,16 @@ class MemoryTrace(TraceSource):
         """See `TraceSource`."""
         return sorted(self._kernel_states, key=attrgetter("time"))
 
-    def summary(self, *, index: bool = False) -> Summary:
-        """See `TraceSource`."""
-        summary = Summary(self.calls(), index=index, slack=max(SLACK, self.clock_error))
+    def _version(self) -> Hashable:
+        # The maker of the trace may still add to these.
+        return len(self._calls), len(self._blocked), len(self._processes)
+
+    def _summarize(self, summary: Summary) -> None:
+        summary.read(self.calls())
         # A process without calls is in no call; the caller has to name it.
         known = {process.log for process in summary.processes}
         others = [process for process in self._processes if process.log not in known]
-        summary.processes = sorted([*summary.processes, *others], key=attrgetter("started"))
-        summary.blocked = sorted(self._blocked, key=attrgetter("begin"))
-        return summary
+        summary.add_rest([*summary.processes, *others], self._blocked)
 
     @property
     def facts(self) -> About:

@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from sockfsm.events import Call, Message, Packet, Wait
 from sockfsm.trace.source import TraceSource
+from sockfsm.trace.summary import Summary
 from sockfsm.trace.unix_wire import sends
 from sockfsm.wire.kernel_states import KernelState
 
@@ -54,18 +55,21 @@ def moment(call: Call) -> int:
 
 def events(source: TraceSource) -> Iterator[Mark]:
     """Yield calls, packets and messages, each at one place. Holds at most HORIZON calls."""
-    return _with_messages(source, _merged(_moments(source.calls()), source.packets()))
+    summary = source.summary(index=True)
+    packets = source.packets(summary)
+    return _with_messages(summary, _merged(_moments(source.calls()), packets))
 
 
 def spans(source: TraceSource, kernel: Iterable[KernelState] = ()) -> Iterator[Mark]:
-    """Yield the same, with the kernel's states, and with two places for each call that is a span."""
+    """Yield the same with the kernel's states, and with two places for each call that is a span."""
     summary = source.summary(index=True)
     waits: Iterable[Call | Wait] = heapq.merge(
         summary.waits.all, summary.blocked, key=attrgetter("begin")
     )
     begins = (Mark(wait.begin, BEGIN, wait) for wait in waits)
     states = (Mark(state.time, WHOLE, state) for state in kernel)
-    return _with_messages(source, _merged(_spans(source.calls()), source.packets(), begins, states))
+    packets = source.packets(summary)
+    return _with_messages(summary, _merged(_spans(source.calls()), packets, begins, states))
 
 
 def _merged(
@@ -78,9 +82,8 @@ def _merged(
     return heapq.merge(first, calls, captured, *last, key=itemgetter(0))
 
 
-def _with_messages(source: TraceSource, marks: Iterator[Mark]) -> Iterator[Mark]:
+def _with_messages(summary: Summary, marks: Iterator[Mark]) -> Iterator[Mark]:
     """Add a message behind each call that moved bytes into an AF_UNIX socket; it has no packet."""
-    summary = source.summary(index=True)
     waker, peers = summary.waker(), summary.peers
     for mark in marks:
         call = mark.event

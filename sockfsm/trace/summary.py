@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from operator import attrgetter
 from socket import AF_UNIX
 
 from sockfsm.events import Call, Process, Socket, Thread, Wait
@@ -15,11 +16,11 @@ from sockfsm.trace.wakes import Waits, Waker
 class Summary:
     """What one pass over `calls` gives; they must be in the order of their ends.
 
-    processes: those that made a call, in the order in which they started; `Trace.summary` adds the
-    others. sockets, states: identity -> socket, and -> its last state. threads: (log, number) ->
-    thread, for those that made a call. directory: the sockets by address, and the calls that can cause
-    packets; None without `index`. waits: the calls that blocked. peers: the AF_UNIX sockets that are
-    connected. blocked: the waits that have not ended, by their begins.
+    processes: those that made a call, in the order in which they started; `add_rest` adds the others.
+    sockets, states: identity -> socket, and -> its last state. threads: (log, number) -> thread, for
+    those that made a call. directory: the sockets by address, and the calls that can cause packets;
+    None without `index`. waits: the calls that blocked. peers: the AF_UNIX sockets that are connected.
+    blocked: the waits that have not ended, by their begins.
 
     slack: how far, in ns, a packet's time may be from the time of its call.
     """
@@ -40,6 +41,11 @@ class Summary:
     def waker(self) -> Waker:
         """Finds which wait each call on an AF_UNIX socket ended; good for one pass."""
         return Waker(self.waits, self.peers)
+
+    def add_rest(self, processes: Iterable[Process], blocked: Iterable[Wait]) -> None:
+        """Add what no finished call shows: all processes, and the waits that have not ended."""
+        self.processes = sorted(processes, key=attrgetter("started"))
+        self.blocked = sorted(blocked, key=attrgetter("begin"))
 
     def read(self, calls: Iterable[Call]) -> None:
         """Add all calls."""
@@ -70,4 +76,4 @@ class Summary:
             directory.finish()
         self.waits.finish()
         self.peers.finish()
-        self.processes = sorted(processes.values(), key=lambda process: process.started)
+        self.processes = sorted(processes.values(), key=attrgetter("started"))

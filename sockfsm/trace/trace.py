@@ -1,11 +1,11 @@
-"""A trace: a folder with one call log per process and, where it was captured, the packets."""
+"""A trace in a folder: a call log for each process, and the packets if they were captured."""
 
 from __future__ import annotations
 
 import heapq
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Hashable, Iterator
 from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,8 +16,8 @@ from sockfsm.files import regular
 from sockfsm.record.logs import LOGS, LogFiles, all_logs
 from sockfsm.record.packs import PACKS, Packed
 from sockfsm.record.reader import Hole
-from sockfsm.trace.causes import SLACK, STEP
-from sockfsm.trace.decode import Decoder, alive, decode, head
+from sockfsm.trace.causes import STEP
+from sockfsm.trace.decode import Decoder, decode, head
 from sockfsm.trace.losses import losses, of_hole
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.summary import Summary
@@ -32,9 +32,9 @@ _NEVER = 1 << 64
 
 
 class Trace(TraceSource):
-    """Reads a trace, finished or still being written. Every method streams the files anew,
+    """Reads a trace, finished or still being written.
 
-    but what a whole pass tells is kept while the trace is finished and its files do not change.
+    Every method streams the files anew, but `summary` is cached once the trace is complete.
 
     since, until: monotonic ns; calls that end outside are left out.
     """
@@ -49,15 +49,14 @@ class Trace(TraceSource):
         self._damage: list[str] = []
         self._losses: list[Lost] = []
         self._holes: dict[str, tuple[Hole, int]] = {}
-        self._told: tuple[object, Summary] | None = None
         self.up_to_date: Callable[[], None] | None = None
-        """Writes down what the tracer of this process still holds back, before anything is read."""
+        """Called before a read, so that the tracer of this process writes what it still holds back."""
         self.keep: Any = None
-        """What has to live as long: a temporary folder's finalizer, or the trace this is a view of."""
+        """What must live as long as this: the finalizer of a temporary folder, or the whole trace."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Trace:
-        """The trace in folder `path`. TraceError where there is none."""
+        """Open the trace in folder `path`. TraceError if there is none."""
         trace = cls(path)
         if not trace.path.exists():
             raise TraceError(
@@ -71,12 +70,12 @@ class Trace(TraceSource):
 
     @property
     def problems(self) -> list[str]:
-        """What is lost, damaged or was left out, a line for each, as far as it was read."""
+        """See `TraceSource`."""
         return [*(lost.text for lost in self.losses), *self._damage]
 
     @property
     def losses(self) -> list[Lost]:
-        """The same that is lost or was left out, as facts."""
+        """See `TraceSource`."""
         holes = [of_hole(name, *hole) for name, hole in self._holes.items()]
         return [*self._losses, *holes, *self.facts.losses]
 
@@ -92,7 +91,7 @@ class Trace(TraceSource):
 
     @property
     def about(self) -> dict[str, Any]:
-        """What the recording wrote down about itself, unchecked, for who writes more of it."""
+        """The content of `trace.json`, unchecked, for a writer that adds to it."""
         try:
             with regular(self.path / ABOUT) as file:
                 about = json.load(file)
@@ -102,7 +101,7 @@ class Trace(TraceSource):
 
     @property
     def facts(self) -> About:
-        """The same for who reads: checked."""
+        """See `TraceSource`."""
         from sockfsm.trace.about import about
 
         return about(self.path / ABOUT, self._damage)
@@ -116,7 +115,7 @@ class Trace(TraceSource):
         return [decode(log, sockets, self._damage, self._holes) for log in logs]
 
     def calls(self) -> Iterator[Call]:
-        """Every finished call, in the order in which they ended."""
+        """See `TraceSource`."""
         yield from self._of([calls for _, calls in self._decoders()])
 
     def _of(self, streams: list[Iterator[Call]]) -> Iterator[Call]:
@@ -129,8 +128,11 @@ class Trace(TraceSource):
                 yield call
 
     def _merged(self, streams: list[Iterator[Call]]) -> Iterator[Call]:
-        """All streams by the calls' ends. A log is opened when its time has come: a child's first
-        record may name a socket that its parent's log has to tell of before."""
+        """Merge the streams by the calls' ends.
+
+        A log is opened only when its process has started: a child's first record may refer to a socket
+        of its parent's log.
+        """
         heap: list[tuple[int, int, Call | None]] = [
             (process.started, index, None) for index, process in enumerate(self.heads)
         ]
@@ -149,46 +151,30 @@ class Trace(TraceSource):
 
     @property
     def heads(self) -> list[Process]:
-        """The traced processes as their logs begin: quick, but without threads and end."""
+        """The traced processes, from the start of their logs: quick, but without threads and end."""
         logs = all_logs(self.path, self._damage)
         self._look(logs)
         return [head(log).process for log in logs]
 
     def summary(self, *, index: bool = False) -> Summary:
-        """What one pass tells; the same again, unread, while a finished trace does not change.
+        """See `TraceSource`. Without packets there is nothing to join, and no index."""
+        return super().summary(index=index and (self.path / PACKETS).exists())
 
-        index: with what joins packets to calls, where the trace has packets.
-        """
-        index = index and (self.path / PACKETS).exists()
-        state = self._state()
-        if (
-            self._told is not None
-            and self._told[0] == state
-            and (self._told[1].directory or not index)
-        ):
-            return self._told[1]
-        found = Summary(index=index, slack=max(SLACK, self.clock_error))
-        decoders = self._decoders()
-        found.read(self._of([calls for _, calls in decoders]))
-        known = [decoder for decoder, _ in decoders]
-        found.processes = sorted((d.process for d in known), key=attrgetter("started"))
-        blocked = [w for d in known for w in d.blocked if w.begin >= self.since]
-        found.blocked = sorted(blocked, key=attrgetter("begin"))
-        # A log that is written through a mapping does not show it by its time.
-        running = any(alive(process) for process in found.processes)
-        self._told = None if running else (state, found)
-        return found
-
-    def _state(self) -> object:
-        """What changes when another pass would tell something else."""
+    def _version(self) -> Hashable:
         paths = [path for pattern in (LOGS, PACKS) for path in sorted(self.path.glob(pattern))]
-        return [(path.name, *_stamp(path)) for path in paths], self.since, self.until
+        return tuple((path.name, *_stamp(path)) for path in paths), self.since, self.until
+
+    def _summarize(self, summary: Summary) -> None:
+        decoders = self._decoders()
+        summary.read(self._of([calls for _, calls in decoders]))
+        known = [decoder for decoder, _ in decoders]
+        summary.add_rest(
+            [decoder.process for decoder in known],
+            [wait for decoder in known for wait in decoder.blocked if wait.begin >= self.since],
+        )
 
     def kernel_states(self) -> list[KernelState]:
-        """The kernel's own changes of TCP state, where they were recorded, by their time.
-
-        Each one with the ports that its socket had in the end.
-        """
+        """See `TraceSource`."""
         from sockfsm.wire.kernel_record import read
         from sockfsm.wire.kernel_states import FILE, with_ports
 
@@ -198,7 +184,7 @@ class Trace(TraceSource):
         return with_ports(read(path, self._damage))
 
     def captured(self) -> Iterator[Packet]:
-        """The packets as the capture has them."""
+        """See `TraceSource`."""
         if not (self.path / PACKETS).exists():
             return iter(())
         from sockfsm.wire.headers import packets

@@ -11,12 +11,12 @@ from sockfsm.model.kinds import KINDS, flat_of
 def out_of_order(call: Call) -> bool:
     """Whether the call was refused because of the state that the socket was in.
 
-    `listen` on a connected socket is one. A `connect` where nobody listens, or a `bind` to a name
-    that is taken, is none: the same call in the same state would succeed elsewhere.
+    `listen` on a connected socket was. A `connect` where nobody listens, or a `bind` to a name that is
+    taken, was not: the same call in the same state would succeed elsewhere.
     """
     if not call.refused:
         return False
-    # The model refuses it in every environment that it could be in.
+    # The model refuses it in every environment.
     if call.predicted or call.enforced:
         return True
     return call.socket is not None and _refused_by_state(call.socket.kind, call.before, call.call)

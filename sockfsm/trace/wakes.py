@@ -29,7 +29,7 @@ _ENDED = ("eof", "ECONNRESET", "EPIPE")
 class Waits:
     """The calls that blocked.
 
-    of: a socket's identity -> its calls that another end can end, by begin. others: all the rest.
+    of: identity -> the socket's calls that the other end can end, by begin. others: all other calls.
     towards: the name of an AF_UNIX listener -> the connects to it.
     """
 
@@ -51,7 +51,7 @@ class Waits:
 
     @property
     def all(self) -> list[Call]:
-        """Every call that blocked, by their begins."""
+        """Every call that blocked, in the order of their begins."""
         return sorted(chain(self.others, *self.of.values()), key=BEGIN)
 
     def finish(self) -> None:
@@ -136,7 +136,7 @@ class Waker:
         return wait.outcome in _ENDED
 
     def _running(self, blocked: list[Call], begin: int, end: int) -> Iterator[Call]:
-        """Those that were blocked between `begin` and `end` and that nothing has ended yet."""
+        """Yield those that were blocked between `begin` and `end` and that nothing has ended yet."""
         last = bisect_right(blocked, end, key=BEGIN)
         for call in blocked[max(last - LOOK_BACK, 0) : last]:
             if call.end >= begin and id(call) not in self._done:
@@ -144,7 +144,7 @@ class Waker:
 
 
 def _only(calls: Iterable[Call]) -> Call | None:
-    """The one of `calls`; None for none or several."""
+    """The only one of `calls`; None if there is none or several."""
     listed = list(calls)
     return listed[0] if len(listed) == 1 else None
 

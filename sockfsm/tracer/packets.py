@@ -9,7 +9,7 @@ from sockfsm.errors import TraceError
 from sockfsm.events import Lost
 from sockfsm.record.writer import MAX_SIZE
 from sockfsm.trace.causes import SLACK
-from sockfsm.trace.endpoints import Endpoints
+from sockfsm.trace.packet_filter import PacketFilter
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.tracer.about import About
 
@@ -79,7 +79,7 @@ def finish(
     if not all_packets:
         slack = max(SLACK, summary.clock_error)
         try:
-            wanted = traced(Endpoints(trace.calls(), slack), summary.clock)
+            wanted = traced(PacketFilter(trace.calls(), slack), summary.clock)
             kept, left = keep(trace.path / PACKETS, wanted)
         except (TraceError, OSError) as error:
             report(f"the packets of others are not left out: {error}")
@@ -149,9 +149,9 @@ def finish_states(
 
 def whose(trace: Trace) -> Callable[[list[KernelState]], bool]:
     """Whether one of the changes of a kernel's socket is a traced socket's, as far as is known."""
-    ends = Endpoints(trace.calls(), SLACK)
+    ours = PacketFilter(trace.calls(), SLACK)
 
     def wanted(life: list[KernelState]) -> bool:
-        return any(ends.traced(s.source, s.target, s.time) for s in life)
+        return any(ours.traced(s.source, s.target, s.time) for s in life)
 
     return wanted

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from sockfsm.events import Call, Socket, Wait
-from sockfsm.views.totals import ENDED
+from sockfsm.model.stepping import GONE
 
 NOTHING, OPEN, BUSY, WAITING = "", "open", "busy", "waiting"
 """Closed, not yet made or not traced; open and idle; in a call; in a call that blocks."""
@@ -35,7 +35,7 @@ class Activity:
             running.pop(_caller(call), None)
             if not running:
                 del self._running[identity]
-        if call.after in ENDED:
+        if call.after in GONE:
             self._open.discard(identity)
             self._until.pop(identity, None)
             return

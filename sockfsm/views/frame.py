@@ -102,7 +102,7 @@ def footer(
 
 
 def _refusals(title: str, counts: dict[tuple[str, str, str], int]) -> Iterator[str]:
-    # The most frequent ones first: a loop that is refused a million times is the news.
+    # The most frequent ones first: a loop that is refused a million times matters most.
     ranked = sorted(counts.items(), key=lambda entry: -entry[1])
     for number, ((method, state, outcome), times) in enumerate(ranked[:_LISTED]):
         often = f" ({times:,} times)" if times > 1 else ""

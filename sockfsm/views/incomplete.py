@@ -1,6 +1,6 @@
-"""What a trace lacks: every view says so, in these words, with when and why.
+"""What a trace lacks. Every view says it in these words, with when and why.
 
-Ask once the trace was read: what cannot be read is known then.
+Ask after reading the trace: only then is it known what cannot be read.
 """
 
 from __future__ import annotations
@@ -17,8 +17,7 @@ _LISTED = 30
 
 
 def lacking(trace: TraceSource) -> list[str]:
-    """One line for each thing that is lost, damaged or was left out, escaped; [] for none."""
-    _ = trace.facts  # what is wrong with them is a problem, too
+    """A line for each thing that is lost, damaged or left out, safe to print; [] if nothing is."""
     lines = list(dict.fromkeys(map(plain, trace.problems)))
     if len(lines) > _LISTED:
         lines[_LISTED:] = [f"and {len(lines) - _LISTED:,} more of these"]
@@ -26,6 +25,6 @@ def lacking(trace: TraceSource) -> list[str]:
 
 
 def incomplete(trace: TraceSource) -> Iterator[str]:
-    """The same as lines of text."""
+    """Yield the same lines as a view shows them."""
     for line in lacking(trace):
         yield f"incomplete: {line}"

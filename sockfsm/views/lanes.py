@@ -22,13 +22,14 @@ _NAME_COLUMNS = 12
 class Lanes:
     """The names of one trace's sockets, processes and threads, numbered as they first appear.
 
-    processes, sockets: those that made a call. states: identity -> last state. lonely: there is at most
-    one process. All are as they were when this was made; a socket that appears later, while the program
-    runs, gets the next number. index: build the summary's index, if packets will be read next.
+    summary: the trace's summary. processes, sockets: those that made a call. states: identity -> last
+    state. lonely: there is at most one process. All are as they were when this was made; a socket that
+    appears later, while the program runs, gets the next number. index: build the summary's index, if
+    packets will be read next.
     """
 
     def __init__(self, trace: TraceSource, *, index: bool = False) -> None:
-        summary = trace.summary(index=index)
+        self.summary = summary = trace.summary(index=index)
         self.sockets = dict(summary.sockets)
         self.states = summary.states
         self._threads = summary.threads

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from sockfsm.events import Message, Packet, Socket
 from sockfsm.tcp_names import CLOSED, LISTEN, SYN_RECEIVED, SYN_SENT
-from sockfsm.trace.summary import Summary
 from sockfsm.views.lanes import Lanes
 from sockfsm.wire.kernel_states import KernelState
 
@@ -19,10 +18,10 @@ _OPENING = (CLOSED, LISTEN, SYN_SENT, SYN_RECEIVED)
 class Placement:
     """The sides and the peers of one trace's sockets."""
 
-    def __init__(self, lanes: Lanes, summary: Summary) -> None:
+    def __init__(self, lanes: Lanes) -> None:
         self._lanes = lanes
-        self._peers = summary.peers.of
-        self._directory = summary.directory
+        self._peers = lanes.summary.peers.of
+        self._directory = lanes.summary.directory
         self._sides: dict[str, int] = {}
         parents = {socket.parent for socket in lanes.sockets.values()}
         for socket in lanes.sockets.values():

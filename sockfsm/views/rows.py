@@ -63,7 +63,7 @@ class LadderRows:
         self.trace = trace
         self.lanes = Lanes(trace, index=True)
         self.zero = zero_of(self.lanes.processes)
-        self._placement = Placement(self.lanes, trace.summary(index=True))
+        self._placement = Placement(self.lanes)
         self._activity = Activity()
         self._shown: dict[tuple[str, bool], str] = {}
         # The name of the only thread goes without saying.
@@ -165,25 +165,26 @@ class LadderRows:
 
     def _arrow(self, mark: Mark, event: Packet | Message) -> LadderRow:
         """The row of a packet or message, from one end to the other."""
-        sender, receiver = event.socket, event.receiver
-        states = event.states if isinstance(event, Packet) else None
-        labels = [self.lanes.socket(s) if s is not None else "?" for s in (sender, receiver)]
         if isinstance(event, Packet):
-            for number, (socket, end) in enumerate(
-                ((sender, event.source), (receiver, event.target))
-            ):
-                labels[number] = labels[number] if socket is not None else f":{end[1]}"
-        news = ["", ""]
-        for number, socket in enumerate((sender, receiver)):
-            if states is not None:
-                who = socket.identity if socket is not None else labels[number]
-                news[number] = self._news(who, states[number], tcp=True)
-        doing = [self._activity.of(socket, mark.time) for socket in (sender, receiver)]
-        here, there = (RowEnd(*end) for end in zip(labels, news, doing, strict=True))
-        side = self._placement.of_packet(event)
-        return LadderRow(
-            mark.time, WHOLE, event, side, (here, there) if side == LEFT else (there, here)
+            names = f":{event.source[1]}", f":{event.target[1]}"
+            states = event.states or ("", "")
+        else:
+            names, states = ("?", "?"), ("", "")
+        here, there = (
+            self._arrow_end(socket, mark.time, name, state)
+            for socket, name, state in zip(
+                (event.socket, event.receiver), names, states, strict=True
+            )
         )
+        side = self._placement.of_packet(event)
+        ends = (here, there) if side == LEFT else (there, here)
+        return LadderRow(mark.time, WHOLE, event, side, ends)
+
+    def _arrow_end(self, socket: Socket | None, time: int, name: str, state: str) -> RowEnd:
+        """One end of an arrow. name: its label if it is not traced."""
+        label = self.lanes.socket(socket) if socket is not None else name
+        news = self._news(socket.identity if socket is not None else name, state, tcp=True)
+        return RowEnd(label, news, self._activity.of(socket, time))
 
     def _pair(
         self, socket: Socket | None, time: int, side: int, label: str, state: str = ""

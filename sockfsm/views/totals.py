@@ -11,8 +11,6 @@ EXITED = "EXITED"
 """The last state of one that was still open when its process ended."""
 DETACHED = "DETACHED"
 """The last state of a socket whose descriptor `detach` handed to somebody else."""
-ENDED = frozenset({CLOSED, "CLOSED_PATH_LEFT", DETACHED, EXITED})
-"""The last states of sockets that are no longer open; a test compares them with the machines."""
 
 
 class Totals:

@@ -209,7 +209,7 @@ class _Lines:
         self.buffer = b""
 
     def next(self, seconds: float) -> str | None:
-        """The next line; None at the end of the pipe or after so many seconds."""
+        """The next line; None at the end of the pipe, or after `seconds`."""
         poll = select.poll()
         poll.register(self.descriptor, select.POLLIN)
         deadline = time.monotonic() + seconds

@@ -108,11 +108,7 @@ class Flow:
         flags = packet.flags
         self.end = packet.time
         sender.packets += 1
-        # Without a SYN the first number that we see counts as 1, as it would after a SYN.
-        if sender.base is None or (flags and "S" in flags and sender.isn is None):
-            sender.base = packet.seq if "S" in flags else packet.seq - 1
-        if other.base is None and "A" in flags:
-            other.base = packet.ack - 1
+        _number(packet, sender, other)
         if self._is_unacceptable(packet, sender, other):
             self._set_apart(packet, sender)
             return SegmentRole(UNACCEPTABLE)
@@ -146,7 +142,7 @@ class Flow:
 
     def _role_of(self, packet: Packet, sender: Side, other: Side) -> SegmentRole:
         """Count the segment, and say what it is after everything that came before it."""
-        flags, seq = packet.flags, packet.seq
+        flags = packet.flags
         if "S" in flags:
             if "A" not in flags:
                 return SegmentRole(SYN, self._take(packet, sender, other), sender.syn is not None)
@@ -156,10 +152,15 @@ class Flow:
             return SegmentRole(SYN_ACK, None, again)  # else it repeats the sender's own SYN as well
         if "R" in flags:
             if sender.next is None:
-                sender.next = seq
+                sender.next = packet.seq
             return SegmentRole(RST)
         if "F" in flags:
             return SegmentRole(FIN, self._take(packet, sender, other), sender.fin is not None)
+        return self._plain_role_of(packet, sender, other)
+
+    def _plain_role_of(self, packet: Packet, sender: Side, other: Side) -> SegmentRole:
+        """The same for a segment without SYN, RST and FIN."""
+        flags, seq = packet.flags, packet.seq
         # Probes and keep-alives repeat the last byte, or its number, to provoke an acknowledgement
         # (RFC 9293, 3.8.4 and 3.8.6.1).
         old = sender.next is not None and Seq(seq) - sender.next == -1
@@ -334,3 +335,13 @@ class Flow:
             sender.fin = sender.fin or packet
             return True
         return closing and (not packet.length or acknowledges)
+
+
+def _number(packet: Packet, sender: Side, other: Side) -> None:
+    """Set where the relative numbers of both sides begin, as far as the packet tells."""
+    flags = packet.flags
+    # Without a SYN the first number that we see counts as 1, as it would after a SYN.
+    if sender.base is None or ("S" in flags and sender.isn is None):
+        sender.base = packet.seq if "S" in flags else packet.seq - 1
+    if other.base is None and "A" in flags:
+        other.base = packet.ack - 1

@@ -172,7 +172,7 @@ def _opening(flow: Flow, offers: dict[int, TcpOptions]) -> Opening:
     elif kind == "normal" and client.syns > 1:
         note = f"{client.syns} SYNs were needed: the first was lost, or the accept queue was full"
     elif kind in ("timed out", "unanswered") and flow.sides[1].unacceptable:
-        note = "a SYN-ACK of what was never sent came: the client answers RST, and waits on"
+        note = "a SYN-ACK acknowledged what was never sent: the client answered RST and waited on"
     segments = _segments(flow, flow.opening, offers)
     return Opening(kind, segments, round_trip, client.syns, note)
 

@@ -25,7 +25,7 @@ MEANING = (
     "can connect to it"
 )
 # Measured: the kernel ignores the set-user-ID bit of a file whose owner is unknown in the namespace.
-RIGHTS = "what gets rights by its file (sudo, ping, su) does not get them there"
+RIGHTS = "programs that get rights from their file (sudo, ping, su) do not get them there"
 _ELSE = (
     "for the host's network do without packets (--no-capture), run as root (sudo), or give Python "
     "the capability (setcap cap_net_raw+ep)"

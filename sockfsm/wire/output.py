@@ -1,6 +1,6 @@
-"""The file that the capturing process writes: whole blocks, whatever befalls the disk.
+"""The file that the capturing process writes. It never ends within a block, even on a full disk.
 
-As `sockfsm.private` makes files, by `posix` alone: see `sockfsm.wire.capturer`.
+Files are made as in `sockfsm.private`, but only with `posix`, because imports delay the capture.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ _AGAIN = posix.O_RDWR | posix.O_NOFOLLOW | posix.O_CLOEXEC
 
 
 def missing(path: str) -> None:
-    """Take a file away, if there is one. OSError."""
+    """Remove a file, if there is one. OSError if that fails."""
     try:
         posix.unlink(path)
     except FileNotFoundError:
@@ -23,7 +23,7 @@ def missing(path: str) -> None:
 
 
 class File:
-    """The pcapng file. It ends with a whole block always, and goes on after a disk that was full.
+    """The pcapng file. It always ends with a whole block, and goes on once a full disk has room again.
 
     lost: packets that could not be written; error, since: why, and when that began.
     """
@@ -33,13 +33,14 @@ class File:
         self.size = self.packets = self.lost = 0
         self.error, self.since = "", 0.0
         try:
-            # Never O_TRUNC: a planted link would have somebody's file emptied.
+            # Never O_TRUNC: through a planted link it would empty somebody's file.
             missing(path)
             self.descriptor = posix.open(path, _CREATE, 0o600)
         except OSError as error:
             raise RefusedError("file", f"{path}: {error.strerror}") from None
 
     def write(self, data: bytes, packets: int = 0) -> bool:
+        """Write whole blocks with so many packets; False if there is no room for all of them."""
         view, written = memoryview(data), 0
         try:
             while written < len(data):
@@ -54,13 +55,13 @@ class File:
         return True
 
     def refuse(self, packets: int, reason: str) -> None:
-        """Count packets that are not written."""
+        """Count packets that could not be written."""
         self.lost += packets
         if not self.error:
             self.error, self.since = reason, time.time()
 
     def go_on_in(self, fresh: str, size: int, packets: int) -> None:
-        """Take the place of our first `size` bytes from a file, and then ours. OSError."""
+        """Replace our first `size` bytes by the file `fresh`, and go on there. OSError if it fails."""
         descriptor = posix.open(fresh, _AGAIN)
         try:
             end = posix.lseek(descriptor, 0, 2)

@@ -18,7 +18,7 @@ from sockfsm.errors import TraceError
 from sockfsm.events import Packet
 from sockfsm.files import regular
 from sockfsm.wire import blocks
-from sockfsm.wire.window import Unpacked, Window
+from sockfsm.wire.buffer import FileBuffer, Unpacked
 
 BATCH = 1 << 14  # bytes decoded at once; with more, the garbage collector has more to look through
 LARGEST = 1 << 24  # bytes; a longer block or packet is damage, not data
@@ -38,7 +38,7 @@ Frame = tuple[int, int, bytes, int]
 _Batch = tuple[Sequence[Frame], Sequence[Packet]]
 
 
-class Clock(NamedTuple):
+class ClockOffset(NamedTuple):
     """wall = monotonic + offset, wrong by at most `error`; ns."""
 
     offset: int
@@ -52,6 +52,50 @@ class _Interface(NamedTuple):
 
 
 _PLAIN = _Interface(1, _NS, 0)  # ethernet with times in ns: what `FrameDecoder.run` can decode
+
+
+_READ_ON: Frame = (0, 0, b"", 0)
+"""In place of a frame: the block is in the buffer by now, so the fast path can take it."""
+
+
+class _Section:
+    """The byte order and the interfaces of a section. last: the time of its latest packet."""
+
+    def __init__(self, order: str = "<", last: int = 0) -> None:
+        self.order = order
+        self.last = last
+        self.interfaces: list[_Interface] = []
+        self._unpack = struct.Struct(order + "IIIIIII").unpack_from
+
+    def at(self, place: int, data: bytes) -> _Section:
+        """The section that the block at `place` belongs to; it may begin one."""
+        if data[place : place + 4] != _PCAPNG:
+            return self
+        big = data[place + 8 : place + 12] == b"\x1a\x2b\x3c\x4d"
+        return _Section(">" if big else "<", self.last)
+
+    def frames(self, buffer: FileBuffer) -> list[Frame]:
+        """The fast path: the next packet blocks, as far as they are completely in the buffer."""
+        place, data, unpack, interfaces = buffer.place, buffer.data, self._unpack, self.interfaces
+        limit, frames = len(data), list[Frame]()
+        stop = min(limit - 32, place + BATCH)
+        while place <= stop:
+            kind, total, number, high, low, kept, length = unpack(data, place)
+            ahead = place + total
+            if kind != 6 or ahead > limit or kept + 32 > total or total & 3:
+                break
+            if number >= len(interfaces):
+                break
+            link, ticks, offset = interfaces[number]
+            time = (high << 32) | low
+            if ticks != _NS or offset:
+                time = time * _NS // ticks + offset
+            frames.append((time, link, data[place + 28 : place + 28 + kept], length))
+            place = ahead
+        buffer.place = place
+        if frames:
+            self.last = frames[-1][0]
+        return frames
 
 
 class SupportsDecoding(Protocol):
@@ -78,7 +122,7 @@ class CaptureFile:
         self.problems: list[str] = []
         self.comments: list[str] = []
         self.dropped: int | None = None
-        self.clock: Clock | None = None
+        self.clock: ClockOffset | None = None
         self.complete = False
         self.names: dict[int, str] = {}
         with self._open() as stream:
@@ -143,37 +187,37 @@ class CaptureFile:
         self.comments.clear()
         self.dropped, self.complete = None, False
         with self._open() as stream:
-            window = Window(stream)
+            buffer = FileBuffer(stream)
             try:
                 if self._magic == _PCAPNG:
-                    yield from self._pcapng(window, decoder)
+                    yield from self._pcapng(buffer, decoder)
                 else:
-                    yield from self._pcap(window)
+                    yield from self._pcap(buffer)
             except (OSError, EOFError, zlib.error) as error:
-                self.problems.append(f"after byte {window.position}: {error}")
+                self.problems.append(f"after byte {buffer.position}: {error}")
             except OverflowError:
-                self.problems.append(f"at byte {window.position}: an impossible time")
+                self.problems.append(f"at byte {buffer.position}: an impossible time")
 
-    def _cut(self, window: Window) -> None:
-        if window.left:
-            text = f"ends in the middle of a packet at byte {window.position}"
-            self.problems.append(f"{text}, {window.left} bytes are left over")
+    def _cut(self, buffer: FileBuffer) -> None:
+        if buffer.left:
+            text = f"ends in the middle of a packet at byte {buffer.position}"
+            self.problems.append(f"{text}, {buffer.left} bytes are left over")
 
     # -- pcap ------------------------------------------------------------------------------
 
-    def _pcap(self, window: Window) -> Iterator[_Batch]:
+    def _pcap(self, buffer: FileBuffer) -> Iterator[_Batch]:
         order, scale = _PCAP[self._magic]
-        if not window.has(24):
-            self._cut(window)
+        if not buffer.has(24):
+            self._cut(buffer)
             return
-        link = struct.unpack_from(order + "I", window.data, 20)[0] & 0xFFFF
-        window.place = 24
+        link = struct.unpack_from(order + "I", buffer.data, 20)[0] & 0xFFFF
+        buffer.place = 24
         unpack = struct.Struct(order + "IIII").unpack_from
         kept = 0
-        # `kept` is not 0 after a packet that reaches beyond the window: then that much more is read
+        # `kept` is not 0 after a packet that reaches beyond the buffer: then that much more is read
         # first.
-        while window.has(16 + kept):
-            place, data, frames = window.place, window.data, []
+        while buffer.has(16 + kept):
+            place, data, frames = buffer.place, buffer.data, []
             stop = min(len(data) - 16, place + BATCH)
             while place <= stop:
                 seconds, fraction, kept, length = unpack(data, place)
@@ -183,79 +227,56 @@ class CaptureFile:
                 wall = seconds * _NS + fraction * scale
                 frames.append((wall, link, data[place + 16 : ahead], length))
                 place, kept = ahead, 0
-            window.place = place
+            buffer.place = place
             yield frames, ()
             if kept > LARGEST:
-                self.problems.append(f"damaged packet header at byte {window.position}")
+                self.problems.append(f"damaged packet header at byte {buffer.position}")
                 return
-        self._cut(window)
+        self._cut(buffer)
 
     # -- pcapng ----------------------------------------------------------------------------
 
-    def _pcapng(self, window: Window, decoder: SupportsDecoding | None) -> Iterator[_Batch]:
-        order = "<"
-        interfaces: list[_Interface] = []
-        unpack = struct.Struct("<IIIIIII").unpack_from
-        last = 0
-        while window.has(12):
-            if decoder and order == ">" and interfaces[:1] == [_PLAIN]:
-                packets, window.place = decoder.run(window.data, window.place)
+    def _pcapng(self, buffer: FileBuffer, decoder: SupportsDecoding | None) -> Iterator[_Batch]:
+        section = _Section()
+        while buffer.has(12):
+            if decoder and section.order == ">" and section.interfaces[:1] == [_PLAIN]:
+                packets, buffer.place = decoder.run(buffer.data, buffer.place)
                 if packets:
                     yield (), packets
                     continue
-            place, data = window.place, window.data
-            # The fast path: enhanced packet blocks that are completely in the window.
-            limit, frames = len(data), []
-            stop = min(limit - 32, place + BATCH)
-            while place <= stop:
-                kind, total, number, high, low, kept, length = unpack(data, place)
-                ahead = place + total
-                if kind != 6 or ahead > limit or kept + 32 > total or total & 3:
-                    break
-                if number >= len(interfaces):
-                    break
-                link, ticks, offset = interfaces[number]
-                last = (high << 32) | low
-                if ticks != _NS or offset:
-                    last = last * _NS // ticks + offset
-                frames.append((last, link, data[place + 28 : place + 28 + kept], length))
-                place = ahead
-            window.place = place
-            if frames:
+            if frames := section.frames(buffer):
                 yield frames, ()
-            if not window.has(12):
+            if not buffer.has(12):
                 break
-            place, data = window.place, window.data
-            if data[place : place + 4] == _PCAPNG:
-                order = ">" if data[place + 8 : place + 12] == b"\x1a\x2b\x3c\x4d" else "<"
-                unpack = struct.Struct(order + "IIIIIII").unpack_from
-                interfaces = []
-            kind, total = struct.unpack_from(order + "II", data, place)
+            place, data = buffer.place, buffer.data
+            section = section.at(place, data)
+            kind, total = struct.unpack_from(section.order + "II", data, place)
             if total < 12 or total & 3 or total > LARGEST:
-                self.problems.append(f"damaged block at byte {window.position}")
+                self.problems.append(f"damaged block at byte {buffer.position}")
                 return
-            if not window.has(total):
+            if not buffer.has(total):
                 break
-            place, data = window.place, window.data
-            body = data[place + 8 : place + total - 4]
-            if kind == blocks.ENHANCED and len(body) >= 20 and self._whole(window, body, order):
-                number = struct.unpack_from(order + "I", body)[0]
-                if number < len(interfaces):
-                    continue  # `has` has read on, so the fast path can take it now
-                self.problems.append(f"packet of an unknown interface at byte {window.position}")
-            elif kind in (blocks.SIMPLE, 2) and interfaces:
-                frame = self._old_packet(kind, body, order, interfaces, last)
-                if frame:
-                    yield (frame,), ()
-            elif not self._other(kind, body, order, interfaces):
-                self.problems.append(f"damaged block at byte {window.position}")
-            window.place += total
-        self._cut(window)
+            place, data = buffer.place, buffer.data
+            frame = self._block(kind, data[place + 8 : place + total - 4], section, buffer.position)
+            if frame is _READ_ON:
+                continue
+            buffer.place += total
+            if frame:
+                yield (frame,), ()
+        self._cut(buffer)
 
-    @staticmethod
-    def _whole(window: Window, body: bytes, order: str) -> bool:
-        kept: int = struct.unpack_from(order + "I", body, 12)[0]
-        return kept + 20 <= len(body)
+    def _block(self, kind: int, body: bytes, section: _Section, position: int) -> Frame | None:
+        """Handle a block that is not on the fast path: its frame, if it has one, or _READ_ON."""
+        order, interfaces = section.order, section.interfaces
+        if kind == blocks.ENHANCED and len(body) >= 20 and _whole(body, order):
+            if struct.unpack_from(order + "I", body)[0] < len(interfaces):
+                return _READ_ON
+            self.problems.append(f"packet of an unknown interface at byte {position}")
+        elif kind in (blocks.SIMPLE, 2) and interfaces:
+            return self._old_packet(kind, body, order, interfaces, section.last)
+        elif not self._other(kind, body, order, interfaces):
+            self.problems.append(f"damaged block at byte {position}")
+        return None
 
     def _old_packet(
         self, kind: int, body: bytes, order: str, interfaces: list[_Interface], last: int
@@ -276,31 +297,44 @@ class CaptureFile:
     def _other(self, kind: int, body: bytes, order: str, interfaces: list[_Interface]) -> bool:
         """Handle a block that is no packet; False if it is damaged."""
         if kind == blocks.SECTION and len(body) >= 16:
-            for code, value in _options(body[16:], order):
-                if code == blocks.COMMENT:
-                    self._comment(value.decode(errors="replace"))
+            for value in _values(blocks.COMMENT, body[16:], order):
+                self._comment(value.decode(errors="replace"))
         elif kind == blocks.INTERFACE and len(body) >= 8:
-            if len(interfaces) < 65536:  # a bound on memory; packets of others count as damaged
-                interfaces.append(_described(body, order))
-                for code, value in _options(body[8:], order):
-                    if code == blocks.IF_NAME:
-                        name = value[:_LONGEST_NAME].decode(errors="replace")
-                        self.names.setdefault(interfaces[-1].link, name)
+            self._interface(body, order, interfaces)
         elif kind == blocks.STATISTICS and len(body) >= 12:
             self.complete = True
-            for code, value in _options(body[12:], order):
-                if code == blocks.ISB_IFDROP and len(value) == 8:
-                    lost = struct.unpack(order + "Q", value)[0]
-                    self.dropped = (self.dropped or 0) + lost
-        elif kind in (blocks.SECTION, blocks.INTERFACE, blocks.STATISTICS, blocks.ENHANCED):
-            return False
+            for value in _values(blocks.ISB_IFDROP, body[12:], order):
+                if len(value) == 8:
+                    self.dropped = (self.dropped or 0) + struct.unpack(order + "Q", value)[0]
+        else:
+            known = (blocks.SECTION, blocks.INTERFACE, blocks.STATISTICS, blocks.ENHANCED)
+            return kind not in known
         return True
+
+    def _interface(self, body: bytes, order: str, interfaces: list[_Interface]) -> None:
+        if len(interfaces) >= 65536:
+            return  # bounds the memory; packets of further interfaces count as damaged
+        interfaces.append(_described(body, order))
+        for value in _values(blocks.IF_NAME, body[8:], order):
+            name = value[:_LONGEST_NAME].decode(errors="replace")
+            self.names.setdefault(interfaces[-1].link, name)
 
     def _comment(self, text: str) -> None:
         self.comments.append(text)
         match = _CLOCK.search(text)
         if match and self.clock is None:
-            self.clock = Clock(int(match[1]), int(match[2]))
+            self.clock = ClockOffset(int(match[1]), int(match[2]))
+
+
+def _whole(body: bytes, order: str) -> bool:
+    """Whether an enhanced packet block has all the bytes that it says it has."""
+    kept: int = struct.unpack_from(order + "I", body, 12)[0]
+    return kept + 20 <= len(body)
+
+
+def _values(wanted: int, data: bytes, order: str) -> list[bytes]:
+    """The values of the options with the code `wanted`."""
+    return [value for code, value in _options(data, order) if code == wanted]
 
 
 def _options(data: bytes, order: str) -> Iterator[tuple[int, bytes]]:

@@ -1,9 +1,10 @@
-"""Thins a capture while it runs, in a copy of the capturing process that may take its time.
+"""Thins a capture while it runs. A forked copy of the capturing process does it, at its leisure.
 
-    path   |#### looked at by the copy ####|.... written meanwhile ....|
-    fresh  |## kept ##|.... copied when the copy has ended ....|
+    path   |##### read by the copy #####|.... written meanwhile ....|
+    fresh  |## kept ##|.... appended when the copy has ended ....|
 
-Then the fresh file takes the name of the other. Imported by the capturing process: see there.
+Then the fresh file replaces the other one. The capturing process imports this module, so it imports
+nothing heavy (`sockfsm.wire.capturer`).
 """
 
 from __future__ import annotations
@@ -18,15 +19,16 @@ if TYPE_CHECKING:
 
     from sockfsm.wire.pcapng import Frame
 
-START = 1 << 24  # bytes of packets before it is worth while
+START = 1 << 24  # bytes of packets from which on it is worth while
 _NICE = 10
 
 
 class Thinner:
-    """Says when a capture's file is to be thinned, and has it done.
+    """Decides when to thin a capture's file, and starts the copy that does it.
 
-    limit: bytes that the file and what is made beside it may have together; 0 for none. keeper:
-    `module:function` that gives what is wanted, of (folder, clock, its error); '' for everything.
+    limit: the most bytes on disk, of the file and the fresh one together; 0 for no limit. keeper:
+    `module:function`, called with (folder, clock, error of the clock), returns the test for wanted
+    frames; '' keeps all. left, old: how many packets were removed as not wanted, and as too old.
     """
 
     def __init__(self, path: str, limit: int, keeper: str) -> None:
@@ -35,23 +37,24 @@ class Thinner:
         self.keeper = keeper
         self.results = -1
         self.left = self.old = 0
-        self._child = self._upto = self._number = 0  # the copy, and what it looks at
-        # The file has at most 3/4 of the limit; beside it a quarter is kept at most.
+        self._child = self._upto = self._number = 0  # pid of the copy; what it reads
+        # The file may take 3/4 of the limit, and the fresh one beside it a quarter.
         self._most = limit // 4
         self.full = limit * 3 // 4
         self._again = min(START, limit // 2) if limit else START
 
     def due(self, size: int) -> bool:
+        """Whether to begin, now that the file has `size` bytes."""
         return self.results < 0 and size >= self._again and bool(self.keeper or self.limit)
 
     def begin(self, file: File, offset: int, error: int) -> None:
-        """Have what the file holds now looked at."""
+        """Start a copy that thins what the file holds now."""
         self._upto, self._number = file.size, file.packets
         self._next(file.size)
         try:
             results, report = posix.pipe()
         except OSError:
-            return  # no descriptor: later again
+            return  # no descriptor left: try again later
         try:
             self._child = posix.fork()
         except OSError:
@@ -63,7 +66,7 @@ class Thinner:
         posix.close(report)
 
     def end(self, file: File) -> None:
-        """Take over what the copy made, which has told of it or has died."""
+        """The copy has reported or died: use the fresh file, if it made one."""
         words = posix.read(self.results, 64).split()
         self._forget()
         if len(words) != 3:
@@ -76,11 +79,11 @@ class Thinner:
             else:
                 posix.unlink(self.path + ".part")
         except OSError:
-            return  # the folder is gone, or the disk full: the file stays as it is
+            return  # the folder is gone, or the disk is full: keep the file as it is
         self._next(file.size)
 
     def stop(self) -> None:
-        """The capture ends: its starter looks at all of it."""
+        """Stop a running copy. At the end of the capture its starter thins the whole file anyway."""
         if self.results >= 0:
             posix.kill(self._child, 9)
             self._forget()
@@ -92,7 +95,7 @@ class Thinner:
         posix.waitpid(self._child, 0)
 
     def _next(self, size: int) -> None:
-        """When to look again: what was of no use is done less often."""
+        """Set when to thin next: seldom if most of the file is wanted."""
         self._again = max(START, size * 2)
         if self.limit:
             self._again = min(self._again, max(self.limit // 2, size + self.limit // 8))
@@ -125,6 +128,6 @@ class Thinner:
             made: Callable[[Frame], bool] = getattr(import_module(module), function)(
                 folder, offset, error
             )
-        except Exception:  # noqa: BLE001 - a log that cannot be read: all is kept that there is room for
+        except Exception:  # noqa: BLE001 - the logs cannot be read: keep what there is room for
             return lambda _: True
         return made

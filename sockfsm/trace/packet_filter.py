@@ -1,9 +1,10 @@
-"""Which packets are the traced connections': by their ends, and by when those ends were ours.
+"""Tells the packets of traced sockets from those of strangers, so that only the former are kept.
 
-A port is used again: by a stranger before our socket had it, and after. So a packet counts when a
-traced socket had both of its ends, or listened at one of them, or was bound to it, at the packet's
-time. A TCP connection is judged where it opens and stays what it was then: what the kernel sends
-after close() belongs to it still.
+A stranger may use a port before our socket has it, and again after. So a packet counts only if, at its
+time, a traced socket had both of its endpoints, or listened at or was bound to one of them. A TCP
+connection is judged by the packet that opens it: what the kernel sends after close() still belongs to
+it. `Directory` names the socket of a packet; this only says whether there may be one, so it keeps a
+packet in case of doubt.
 """
 
 from __future__ import annotations
@@ -13,8 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from socket import AF_INET, AF_INET6
 
-from sockfsm.events import Call, Packet, Process, Socket
-from sockfsm.events import Endpoint as End
+from sockfsm.events import Call, Endpoint, Packet, Process, Socket
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.directory import ANY4, ANY6, end_of
 
@@ -25,12 +25,12 @@ _ENDS = frozenset({"close", "exit"})
 
 _UNKNOWN = "?"
 
-Way = tuple[str, End, End]  # protocol, ends
+Way = tuple[str, Endpoint, Endpoint]  # protocol, ends
 
 
 @dataclass(slots=True)
 class _Life:
-    """One socket: who used it, and until when."""
+    """One socket: which processes used it, and until when."""
 
     socket: Socket
     begin: int
@@ -41,7 +41,7 @@ class _Life:
 
 @dataclass(slots=True)
 class _Held:
-    """From when to when a socket had a name, or spoke to one."""
+    """The time during which a socket had a name, or used one as its target."""
 
     begin: int
     end: int
@@ -51,11 +51,11 @@ class _Held:
         return self.begin - slack <= time <= min(self.end, self.life.end) + slack
 
 
-_Table = dict[tuple[str, End], list[_Held]]
+_Table = dict[tuple[str, Endpoint], list[_Held]]
 
 
-class Endpoints:
-    """The names that traced INET sockets had or spoke to, and when.
+class PacketFilter:
+    """Knows the names that traced INET sockets had or spoke to, and when.
 
     slack: how far, ns, a packet's time may be from that of its call.
     """
@@ -66,28 +66,29 @@ class Endpoints:
         self._pairs: dict[Way, list[_Held]] = defaultdict(list)
         self._names: _Table = defaultdict(list)
         self._towards: _Table = defaultdict(list)
-        self._flows: dict[tuple[End, End], bool] = {}
-        self._learned: dict[End, _Life] = {}  # where datagrams of ours without a name came from
-        said: list[tuple[Call, _Life, End | None, End | None]] = []
+        self._flows: dict[tuple[Endpoint, Endpoint], bool] = {}
+        # Source of a datagram -> the socket that must have sent it, although its name is not known.
+        self._learned: dict[Endpoint, _Life] = {}
+        naming: list[tuple[Call, _Life, Endpoint | None, Endpoint | None]] = []
         for call in calls:
             socket = call.socket
             if socket is None or socket.family not in (AF_INET, AF_INET6):
                 continue
-            life = self._used(call, socket)
+            life = self._life(call, socket)
             if call.address is not None or call.moved:
-                said.append((call, life, end_of(socket.local), end_of(socket.remote)))
+                naming.append((call, life, end_of(socket.local), end_of(socket.remote)))
         for life in self._lives.values():
             ends = [_closed(log, life) for log in life.closed]
             life.end = max(ends, default=_NEVER)
-        for each in said:
-            self._told(*each)
+        for each in naming:
+            self._add_names(*each)
 
-    def _used(self, call: Call, socket: Socket) -> _Life:
+    def _life(self, call: Call, socket: Socket) -> _Life:
         life = self._lives.get(socket.identity)
         if life is None:
             begin = call.begin
             if call.call == "accepted":
-                # The kernel opened the connection before accept() gave it: while we listened.
+                # The kernel opened the connection before accept() returned it, while we listened.
                 parent = self._lives.get(socket.parent or "")
                 begin = parent.begin if parent else 0
             life = self._lives[socket.identity] = _Life(socket, begin)
@@ -97,8 +98,10 @@ class Endpoints:
         life.closed[log] = call.end if ended else None
         return life
 
-    def _told(self, call: Call, life: _Life, local: End | None, remote: End | None) -> None:
-        """Take in the names that a call told of; the log may tell a local one only later."""
+    def _add_names(
+        self, call: Call, life: _Life, local: Endpoint | None, remote: Endpoint | None
+    ) -> None:
+        """Note the names that a call shows. The log may have the local one only later."""
         socket, word = life.socket, call.call
         kind = socket.kind
         local = _named(local) or _named(end_of(socket.local))
@@ -115,8 +118,8 @@ class Endpoints:
             until = _NEVER if lasting else call.end
             _hold(self._towards, kind, target, _Held(call.begin, until, life))
 
-    def has(self, packet: Packet | None) -> bool:
-        """Whether a packet is a traced socket's, asked for each in the order of the capture."""
+    def keeps(self, packet: Packet | None) -> bool:
+        """Whether a packet is a traced socket's. Ask for every packet, in the order of the capture."""
         if packet is None:
             return False
         source, target, time = packet.source, packet.target, packet.time
@@ -130,10 +133,10 @@ class Endpoints:
             both = bool(known) and self._at(self._towards, "tcp", source, time) is not None
             known = self._flows[key] = both or self._connects(source, target, time, opens)
         elif not known and self._pair("tcp", source, target, time, opens=False):
-            known = self._flows[key] = True  # it came to us open
+            known = self._flows[key] = True  # a traced socket got it when it was open already
         return known
 
-    def _connects(self, source: End, target: End, time: int, opens: bool) -> bool:
+    def _connects(self, source: Endpoint, target: Endpoint, time: int, opens: bool) -> bool:
         if self._pair("tcp", source, target, time, opens=opens):
             return True
         ends = (target,) if opens else (target, source)
@@ -143,7 +146,7 @@ class Endpoints:
             for table in (self._names, self._towards)
         )
 
-    def _datagram(self, source: End, target: End, time: int) -> bool:
+    def _datagram(self, source: Endpoint, target: Endpoint, time: int) -> bool:
         for end in (source, target):
             learned = self._learned.get(end)
             if learned is not None and time <= learned.end + self._slack:
@@ -155,8 +158,8 @@ class Endpoints:
             self._learned[source] = sent
         return sent is not None
 
-    def traced(self, source: End, target: End, time: int) -> bool:
-        """Whether a TCP socket with these ends was traced then; a host is '' where not known."""
+    def traced(self, source: Endpoint, target: Endpoint, time: int) -> bool:
+        """Whether a TCP socket with these endpoints was traced then. An unknown host is ''."""
         source, target = (end if end[0] else (_UNKNOWN, end[1]) for end in (source, target))
         return self._pair("tcp", source, target, time, opens=True) or any(
             self._at(table, "tcp", end, time) is not None
@@ -167,15 +170,17 @@ class Endpoints:
             )
         )
 
-    def _pair(self, kind: str, source: End, target: End, time: int, *, opens: bool) -> bool:
-        # Only an opening after the end is another's: the kernel goes on with ours after close().
+    def _pair(
+        self, kind: str, source: Endpoint, target: Endpoint, time: int, *, opens: bool
+    ) -> bool:
+        # After close() the kernel goes on with our connection; only a new SYN is somebody else's.
         return any(
             held.begin - self._slack <= time and (not opens or held.at(time, self._slack))
             for way in ((kind, source, target), (kind, target, source))
             for held in self._pairs.get(way, ())
         )
 
-    def _at(self, table: _Table, kind: str, end: End, time: int) -> _Life | None:
+    def _at(self, table: _Table, kind: str, end: Endpoint, time: int) -> _Life | None:
         for key in ((kind, end), (kind, ("", end[1]))):
             for held in table.get(key, ()):
                 if held.at(time, self._slack):
@@ -184,32 +189,32 @@ class Endpoints:
 
 
 def _closed(log: str, life: _Life) -> int:
-    """When a process let go of the socket, as far as its log tells."""
+    """When a process closed the socket or ended, according to its log."""
     closed = life.closed[log]
     if closed is None:
         closed = life.processes[log].ended
     return _NEVER if closed is None else closed
 
 
-def _adopted(word: str, remote: End | None) -> bool:
+def _adopted(word: str, remote: Endpoint | None) -> bool:
     return word == "adopt" and not remote
 
 
-def _named(end: End | None) -> End | None:
+def _named(end: Endpoint | None) -> Endpoint | None:
     return end if end and end[1] else None
 
 
-def _hold(table: _Table, kind: str, end: End, held: _Held) -> None:
+def _hold(table: _Table, kind: str, end: Endpoint, held: _Held) -> None:
     table[kind, _wild(end)].append(held)
     table[kind, _hostless(end)].append(held)
 
 
-def _hostless(end: End) -> End:
+def _hostless(end: Endpoint) -> Endpoint:
     return _UNKNOWN, end[1]
 
 
-def _wild(end: End) -> End:
-    """The host '' stands for any: a wildcard, and a name that the resolver turns into addresses."""
+def _wild(end: Endpoint) -> Endpoint:
+    """Replace a wildcard host, or a host name to be resolved, by '', which stands for any host."""
     host, port = end
     numeric = host[:1].isdigit() or ":" in host
     return ("", port) if host in _ANY or not numeric else end

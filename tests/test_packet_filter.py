@@ -14,7 +14,7 @@ from synthetic import MS, Story
 
 import sockfsm
 from sockfsm.events import Packet
-from sockfsm.trace.endpoints import Endpoints
+from sockfsm.trace.packet_filter import PacketFilter
 from sockfsm.trace.trace import Trace
 from sockfsm.tracer import packets as tracing_packets
 
@@ -39,20 +39,20 @@ def listening() -> Story:
 
 
 def test_a_listeners_port_while_it_listens() -> None:
-    ends = Endpoints(listening().calls())
-    assert not ends.has(packet(5, THERE, HERE))
-    assert not ends.has(packet(15, HERE, THERE, "A"))  # goes on with what opened before
-    assert ends.has(packet(12, OTHER, HERE))
-    assert not ends.has(packet(25, ("127.0.0.1", 51000), HERE))
+    ours = PacketFilter(listening().calls())
+    assert not ours.keeps(packet(5, THERE, HERE))
+    assert not ours.keeps(packet(15, HERE, THERE, "A"))  # goes on with what opened before
+    assert ours.keeps(packet(12, OTHER, HERE))
+    assert not ours.keeps(packet(25, ("127.0.0.1", 51000), HERE))
 
 
 def test_a_connection_stays_what_it_was_when_it_opened() -> None:
-    ends = Endpoints(listening().calls())
-    assert ends.has(packet(12, THERE, HERE))
-    assert ends.has(packet(30, HERE, THERE, "FA"))
-    assert ends.has(packet(31, THERE, HERE, "A"))
-    assert not ends.has(packet(32, THERE, HERE, "S"))  # the same ends again, and nobody listens
-    assert not ends.has(packet(33, HERE, THERE, "RA"))
+    ours = PacketFilter(listening().calls())
+    assert ours.keeps(packet(12, THERE, HERE))
+    assert ours.keeps(packet(30, HERE, THERE, "FA"))
+    assert ours.keeps(packet(31, THERE, HERE, "A"))
+    assert not ours.keeps(packet(32, THERE, HERE, "S"))  # the same ends again, and nobody listens
+    assert not ours.keeps(packet(33, HERE, THERE, "RA"))
 
 
 def test_a_clients_connection_and_nobody_elses_from_or_to_its_ends() -> None:
@@ -61,14 +61,14 @@ def test_a_clients_connection_and_nobody_elses_from_or_to_its_ends() -> None:
     client = story.socket(local=THERE, remote=HERE)
     story.call(10, client, "connect", states="CREATED -> CONNECTED", took=1, address=HERE)
     story.call(20, client, "close", states="CONNECTED -> CLOSED")
-    ends = Endpoints(story.calls())
-    assert not ends.has(packet(5, THERE, HERE))
-    assert ends.has(packet(10.5, THERE, HERE))
-    assert ends.has(packet(10.6, HERE, THERE, "SA"))
-    assert not ends.has(packet(12, OTHER, HERE))  # a stranger talks to the same server
-    assert not ends.has(packet(12, THERE, ("127.0.0.1", 7001)))  # from the same port to another
-    assert ends.has(packet(25, HERE, THERE, "A"))  # what the kernel does after close()
-    assert not ends.has(packet(30, THERE, HERE))
+    ours = PacketFilter(story.calls())
+    assert not ours.keeps(packet(5, THERE, HERE))
+    assert ours.keeps(packet(10.5, THERE, HERE))
+    assert ours.keeps(packet(10.6, HERE, THERE, "SA"))
+    assert not ours.keeps(packet(12, OTHER, HERE))  # a stranger talks to the same server
+    assert not ours.keeps(packet(12, THERE, ("127.0.0.1", 7001)))  # from the same port to another
+    assert ours.keeps(packet(25, HERE, THERE, "A"))  # what the kernel does after close()
+    assert not ours.keeps(packet(30, THERE, HERE))
 
 
 def test_a_refused_connect_has_no_known_name() -> None:
@@ -76,10 +76,10 @@ def test_a_refused_connect_has_no_known_name() -> None:
     story.process()
     client = story.socket()
     story.call(10, client, "connect", "ECONNREFUSED", states="CREATED", took=1, address=HERE)
-    ends = Endpoints(story.calls())
-    assert ends.has(packet(10.5, THERE, HERE))
-    assert ends.has(packet(10.6, HERE, THERE, "RA"))
-    assert not ends.has(packet(15, OTHER, HERE))
+    ours = PacketFilter(story.calls())
+    assert ours.keeps(packet(10.5, THERE, HERE))
+    assert ours.keeps(packet(10.6, HERE, THERE, "RA"))
+    assert not ours.keeps(packet(15, OTHER, HERE))
 
 
 def test_datagrams() -> None:
@@ -92,14 +92,14 @@ def test_datagrams() -> None:
     far = ("127.0.0.1", 9000)
     story.call(12, nameless, "sendto", states="CREATED", took=1, address=far)
     story.call(18, nameless, "close", states="CREATED -> CLOSED")
-    ends = Endpoints(story.calls())
-    assert not ends.has(packet(5, THERE, HERE, ""))
-    assert ends.has(packet(15, THERE, HERE, ""))
-    assert not ends.has(packet(25, THERE, HERE, ""))
-    assert ends.has(packet(12.5, OTHER, far, ""))
-    assert ends.has(packet(13.5, far, OTHER, ""))  # the answer to a socket without a known name
-    assert not ends.has(packet(14, ("127.0.0.1", 3), far, ""))
-    assert not ends.has(packet(19, far, OTHER, ""))
+    ours = PacketFilter(story.calls())
+    assert not ours.keeps(packet(5, THERE, HERE, ""))
+    assert ours.keeps(packet(15, THERE, HERE, ""))
+    assert not ours.keeps(packet(25, THERE, HERE, ""))
+    assert ours.keeps(packet(12.5, OTHER, far, ""))
+    assert ours.keeps(packet(13.5, far, OTHER, ""))  # the answer to a socket without a known name
+    assert not ours.keeps(packet(14, ("127.0.0.1", 3), far, ""))
+    assert not ours.keeps(packet(19, far, OTHER, ""))
 
 
 def test_a_socket_that_a_process_left_open_ends_with_it() -> None:
@@ -108,9 +108,9 @@ def test_a_socket_that_a_process_left_open_ends_with_it() -> None:
     one = story.socket(local=HERE)
     story.call(10, one, "listen", states="CREATED -> LISTENING", address=HERE)
     process.ended = 1_020 * MS
-    ends = Endpoints(story.calls())
-    assert ends.has(packet(15, THERE, HERE))
-    assert not ends.has(packet(25, OTHER, HERE))
+    ours = PacketFilter(story.calls())
+    assert ours.keeps(packet(15, THERE, HERE))
+    assert not ours.keeps(packet(25, OTHER, HERE))
 
 
 STRANGER = """

@@ -1,4 +1,4 @@
-"""Reads a file, compressed by gzip or not, through a window that grows on demand."""
+"""Reads a file, compressed by gzip or not, through a buffer that grows on demand."""
 
 from __future__ import annotations
 
@@ -41,8 +41,8 @@ class Unpacked:
         self.stream.close()
 
 
-class Window:
-    """A window on a file. `data` from `place` on has not been used yet."""
+class FileBuffer:
+    """A part of a file in memory. `data` from `place` on has not been used yet."""
 
     def __init__(self, stream: BinaryIO | Unpacked) -> None:
         self.stream = stream
