@@ -233,6 +233,8 @@ except OSError:
 for _ in range(CALLS):
     main.call()
 filler.truncate(0)
+time.sleep(0.02)  # so long at most it is not tried again
+main.call()
 """
 
 KILLED_WITHOUT_ROOM = """

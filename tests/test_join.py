@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 from patience import PATIENCE
 
-from sockfsm.events import Call, Packet, Process, Socket, Thread
-from sockfsm.trace.causes import SEVERAL
+from sockfsm.events import Call, Cause, Packet, Process, Socket, Thread
+from sockfsm.trace.causes import NONE_FITS, SEVERAL, Causes
 from sockfsm.trace.directory import NOT_TRACED
 from sockfsm.trace.join import join
 from sockfsm.trace.trace import Trace
@@ -221,3 +221,24 @@ def test_packets_of_nobody() -> None:
     stranger = toy_packet(5, "S")
     (found,) = join([], [stranger])
     assert (found.socket, found.receiver, found.cause) == (None, None, NOT_TRACED)
+
+
+def toy_datagrams(*sends: tuple[int, int, int]) -> Causes:
+    """Those of a UDP socket with sends of (begin, end, done)."""
+    made, causes = toy_socket(), Causes({})
+    for begin, end, done in sends:
+        causes.add(toy_call(made, "send", begin * US, end * US, done=done))
+    causes.finish()
+    return causes
+
+
+def test_a_datagram_is_its_own_sends_whatever_came_next() -> None:
+    causes = toy_datagrams((0, 100, 10), (110, 120, 3))
+    assert causes.datagram(10, 105 * US) == Cause("call", "", (causes.sends[0],))
+
+
+def test_a_datagram_that_no_send_ran_for_has_no_cause() -> None:
+    """Lengths that add up are no proof alone."""
+    causes = toy_datagrams((0, 100, 10), (110, 120, 3))
+    assert causes.datagram(13, 9_000 * US) is NONE_FITS
+    assert causes.datagram(13, 115 * US) == Cause("call", "", tuple(causes.sends))

@@ -23,6 +23,7 @@ from sockfsm.views.text import Paint
 from sockfsm.wire import blocks
 from sockfsm.wire.capture import Capture
 from sockfsm.wire.dissect import details, dissect
+from sockfsm.wire.flows import Flows
 from sockfsm.wire.handshake import inspect, inspect_file
 from sockfsm.wire.headers import FrameDecoder, options, packets
 from sockfsm.wire.pcapng import CaptureFile
@@ -126,6 +127,20 @@ def test_frames_and_packets_give_the_same(capture: Path) -> None:
     (one,) = inspect_file(capture, problems, port).connections
     assert one == report.connections[0]
     assert problems == []
+
+
+def test_whole_datagrams_are_no_segments() -> None:
+    """Without their payload they are shorter than TCP's headers, with it they are not."""
+    from scapy.layers.inet import IP, UDP
+    from scapy.layers.inet6 import IPv6
+
+    datagram = UDP(sport=7, dport=9) / bytes(100)
+    sent = [bytes(IP(src="1.2.3.4", dst="5.6.7.8") / datagram), bytes(IPv6() / datagram)]
+    found = Flows().add_frames([(1, 101, data, len(data)) for data in sent * 2], FrameDecoder())
+    assert found.flows == []
+    assert [(talk.datagrams, talk.bytes) for talk in found.conversations] == [
+        ([2, 0], [200, 0])
+    ] * 2
 
 
 def test_options_as_scapy_reads_them(capture: Path) -> None:

@@ -4,17 +4,23 @@ from __future__ import annotations
 
 import errno
 import socket
+import ssl
+import threading
 from collections.abc import Mapping
+from functools import partial
 from typing import cast
 
 import pytest
 
+import sockfsm
 from sockfsm.conform import encrypted, overlapping
 from sockfsm.conform import ramble as rambling
 from sockfsm.conform import watch as watching
+from sockfsm.conform.circumstances import reset
 from sockfsm.conform.compare import compare
 from sockfsm.conform.ramble import drawn, ramble
 from sockfsm.conform.runner import run_random
+from sockfsm.conform.secure import context
 from sockfsm.conform.suites import SUITES, Suite, suites
 from sockfsm.conform.traced import Tracer
 from sockfsm.conform.watch import Watch
@@ -25,6 +31,7 @@ from sockfsm.model.variants import understood
 from sockfsm.tracer import enforce as enforcement
 from sockfsm.tracer.adapters.tls_ends import TLSEndedError, judged
 from sockfsm.tracer.rows import Row
+from sockfsm.tracer.witness import can_be, facts
 
 
 @pytest.mark.parametrize("suite", suites(), ids=lambda s: s.title)
@@ -221,3 +228,69 @@ def test_an_errno_that_openssl_did_not_meet_is_no_refusal() -> None:
             assert isinstance(judged(OSError(number, ""), False, sock), TLSEndedError)
     closed = OSError(errno.EBADF, "")
     assert judged(closed, False, sock) is closed
+
+
+def _secured(
+    pair: tuple[socket.socket, socket.socket],
+) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
+    """TLS over both ends."""
+    ends: list[ssl.SSLSocket] = []
+    wrap = partial(context(True).wrap_socket, pair[1], True)
+    answering = threading.Thread(target=lambda: ends.append(wrap()))
+    answering.start()
+    client = context(False).wrap_socket(pair[0])
+    answering.join()
+    return client, ends[0]
+
+
+def test_what_openssl_answers_by_itself_tells_nothing_of_the_socket() -> None:
+    with sockfsm.tracing() as trace, socket.create_server(("127.0.0.1", 0)) as listening:
+        connecting = socket.create_connection(listening.getsockname())
+        client, server = _secured((connecting, listening.accept()[0]))
+        server.write(b"four")
+        assert client.read(2) == b"fo"
+        reset(server)
+        with pytest.raises(ConnectionResetError):
+            client.unwrap()
+        client.do_handshake()  # it is done already
+        assert (client.read(0), client.read()) == (b"", b"ur")
+        client.close()
+    calls = [call for call in trace.calls() if call.method.startswith("ssl.")]
+    (lost,) = (place for place, call in enumerate(calls) if call.outcome == "ECONNRESET")
+    after = calls[lost + 1 :]
+    assert [call.method for call in after] == ["ssl.do_handshake", *["ssl.read"] * 2]
+    assert [(call.outcome, call.before, call.after) for call in after] == [
+        ("ok", "RESET", "RESET")
+    ] * 3
+    assert [call.asked for call in after] == [0, 0, 1024]
+    assert all(call.explained for call in trace.calls())
+    assert not any(call.waited for call in after)
+
+
+def test_into_a_buffer_openssl_reads_all_that_fits_where_no_size_is_given() -> None:
+    with sockfsm.tracing() as trace:
+        client, server = _secured(socket.socketpair())
+        client.write(b"abcd")
+        pieces = [server.read(0, bytearray(2)), server.read(len=1), server.read(9, bytearray(3))]
+        client.close()
+        server.close()
+    assert pieces == [2, b"c", 1]
+    reads = [call for call in trace.calls() if call.method == "ssl.read"]
+    assert [(call.asked, call.done) for call in reads] == [(2, 2), (1, 1), (3, 1)]
+
+
+def test_a_connection_that_lives_was_not_reset() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        client = socket.create_connection(listening.getsockname())
+        server = listening.accept()[0]
+        seen = facts(client)
+        assert seen is not None
+        assert can_be("CONNECTED", seen)
+        assert not any(
+            can_be(state, seen) for state in flat_of("tcp").states if state.startswith("RESET")
+        )
+        reset(server)
+        seen = facts(client)
+        assert seen is not None
+        assert can_be("RESET", seen)
+        client.close()

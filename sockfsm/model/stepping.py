@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sockfsm.model.variants import understood
+from sockfsm.model.variants import UNASKED, understood
 
 if TYPE_CHECKING:
     from sockfsm.model.compiled import Compiled
@@ -64,7 +64,7 @@ class Stepping:
         mode first. model: on which callbacks and conditions of a machine of the user's are run.
         """
         compiled = self.compiled
-        if compiled is None or outcome in UNJUDGED:
+        if compiled is None or outcome in UNJUDGED or UNASKED in variant.split():
             return Step(states, True, False, True)
         known = variant + _beside(method)
         refused = bool(self.refusal(states, method, call, known))

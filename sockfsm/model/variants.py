@@ -24,6 +24,9 @@ VARIANTS: dict[str, dict[str, str]] = {
 NOW = "now"
 """A call of a blocking socket that must not wait (MSG_DONTWAIT)."""
 
+UNASKED = "unasked"
+"""A layer above the socket gave the outcome by itself, so it tells nothing of the socket."""
+
 
 _OF_DATA = frozenset({"zero", "address", "peek", "oob", "errqueue"})
 

@@ -23,7 +23,7 @@ trustme hypothesis psutil chardet zstandard brotli h2 socksio websockets wsproto
 httptools a2wsgi watchfiles python-dotenv pyyaml freezegun time-machine re-assert
 proxy.py blockbuster isal pytest-codspeed gunicorn quart hypercorn quart-trio pysocks
 pyopenssl icecream invoke uvloop gevent eventlet service_identity pyasn1 bcrypt
-hyperlink async_generator pytest-relaxed pyhamcrest httpx2
+hyperlink async_generator pytest-relaxed pyhamcrest httpx2 coverage
 """.split()  # noqa: SIM905 - a list of sixty lines says no more
 APART = (
     *[

@@ -20,7 +20,7 @@ from sockfsm.record.clocks import Clocks
 from sockfsm.record.codec import Address
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.adapters.standing_in import caller, named
-from sockfsm.tracer.adapters.tls_ends import ended, judged
+from sockfsm.tracer.adapters.tls_ends import answers, ended, judged
 from sockfsm.tracer.addresses import noted, packed
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.flags import flags_of, words_of
@@ -159,6 +159,7 @@ def traced(
         mode = "blocking" if timeout is None else "timeout" if timeout else "nonblocking"
         outer, before, tracked.mode = _running.get(lane), tracked.mode, mode
         call = Ongoing(tracked, number, frame, asked)
+        itself = answers(self._sslobj, name, asked) if applies is has_tls else ""
         _running[lane] = self, call
         if library.polls and word in ("recv", "send", "accept") and will_wait(call, self, event):
             call.waits()
@@ -173,7 +174,8 @@ def traced(
             tracked.mode = before
         _leave(lane, outer)
         tracked.mode = mode
-        _ok(library, call, self, address, result, words_of(flags_of(number, args), asked))
+        words = itself or words_of(flags_of(number, args), asked)
+        _ok(library, call, self, address, result, words)
         tracked.mode = before
         return result
 

@@ -11,7 +11,7 @@ from typing import Any
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.adapters.cooperative import TLS_METHODS, has_tls, running_on
 from sockfsm.tracer.adapters.standing_in import caller, named
-from sockfsm.tracer.adapters.tls_ends import ended, judged
+from sockfsm.tracer.adapters.tls_ends import answers, ended, judged
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import inside
@@ -41,12 +41,12 @@ def _traced(original: Method, method: int) -> Method:
         if not has_tls(self) or running_on(self):
             return original(self, *args, **named)
         tracked = tracked_by(self)
-        size = 0 if talks else _size(args[0] if args else next(iter(named.values()), None))
+        size = 0 if talks else _size(receives, args, named)
         may_wait = tracked.mode != "nonblocking" and (talks or size != 0)
-        inside_tls = receives and self._sslobj.pending() > 0
+        words = answers(self._sslobj, METHODS[method][0], size)
         sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if may_wait else 0
         call = Ongoing(tracked, method, caller(), size)
-        if may_wait and not inside_tls and not ready(self, event):
+        if may_wait and not words and not ready(self, event):
             call.waits()
         try:
             result = original(self, *args, **named)
@@ -60,7 +60,8 @@ def _traced(original: Method, method: int) -> Method:
             raise
         _settle(call, may_wait, sleeps)
         done = 0 if talks else result if type(result) is int else len(result)
-        call.ok(done, outcome="eof" if receives and size and not done and ended(self) else "ok")
+        outcome = "eof" if receives and size and not done and ended(self) else "ok"
+        call.ok(done, outcome=outcome, words=words)
         return result
 
     return named(tls_call, original)
@@ -75,5 +76,13 @@ def _settle(call: Ongoing, may_wait: bool, sleeps: int) -> None:
         call.went_on()
 
 
-def _size(value: Any) -> int:
-    return max(integer(value), octets(value), 0)
+def _size(receives: bool, args: tuple[Any, ...], named: dict[str, Any]) -> int:
+    """How much `write(data)` or `read(len=1024, buffer=None)` asks for; UNKNOWN: that is hidden."""
+    if not receives:
+        return octets(args[0] if args else named.get("data"))
+    size = integer(args[0] if args else named.get("len", 1024))
+    buffer = args[1] if len(args) > 1 else named.get("buffer")
+    if buffer is None:
+        return size
+    room = octets(buffer)
+    return size if 0 < size < room else room  # 0 bytes into a buffer are as many as it takes
