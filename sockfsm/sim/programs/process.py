@@ -103,7 +103,8 @@ class Process:
     def failed(self, error: BaseException, shown: bool = True) -> None:
         """An exception has left the program, or one of its threads."""
         if isinstance(error, NotSimulated):
-            return self._told(error, shown)
+            self._told(error, shown)
+            return
         place = last(error)
         actor = self.world.current
         who = actor.name if actor is not None else self.name
