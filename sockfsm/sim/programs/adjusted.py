@@ -12,7 +12,9 @@ from functools import wraps
 from itertools import count
 from typing import TYPE_CHECKING, Any
 
+from sockfsm.sim.programs.actor import Gone
 from sockfsm.sim.programs.sites import hidden, programs
+from sockfsm.sim.programs.switch import GreenletExit
 
 if TYPE_CHECKING:
     from sockfsm.sim.programs.imports import Imports
@@ -95,6 +97,8 @@ def _threading(module: Any, of: Imports) -> None:
     hook = module.excepthook
 
     def excepthook(args: Any, /) -> None:
+        if issubclass(args.exc_type, (Gone, GreenletExit)):
+            return  # the end of its world
         if args.exc_type is not SystemExit and args.exc_value is not None:
             of.threads.process.failed(args.exc_value, shown=False)
         hook(args)

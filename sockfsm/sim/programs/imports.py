@@ -139,7 +139,7 @@ class Imports:
         del self.modules["_warnings"]
         if "_WeakValueDictionary" in names and not isinstance(names.get("_blocking_on"), dict):
             names["_blocking_on"] = names["_WeakValueDictionary"]()
-        self.builtins.__dict__["__import__"] = names["__import__"]
+        self.builtins.__dict__["__import__"] = self._importing(names["__import__"])
         self._sys.__dict__["meta_path"].append(self)
         self._module_spec = names["ModuleSpec"]
         for name in ("_imp", "_io", "_warnings", "marshal", "posix"):
@@ -153,6 +153,24 @@ class Imports:
         self._finder = outside["PathFinder"]
         self._extension = outside["ExtensionFileLoader"]
         self._sys.__dict__["meta_path"].remove(self._finder)
+
+    def _importing(self, plain: Callable[..., Any]) -> Callable[..., Any]:
+        modules = self.modules
+
+        def __import__(  # noqa: N807 - its name
+            name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
+        ) -> Any:
+            module = plain(name, globals, locals, fromlist, level)
+            for word in fromlist or ():
+                # What imports in a circle finds in sys.modules what is not an attribute yet; the
+                # interpreter would look into its own.
+                if not hasattr(module, word):
+                    part = modules.get(f"{module.__name__}.{word}")
+                    if part is not None:
+                        setattr(module, word, part)
+            return module
+
+        return __import__
 
     def run(self, module: str, file: str, code: CodeType | None) -> None:
         """Run the program as `__main__`."""

@@ -102,17 +102,11 @@ class Process:
 
     def failed(self, error: BaseException, shown: bool = True) -> None:
         """An exception has left the program, or one of its threads."""
-        if isinstance(error, NotSimulated):
-            self._told(error, shown)
-            return
-        place = last(error)
-        actor = self.world.current
-        who = actor.name if actor is not None else self.name
-        said = traceback.format_exception_only(type(error), error)[-1].strip()
-        self.world.found("exception", place, f"{who} ends by {said}")
-        self._told(error, shown)
-
-    def _told(self, error: BaseException, shown: bool) -> None:
+        if not isinstance(error, NotSimulated):  # that has been told
+            actor = self.world.current
+            who = actor.name if actor is not None else self.name
+            said = traceback.format_exception_only(type(error), error)[-1].strip()
+            self.world.found("exception", last(error), f"{who} ends by {said}")
         if shown:
             self.report(type(error), error, error.__traceback__)
 

@@ -20,6 +20,7 @@ from sockfsm.sim.programs.addresses import LOCAL
 from sockfsm.sim.programs.imports import Imports
 from sockfsm.sim.programs.process import INTERRUPTED, Process
 from sockfsm.sim.programs.scheduler import Scheduler, Seeded
+from sockfsm.sim.programs.switch import GreenletExit
 from sockfsm.sim.programs.world import Finding, Limits, World
 from sockfsm.trace.source import MemoryTrace
 
@@ -181,7 +182,7 @@ def _body(process: Process, program: Program, code: CodeType | None) -> int:
         imports.run(program.module, program.file, code)
     except SystemExit as leaving:
         status = _status(process, leaving.code)
-    except Gone:
+    except (Gone, GreenletExit):
         raise
     except KeyboardInterrupt as error:
         if not process.interrupted:

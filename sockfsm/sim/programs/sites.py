@@ -68,14 +68,14 @@ def last(error: BaseException) -> Site | None:
 def importer_is_program() -> bool:
     """Whether a program's own line imports, and not the library's."""
     found: FrameType | None = sys._getframe(1)
-    while found is not None and hidden(found.f_code.co_filename):
+    while found is not None and hidden(found.f_code.co_filename, "<string>"):
         found = found.f_back
     return found is not None and programs(found.f_code.co_filename)
 
 
-def hidden(file: str) -> bool:
+def hidden(file: str, *more: str) -> bool:
     """Whether no traceback shows it: we, and the import system, which hides itself without us, too."""
-    return file.startswith((OURS, "<frozen importlib"))
+    return file.startswith((OURS, "<frozen importlib", *more))
 
 
 def strip(made: TracebackException) -> None:

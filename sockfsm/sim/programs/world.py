@@ -20,7 +20,7 @@ from sockfsm.sim.programs.actor import Actor, Gone
 from sockfsm.sim.programs.journal import Journal
 from sockfsm.sim.programs.scheduler import Scheduler
 from sockfsm.sim.programs.sites import site
-from sockfsm.sim.programs.switch import GreenletExit, getcurrent
+from sockfsm.sim.programs.switch import getcurrent
 from sockfsm.sim.sockets import Answer, Request, VirtualSocket
 
 if TYPE_CHECKING:
@@ -251,7 +251,7 @@ class World:
                 actor.gone = True
                 tries = 0
                 while actor.greenlet and not actor.greenlet.dead and tries < _REFUSALS:
-                    actor.greenlet.throw(GreenletExit)
+                    actor.greenlet.throw(Gone)
                     tries += 1
         self.current = None
 
@@ -260,7 +260,7 @@ class World:
     def found(self, kind: str, place: Site | None, text: str) -> None:
         """Something is wrong with a program."""
         finding = Finding(kind, place, text)
-        if finding not in self.findings:
+        if not self.over and finding not in self.findings:
             self.findings.append(finding)
 
     def _stop(self, what: str) -> None:
