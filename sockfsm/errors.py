@@ -17,3 +17,7 @@ class TraceError(SockfsmError):
 
 class DrawingError(SockfsmError):
     """A picture that cannot be drawn or written: says why and what to install or choose."""
+
+
+class OutOfOrderError(SockfsmError):
+    """A message that a protocol's machine refuses in this state: it was not sent."""

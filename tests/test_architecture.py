@@ -20,6 +20,7 @@ FLOORS = (
     {"errors", "events", "files", "private", "schema", "tcp_names"},
     {"model", "record", "wire"},
     {"trace"},
+    {"protocols"},
     {"sim", "tracer", "views"},
     {"conform", "diagrams", "export", "run", "sockfsm", "startup"},
     {"demo", "learn", "testing"},

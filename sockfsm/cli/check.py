@@ -9,8 +9,9 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import UsageError
-from sockfsm.model.kinds import KINDS, table_of
+from sockfsm.model.kinds import KINDS
 from sockfsm.model.predict import Prediction, Predictor
+from sockfsm.protocols.names import kind_named
 
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
@@ -43,7 +44,7 @@ def add(subparsers: Subparsers) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("kind", metavar="KIND", help=f"one of {', '.join(KINDS)}, or a protocol")
     parser.add_argument("calls", metavar="CALL", nargs="*", help="call words, in order")
     parser.add_argument(
         "--given",
@@ -98,8 +99,8 @@ def run(args: argparse.Namespace) -> int:
 
     # Called for its error only: a lint that does not exist must not be ignored.
     enabled(args.no_lint)
-    table_of(args.kind)
-    predictor = Predictor(args.kind, dict(_fact(text) for text in args.given))
+    kind = kind_named(args.kind)
+    predictor = Predictor(kind, dict(_fact(text) for text in args.given))
     if args.batch:
         if args.calls:
             raise UsageError("--batch reads sequences from standard input: leave out the calls")
@@ -112,7 +113,7 @@ def run(args: argparse.Namespace) -> int:
         print(json.dumps([_as_json(p, args.no_lint) for p in predictions], indent=2))
     else:
         for number, prediction in enumerate(predictions, 1):
-            print(_shown(number, args.kind, prediction, args.no_lint))
+            print(_shown(number, kind, prediction, args.no_lint))
     return 0
 
 

@@ -8,7 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from sockfsm.errors import UsageError
-from sockfsm.model.kinds import KINDS, flat_of
+from sockfsm.model.kinds import KINDS, flat_of, has_machine
+from sockfsm.protocols.names import is_protocol, kind_named
 
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
@@ -42,7 +43,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "what",
         metavar="WHAT",
-        help=f"a kind ({', '.join(KINDS)}), {SERVER}, {TCP_STATES}, or a trace's folder",
+        help=f"a kind ({', '.join(KINDS)}), {SERVER}, {TCP_STATES}, a protocol (smtp, "
+        "FILE.py:NAME), or a trace's folder",
     )
     parser.add_argument("-o", "--output", metavar="FILE", help="write the picture here")
     parser.add_argument(
@@ -80,8 +82,10 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _graph(args: argparse.Namespace) -> Graph:
+    if is_protocol(args.what):
+        args.what = kind_named(args.what)
     # A folder with the name of a kind is drawn as ./tcp.
-    if args.what in (*KINDS, SERVER, TCP_STATES):
+    if has_machine(args.what) or args.what in (SERVER, TCP_STATES):
         if args.socket or args.kind:
             raise UsageError(f"--socket and --kind are for a trace, and {args.what} is not a trace")
     elif not Path(args.what).exists():
@@ -101,7 +105,7 @@ def _graph(args: argparse.Namespace) -> Graph:
         from sockfsm.diagrams.tcp_states import tcp_states
 
         return tcp_states()
-    if args.what in KINDS:
+    if has_machine(args.what):
         from sockfsm.diagrams.lifecycle import lifecycle
 
         return lifecycle(flat_of(args.what), refusals=args.refusals, full=args.full)

@@ -13,6 +13,7 @@ from sockfsm.model.describe import as_data, changes, conditions, lints, ways
 from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.model.rules import Rule
+from sockfsm.protocols.names import kind_named
 
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
@@ -36,7 +37,7 @@ def add(subparsers: Subparsers) -> None:
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    parser.add_argument("kind", metavar="KIND", help=f"one of {', '.join(KINDS)}")
+    parser.add_argument("kind", metavar="KIND", help=f"one of {', '.join(KINDS)}, or a protocol")
     parser.add_argument("--state", metavar="STATE", help="only what can happen in this state")
     parser.add_argument("--call", metavar="CALL", help="only this call")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -45,6 +46,7 @@ def add(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Print the machine. UsageError for an unknown kind, state or call."""
+    args.kind = kind_named(args.kind)
     flat = flat_of(args.kind)
     if args.state and args.state not in flat.states:
         raise UsageError(f"no state {args.state!r}: {args.kind} has {', '.join(flat.states)}")

@@ -33,6 +33,7 @@ COMMANDS = {
     "lint": ("sockfsm.cli.lint", "the mistakes in a trace that the kernel let through"),
     "machine": ("sockfsm.cli.machine", "the states, rules and refusals of a kind, and why"),
     "check": ("sockfsm.cli.check", "predict how a sequence of calls would end"),
+    "protocol": ("sockfsm.cli.protocol", "follow a protocol above sockets, such as SMTP"),
     "simulate": ("sockfsm.cli.simulate", "play a scenario without a kernel, in virtual time"),
     "play": ("sockfsm.cli.play", "play a scenario with real sockets, captured"),
     "compare": ("sockfsm.cli.compare", "a scenario simulated and played: where they differ"),

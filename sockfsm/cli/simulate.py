@@ -167,8 +167,9 @@ def _programs(args: argparse.Namespace) -> int:
 
 def _without_chance() -> None:
     """Begin again where the order of sets of strings would be left to chance."""
-    name = os.path.basename(sys.argv[0])
-    if sys.flags.hash_randomization and name in ("sockfsm", "__main__.py"):
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    ours = os.path.basename(sys.argv[0]) == "sockfsm" or (spec and spec.name == "sockfsm.__main__")
+    if sys.flags.hash_randomization and ours:  # not where somebody else's program calls `main`
         sys.stdout.flush()
         again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})

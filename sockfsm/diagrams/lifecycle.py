@@ -12,6 +12,7 @@ from sockfsm.diagrams.stages import (
     ROADS,
     connectionless,
     goes_well,
+    is_socket,
     main_states,
     seen_whole,
     stages,
@@ -71,10 +72,10 @@ def lifecycle(
             graph.link(move_edge(flat, kept, road))
     accepting = [state for state in shown if (state, "accept", OK) not in removed]
     graph.edges += births(flat, accepting, stage)
-    if full:
+    if full and everywhere:
         ways = ", ".join(f"{call} to {target}" for call, target in sorted(everywhere))
         graph.notes.append(f"Drawn only on the main road, possible nearly everywhere: {ways}.")
-    else:
+    elif is_socket(flat):
         graph.notes.append(
             "close() is legal in every state; it is drawn where a life usually ends."
         )

@@ -11,7 +11,7 @@ from functools import lru_cache
 
 from sockfsm.diagrams.graph import Meaning
 from sockfsm.model.flat import Cell, FlatMachine
-from sockfsm.model.rules import ACCEPTED, OK, WOULD_BLOCK
+from sockfsm.model.rules import ACCEPTED, CONTINUE, OK, WOULD_BLOCK
 
 BORN_OF_ACCEPT = "accepted"
 """The call word with which machines and traces record that accept made this socket."""
@@ -39,6 +39,10 @@ def stages(flat: FlatMachine) -> Mapping[str, Meaning]:
 
 
 def _stage(flat: FlatMachine, state: str) -> Meaning:
+    if not is_socket(flat):
+        if state == flat.initial:
+            return Meaning.SETUP
+        return Meaning.OPEN if flat.legal(state) else Meaning.FINAL
     situation = dict(zip(flat.table.parts, flat.states[state], strict=True))
     role = situation.get("role", "fresh")
     if state == flat.initial or situation.get("fd") == "none":
@@ -63,9 +67,14 @@ def _stage(flat: FlatMachine, state: str) -> Meaning:
     return Meaning.SETUP if beginning else Meaning.DEAD
 
 
+def is_socket(flat: FlatMachine) -> bool:
+    """Whether the machine is a socket's; else it is one of a protocol above sockets."""
+    return "fd" in flat.table.parts
+
+
 def connectionless(flat: FlatMachine) -> bool:
     """Whether the kind sends datagrams: its sockets have no role in a connection."""
-    return "role" not in flat.table.parts
+    return is_socket(flat) and "role" not in flat.table.parts
 
 
 def works(flat: FlatMachine, state: str, call: str) -> bool:
@@ -77,7 +86,7 @@ def works(flat: FlatMachine, state: str, call: str) -> bool:
 def waits(flat: FlatMachine, state: str, call: str) -> bool:
     """Whether `call` may block a blocking socket. A non-blocking one gets EAGAIN or the like there."""
     outcomes = {cell.outcome for cell in flat.cells.get((state, call), ())}
-    return bool(outcomes & (ACCEPTED - {OK, "eof"}))
+    return bool(outcomes & (ACCEPTED - {OK, "eof", CONTINUE}))
 
 
 def goes_well(cell: Cell) -> bool:
@@ -94,6 +103,8 @@ def usual(flat: FlatMachine, cell: Cell, stage: Meaning) -> bool:
     """Whether a call belongs to the usual life in a state of this stage."""
     if not goes_well(cell) or not seen_whole(cell) or cell.variant:
         return False
+    if not is_socket(flat):
+        return True
     if stage in (Meaning.SETUP, Meaning.LISTENING):
         return cell.call in STEPS or (connectionless(flat) and cell.call == "send")
     return cell.call not in ASIDE

@@ -37,9 +37,25 @@ def kind_of(family: int, type_: int, proto: int) -> str:
     return OTHER
 
 
+_ADDED: dict[str, Table] = {}
+
+
+def add_table(table: Table) -> None:
+    """Make the machine of a protocol known by its name. UsageError where another one has it."""
+    if table.kind in (*KINDS, OTHER) or _ADDED.setdefault(table.kind, table) is not table:
+        raise UsageError(f"there is a machine named {table.kind} already")
+
+
+def has_machine(kind: str) -> bool:
+    """Whether a kind of sockets, or a protocol that was added, has this name."""
+    return kind in KINDS or kind in _ADDED
+
+
 @cache
 def table_of(kind: str) -> Table:
     """The rules of a kind. UsageError for a kind that does not exist."""
+    if kind in _ADDED:
+        return _ADDED[kind]
     if kind not in KINDS:
         raise UsageError(f"no kind {kind!r}: choose one of {', '.join(KINDS)}")
     module = import_module(f"sockfsm.model.{kind.replace('-', '_')}")

@@ -70,7 +70,8 @@ class Predictor:
         self.environment = environment(self.table, given or {})
         self._situations: dict[Parts, Situation] = {}
         self.start = self._situation(self.table.initial)
-        self.created = self.born("create")
+        # A protocol above sockets makes none.
+        self.created = self.born("create") if "create" in self.table.calls else self.start
 
     def born(self, call: str) -> Situation:
         """A socket that this call has made, whatever the environment would say of another one."""

@@ -23,8 +23,10 @@ from dataclasses import dataclass, field
 OK = "ok"
 EOF = "eof"
 WOULD_BLOCK = "EAGAIN"
+# Of a protocol above sockets: the request was taken, and more is asked for.
+CONTINUE = "continue"
 # Not a refusal: the call was taken, or has to be repeated later.
-ACCEPTED = frozenset({OK, EOF, WOULD_BLOCK, "EINPROGRESS", "EALREADY"})
+ACCEPTED = frozenset({OK, EOF, WOULD_BLOCK, "EINPROGRESS", "EALREADY", CONTINUE})
 
 # Calls that take no descriptor: a rule for `*` does not speak of them.
 WITHOUT_DESCRIPTOR = frozenset({"resolve", "unlink", "create", "socketpair", "accepted", "exit"})
