@@ -96,7 +96,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from sockfsm.model.lints import enabled
 
-    # Called for its error only: a lint that does not exist must not be ignored.
+    # Called only for its error: an unknown lint must not be ignored.
     enabled(args.no_lint)
     table_of(args.kind)
     predictor = Predictor(args.kind, dict(_fact(text) for text in args.given))
