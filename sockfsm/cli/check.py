@@ -97,7 +97,7 @@ def run(args: argparse.Namespace) -> int:
     """
     from sockfsm.model.lints import enabled
 
-    # Called for its error only: a lint that does not exist must not be ignored.
+    # Called only for its error: an unknown lint must not be ignored.
     enabled(args.no_lint)
     kind = kind_named(args.kind)
     predictor = Predictor(kind, dict(_fact(text) for text in args.given))

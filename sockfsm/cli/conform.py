@@ -1,4 +1,4 @@
-"""`sockfsm conform`: the machines compared with the running kernel, sequence by sequence."""
+"""`sockfsm conform`: compares the machines with the running kernel, sequence by sequence."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
 _EXAMPLES = """examples:
   sockfsm conform                       every kind in the reference environment, depth 4
   sockfsm conform tcp --depth 6 --keep tcp.progress
-                                        deeper; interrupted, it goes on where it was
-  sockfsm conform udp --all             ... and in every other environment
+                                        deeper; after an interruption it resumes
+  sockfsm conform udp --all             in every other environment as well
   sockfsm conform tcp --suite "peer resets"
-  sockfsm conform --all --traced        ... and what a tracer of these sockets says
+  sockfsm conform --all --traced        compare the tracer of these sockets as well
   sockfsm conform --random 100000 --seed 7
-                                        random calls among peers that are alive
+                                        random calls among live peers
   sockfsm conform --random 500 --enforce
-                                        ... and what enforce stops, the kernel refuses alike
+                                        what enforce stops, the kernel must refuse
   sockfsm conform --random 1000 --with threads
-                                        ... of two threads on one socket (or --with tls)
-  sockfsm conform --shown               outcomes that take a stage: a lost wire, a signal, a firewall
+                                        two threads on one socket (or --with tls)
+  sockfsm conform --shown               outcomes that need a stage: a lost packet, a signal, a firewall
 
 Every sequence of calls up to the depth is run on real sockets, on loopback. Each outcome is
 compared, and in the reference environment also what can be seen from outside afterwards: name,
@@ -69,20 +69,20 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--enforce",
         action="store_true",
-        help="with --random: as under enforce, and the kernel is asked about every call it stops",
+        help="with --random: in enforce mode; the kernel is asked about every call that is stopped",
     )
     parser.add_argument(
         "--shown",
         action="store_true",
-        help="bring about, one by one, the outcomes that no sequence comes to by itself, and tell "
-        "which rules are proved (as root: also those that take a network of their own)",
+        help="produce, one by one, the outcomes that no sequence reaches by itself, and say which "
+        "rules are proved (as root also those that need a network of their own)",
     )
     parser.add_argument(
         "--with",
         dest="way",
         choices=("threads", "tls"),
         default="",
-        help="with --random: traced, and two threads call at the same time, or TLS goes over both ends",
+        help="with --random: traced, with two threads calling at the same time, or with TLS",
     )
     parser.add_argument("--seed", type=int, default=1, metavar="S", help="for --random (default 1)")
     parser.add_argument("--json", action="store_true", help="print one JSON object")
@@ -90,7 +90,7 @@ def add(subparsers: Subparsers) -> None:
 
 
 def run(args: argparse.Namespace) -> int:
-    """Compare and print. UsageError for unknown kinds, suites and depths."""
+    """Compare and print. UsageError for an unknown kind or suite, or a bad depth."""
     from sockfsm.conform.runner import run as compare_all
     from sockfsm.conform.suites import REFERENCE, suites
 
@@ -214,7 +214,7 @@ class _Bar:
         sys.stderr.flush()
 
     def clear(self) -> None:
-        """Leave a clean line."""
+        """Clear the line."""
         sys.stderr.write("\r\x1b[K")
         sys.stderr.flush()
 

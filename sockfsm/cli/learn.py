@@ -60,7 +60,7 @@ def run(args: argparse.Namespace) -> int:
         if call not in WORDS:
             raise UsageError(f"cannot learn with {call!r}: the words are {' '.join(WORDS)}")
     learned = learn(args.kind, calls=calls, seed=args.seed)
-    # `learn` has stopped at the first difference that the kernel confirmed; this names it.
+    # `learn` stopped at the first difference that the kernel confirmed; this finds it again.
     compared = compare(learned, Predictor(args.kind))
     if args.output:
         from sockfsm.diagrams.render import save

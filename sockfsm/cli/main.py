@@ -82,7 +82,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         # must not complain either.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _BROKEN_PIPE
-    # No traceback: who presses Ctrl-C knows what happened.
+    # No traceback: the user knows why.
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:

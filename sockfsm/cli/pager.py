@@ -40,7 +40,7 @@ def page(lines: Iterable[str], *, wanted: bool = True) -> None:
         ) as process,
     ):
         assert process.stdin is not None
-        # Ctrl-C is meant for the pager, which ends a search by it.
+        # Ctrl-C is meant for the pager, where it ends a search.
         before = signal.signal(signal.SIGINT, signal.SIG_IGN)
         try:
             for text in _blocks(lines):

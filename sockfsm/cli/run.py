@@ -1,4 +1,4 @@
-"""`sockfsm run`: a Python program, unmodified, with every socket of it and its children traced."""
+"""`sockfsm run`: runs an unmodified Python program, with its sockets and its children traced."""
 
 from __future__ import annotations
 
@@ -24,17 +24,17 @@ _EXAMPLES = """examples:
   sockfsm run -o trace --enforce client.py     stop calls that the machine refuses
   sockfsm run -m http.server 8000
   sockfsm run pytest tests/                    any command that is a Python script
-  sockfsm run --no-capture client.py           calls only, on the host's network in any case
+  sockfsm run --no-capture client.py           only calls; always in the host's network
   sockfsm run --payload client.py              the packets' payload too, for Wireshark
 
 Capturing needs CAP_NET_RAW: root, or setcap cap_net_raw+ep on the Python. Without it the program
 runs in a network namespace of its own: it sees only its own loopback, no other host or server, and
-nobody outside can connect to it; what gets rights by its file (sudo, ping, su) does not get them
-there. --no-capture leaves it in the host's network.
+nobody outside can connect to it; programs that get rights from their file (sudo, ping, su) do not get
+them there. With --no-capture it stays in the host's network.
 
-The program's exit status, output and signals are its own. Children by fork, multiprocessing and
-subprocess are traced too, each Python among them (not one started with -I or -E). The trace is a
-folder; look at it with sockfsm show, handshake and diagram.
+The program's exit status, output and signals are its own. Children by fork and
+multiprocessing are traced too, and every Python that it starts, unless with -I or -E. The trace is a
+folder: look at it with sockfsm show, handshake and diagram.
 """
 
 
@@ -71,21 +71,21 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--own-network",
         action="store_true",
-        help="in a network namespace of its own, where it sees only its own loopback; without "
-        "permission to capture this is done unless --no-capture is given",
+        help="run in a network namespace of its own, where it sees only its own loopback; the default "
+        "without permission to capture, unless --no-capture is given",
     )
     parser.add_argument(
         "--kernel-states",
         action=argparse.BooleanOptionalAction,
-        help="the kernel's own TCP states too; recorded beside packets where root and tracefs allow "
-        "unless this says no; show and handshake have them",
+        help="record the kernel's own TCP states, for show and handshake; the default with packets, if "
+        "root and tracefs allow it",
     )
     parser.add_argument(
         "--max-size",
         type=sizes.parse,
         default="512M",
         metavar="SIZE",
-        help="what the calls may take on disk, and the packets as much again: the newest are kept "
+        help="the most that calls may take on disk, and packets again; the newest are kept "
         "(default: 512M)",
     )
     parser.add_argument("-m", dest="module", action="store_true", help="PROGRAM is a module's name")
@@ -133,9 +133,9 @@ def _shortest(folder: Path) -> str:
 
 
 def folder_for(output: str | None) -> Path:
-    """The trace's folder, made. UsageError when it cannot be, or when it holds something else.
+    """Make the trace's folder. UsageError if that is impossible, or if it holds something else.
 
-    A disk that is full is no such case: the program runs, untraced.
+    A full disk is no error: then the program runs untraced.
     """
     from sockfsm import private
 
@@ -162,7 +162,7 @@ def folder_for(output: str | None) -> Path:
 
 
 def _make(folder: Path) -> None:
-    """Make the folder, ours alone. OSError when the disk does not take it, else UsageError."""
+    """Make a private folder. OSError if the system fails, UsageError if it may not be used."""
     from sockfsm.record.folder import make_folder
 
     try:
@@ -174,7 +174,7 @@ def _make(folder: Path) -> None:
 
 
 def command_for(program: str, args: list[str], module: bool) -> list[str]:
-    """The command line that runs the program in Python. UsageError when there is no such program."""
+    """The command line that runs the program in Python. UsageError if there is no such program."""
     if module:
         return [sys.executable, "-m", program, *args]
     path = Path(program)

@@ -1,1 +1,1 @@
-"""The machines beside the running kernel: every sequence of calls, compared."""
+"""Compares the machines with the running kernel, sequence of calls by sequence of calls."""

@@ -1,7 +1,7 @@
-"""A bench per kind: the peers that the reference environment has, and a fresh socket per sequence.
+"""A bench for each kind: the peers of the reference environment, and a fresh socket for each sequence.
 
-The socket under test is non-blocking and lingers for zero seconds, so that its close() leaves no
-TIME_WAIT behind; peers are renewed before their queues fill. Loopback and a private folder only.
+The socket under test is non-blocking and has SO_LINGER 0, so that its close() leaves no TIME_WAIT
+behind. Peers are renewed before their queues fill. Only loopback and a private folder are used.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ TCP_STATES = (
     *("", "ESTABLISHED", "SYN_SENT", "SYN_RECV", "FIN_WAIT1", "FIN_WAIT2", "TIME_WAIT"),
     *("CLOSE", "CLOSE_WAIT", "LAST_ACK", "LISTEN", "CLOSING"),
 )
-"""TCP states by the number that TCP_INFO gives."""
+"""The number in TCP_INFO -> the TCP state."""
 _libc = ctypes.CDLL(None, use_errno=True)
 
 Address = tuple[str, int] | str
 
 
 def disconnect(sock: socket.socket) -> None:
-    """connect() to AF_UNSPEC, which Python's socket has no way to say."""
+    """connect() to AF_UNSPEC, which Python's `socket` cannot express."""
     if _libc.connect(sock.fileno(), _AF_UNSPEC, len(_AF_UNSPEC)) < 0:
         number = ctypes.get_errno()
         raise OSError(number, os.strerror(number))
 
 
 def outcome_of(call: Callable[[], object]) -> str:
-    """`ok`, `eof` for b'', or the errno's name."""
+    """Call it: `ok`, `eof` for b'', or the errno's name."""
     try:
         result = call()
     except TimeoutError as error:
-        # Python's own timeout has no errno: the kernel had said EAGAIN before the wait.
+        # Python's own timeout has no errno: the kernel said EAGAIN before Python waited.
         return "EAGAIN" if error.errno is None else errno_name(error.errno)
     except OSError as error:
         if error.errno is None:
@@ -52,16 +52,16 @@ def outcome_of(call: Callable[[], object]) -> str:
 class Bench:
     """The reference environment of one kind, for one process.
 
-    lane: a number that no other bench has at the same time; it chooses the loopback address.
-    UsageError when the kernel refuses sockets, ports or paths.
+    lane: chooses the loopback address; no other bench may have the same one at the same time.
+    UsageError if the kernel refuses sockets, ports or paths.
     """
 
     family: int = socket.AF_INET
     type: int = socket.SOCK_STREAM
     pythonic = True
-    """Whether all calls go by Python's sockets, where a tracer of them sees them."""
+    """Whether all calls are methods of Python's sockets, where a tracer sees them."""
     lasts = 400
-    """After how many sequences the peers are renewed."""
+    """The peers are renewed after so many sequences."""
 
     def __init__(self, lane: int = 0) -> None:
         self.lane = lane
@@ -70,7 +70,7 @@ class Bench:
         self.peer: socket.socket | None = None
 
     def open(self) -> None:
-        """Set the peers up. UsageError when that is impossible."""
+        """Set up the peers. UsageError if that is impossible."""
         self.close()
         try:
             self.peer = self.set_up()
@@ -92,7 +92,7 @@ class Bench:
         self.close()
 
     def set_up(self) -> socket.socket:
-        """The peer that connect() goes to."""
+        """Make the peer that connect() goes to."""
         peer = socket.socket(self.family, self.type)
         peer.bind(self.fresh())
         if self.type == socket.SOCK_STREAM:
@@ -101,7 +101,7 @@ class Bench:
         return peer
 
     def fresh(self) -> Address:
-        """A name for bind() that nobody has."""
+        """A free name for bind()."""
         return (self.host, 0)
 
     def target(self) -> Address:
@@ -111,7 +111,7 @@ class Bench:
         return address
 
     def make(self) -> socket.socket:
-        """The socket under test, just created."""
+        """Create the socket under test."""
         sock = socket.socket(self.family, self.type)
         sock.setblocking(False)
         if self.type == socket.SOCK_STREAM:
@@ -119,7 +119,7 @@ class Bench:
         return sock
 
     def run(self, calls: Sequence[str], look: bool = False) -> tuple[list[str], dict[str, object]]:
-        """(the outcome of each call, what is seen from outside afterwards when `look`)."""
+        """Returns (the outcome of each call, what is seen from outside afterwards, if `look`)."""
         sock = self.begin()
         try:
             outcomes = [self.step(sock, call) for call in calls]
@@ -128,7 +128,7 @@ class Bench:
             self.dispose(sock)
 
     def begin(self) -> socket.socket:
-        """A fresh socket under test, peers renewed where their queues have filled."""
+        """A fresh socket under test. Renews the peers if their queues have filled."""
         if self._used >= self.lasts:
             self.open()
         self._used += 1
@@ -136,36 +136,36 @@ class Bench:
         return self.make()
 
     def step(self, sock: socket.socket, call: str) -> str:
-        """Make one call, the world acting around it; its outcome."""
+        """Make one call, with what the surroundings do before and after it; returns the outcome."""
         self.before(sock, call)
         outcome = outcome_of(self.deed(sock, call))
         self.after(sock, call)
-        # A datagram may be empty: only on a stream b'' is an end.
+        # Only on a stream is b'' the end; a datagram may be empty.
         return "ok" if outcome == "eof" and self.type == socket.SOCK_DGRAM else outcome
 
     def tried(self, sock: socket.socket) -> socket.socket:
-        """The object whose calls are made now, where that is another one than at the beginning."""
+        """The object to call now, which may not be the first one any more."""
         return sock
 
     def act_out(self, act: str) -> None:
-        """What a script tells a stage to do between two calls."""
+        """Do what a script asks for between two calls."""
         raise NotImplementedError(act)
 
     def clean(self) -> None:
-        """Before each sequence: make room at the peer."""
+        """Called before each sequence: make room at the peer."""
 
     def before(self, sock: socket.socket, call: str) -> None:
-        """What the world does before a call; nothing in the reference environment."""
+        """What the surroundings do before a call; nothing in the reference environment."""
 
     def after(self, sock: socket.socket, call: str) -> None:
-        """What the world does after a call; nothing in the reference environment."""
+        """What the surroundings do after a call; nothing in the reference environment."""
 
     def dispose(self, sock: socket.socket) -> None:
-        """After each sequence."""
+        """Called after each sequence: close the socket."""
         sock.close()
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
-        """What a call word does to the real socket."""
+        """The function that makes the call on the real socket."""
         deeds: dict[str, Callable[[], object]] = {
             "bind": lambda: sock.bind(self.fresh()),
             "listen": lambda: sock.listen(5),
@@ -184,11 +184,11 @@ class Bench:
         return deeds[call]
 
     def send(self, sock: socket.socket) -> object:
-        """One byte to the peer."""
+        """Send one byte to the peer."""
         return sock.send(b"x")
 
     def seen(self, sock: socket.socket) -> dict[str, object]:
-        """The state as far as it can be seen from outside, on a second look."""
+        """The state as far as it can be seen from outside."""
         if sock.fileno() < 0:
             return {"open": False}
         name = sock.getsockname()
@@ -201,7 +201,7 @@ class Bench:
             facts["listening"] = bool(sock.getsockopt(socket.SOL_SOCKET, socket.SO_ACCEPTCONN))
         if self.family != socket.AF_UNIX and self.type == socket.SOCK_STREAM:
             facts["tcp"] = TCP_STATES[sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, 1)[0]]
-        # Last, because reading the pending error clears it.
+        # Read last, because reading the pending error clears it.
         facts["error"] = sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         return facts
 
@@ -216,7 +216,7 @@ def _so_error(sock: socket.socket) -> None:
 
 
 class Six(Bench):
-    """Over IPv6."""
+    """Uses IPv6."""
 
     family = socket.AF_INET6
 
@@ -229,7 +229,7 @@ class TcpBench(Bench):
 
 
 class UdpBench(Bench):
-    """A bound UDP socket that is read between sequences only."""
+    """A bound UDP socket, read only between sequences."""
 
     type = socket.SOCK_DGRAM
 
@@ -239,7 +239,7 @@ class UdpBench(Bench):
             continue
 
     def supply(self, sock: socket.socket) -> None:
-        """Let the peer send a datagram to the socket, where it has a name."""
+        """Let the peer send a datagram to the socket, if the socket has a name."""
         assert self.peer is not None
         peer, name = self.peer, sock.getsockname()
         if self.family != socket.AF_UNIX and name[0] == "0.0.0.0":
@@ -249,7 +249,7 @@ class UdpBench(Bench):
 
 
 class UnixBench(Bench):
-    """A UNIX listener in a private folder, which vanishes with the bench."""
+    """A UNIX listener in a private folder, which is removed with the bench."""
 
     family = socket.AF_UNIX
 
@@ -273,7 +273,7 @@ class UnixBench(Bench):
 
     def set_up(self) -> socket.socket:
         peer = super().set_up()
-        # The peer's path stays when a sequence ends.
+        # The peer keeps its path when a sequence ends.
         self._bound.pop()
         return peer
 
@@ -292,7 +292,7 @@ class UnixBench(Bench):
 
 
 class UnixDatagramBench(UnixBench, UdpBench):
-    """A bound UNIX datagram socket that is read between sequences only."""
+    """A bound UNIX datagram socket, read only between sequences."""
 
     type = socket.SOCK_DGRAM
 
@@ -307,7 +307,7 @@ BENCHES: dict[str, type[Bench]] = {
 
 
 def mixed(base: type[Bench], *traits: type[Bench], **how: object) -> type[Bench]:
-    """A bench of this kind with these traits, the first of them outermost, and these attributes."""
+    """A class of benches with these traits, the first one outermost, and these attributes."""
     if not traits and not how:
         return base
     # A function among the attributes must not become a method.

@@ -10,18 +10,18 @@ from pathlib import Path
 from sockfsm.conform.bench import LINGER_ZERO, Address, Bench, UnixBench, outcome_of
 
 DEADLINE = struct.pack("ll", 0, 1_000)
-"""One millisecond, which the kernel rounds up to a tick: what blocking means when it must end."""
+"""One millisecond, which the kernel rounds up to a tick, so that even blocking calls end."""
 
 
 def reset(end: socket.socket) -> None:
-    """Close it the rude way, which leaves no TIME_WAIT; a UNIX socket has the ordinary one alone."""
+    """Close with RST, which leaves no TIME_WAIT. A UNIX socket knows only the ordinary close."""
     if end.fileno() >= 0 and end.family != socket.AF_UNIX and end.type == socket.SOCK_STREAM:
         end.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, LINGER_ZERO)
     end.close()
 
 
 class Accepting(Bench):
-    """A peer that accepts at once, and does something with each new connection."""
+    """The peer accepts each connection at once, and treats it in some way."""
 
     def __init__(self, lane: int = 0) -> None:
         super().__init__(lane)
@@ -56,7 +56,7 @@ class Closes(Accepting):
 
 
 class ShutsWriting(Accepting):
-    """The peer shuts its writing side at once, and goes on to live."""
+    """The peer shuts its writing side at once, and stays open."""
 
     def treat(self, end: socket.socket) -> None:
         end.shutdown(socket.SHUT_WR)
@@ -71,7 +71,7 @@ class Resets(Accepting):
 
 
 class Breaks(Accepting):
-    """The peer ends each connection, and then resets it."""
+    """The peer ends each connection and then resets it."""
 
     def treat(self, end: socket.socket) -> None:
         end.shutdown(socket.SHUT_WR)
@@ -79,7 +79,7 @@ class Breaks(Accepting):
 
 
 class Sends(Accepting):
-    """Before each recv() there is something to receive."""
+    """Data is waiting before each recv()."""
 
     def before(self, sock: socket.socket, call: str) -> None:
         if call == "recv":
@@ -88,7 +88,7 @@ class Sends(Accepting):
 
 
 class Queue(Bench):
-    """Before each accept() a client waits, where the socket listens."""
+    """A client is waiting before each accept() of a listening socket."""
 
     def __init__(self, lane: int = 0) -> None:
         super().__init__(lane)
@@ -111,7 +111,7 @@ class Queue(Bench):
 
 
 class Blocking(Bench):
-    """The socket blocks, until a deadline of a tick ends the wait."""
+    """The socket blocks; SO_RCVTIMEO and SO_SNDTIMEO of a tick end the wait."""
 
     def make(self) -> socket.socket:
         sock = super().make()
@@ -139,13 +139,13 @@ class Taken(Bench):
         return self.target() if self.peer is not None else super().fresh()
 
     def open(self) -> None:
-        # The peer itself needs a free name: none is there while it is set up.
+        # The peer itself needs a free name while it is set up.
         self.close()
         super().open()
 
 
 class Foreign(Bench):
-    """bind() asks for an address of the documentation's network (RFC 5737)."""
+    """bind() asks for an address that is reserved for documentation (RFC 5737)."""
 
     def fresh(self) -> Address:
         return ("192.0.2.1", 0) if self.peer is not None else super().fresh()

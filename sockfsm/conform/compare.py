@@ -1,4 +1,4 @@
-"""One share of a suite: run its sequences on the kernel, beside the model."""
+"""Runs one share of a suite on the kernel, and compares it with the model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from sockfsm.model.predict import Predictor
 
 @dataclass(frozen=True)
 class Disagreement:
-    """The shortest sequence after which model and kernel say different things.
+    """The shortest sequence after which the model and the kernel differ.
 
     what: the last call's outcome, or the fact that was looked at ("tcp", "named", ...).
     """
@@ -30,7 +30,7 @@ class Disagreement:
 
     @property
     def key(self) -> tuple[str, str, str, str]:
-        """Disagreements of the same key are the same one, met on different ways."""
+        """Disagreements with the same key are one, reached in different ways."""
         return (self.state, self.what, self.model, self.kernel)
 
 
@@ -44,7 +44,7 @@ class Share:
     disagreements: list[Disagreement] = field(default_factory=list)
 
     def add(self, found: Disagreement) -> None:
-        """Keep it when it is new, or shorter than the one known."""
+        """Keep it if it is new, or shorter than the known one."""
         for index, known in enumerate(self.disagreements):
             if known.key == found.key:
                 if len(found.calls) < len(known.calls):
@@ -53,7 +53,7 @@ class Share:
         self.disagreements.append(found)
 
     def join(self, other: Share) -> None:
-        """Take another share's figures in."""
+        """Add another share."""
         self.sequences += other.sequences
         self.outcomes += other.outcomes
         self.facts += other.facts
@@ -62,13 +62,15 @@ class Share:
 
 
 def prefixes(suite: Suite, depth: int) -> list[tuple[str, ...]]:
-    """The beginnings by which a suite is shared out among processes."""
+    """The beginnings of sequences, by which a suite is divided into shares."""
     return list(product(suite.words, repeat=min(2, depth)))
 
 
 def sequences(suite: Suite, depth: int, prefix: Sequence[str]) -> Iterator[tuple[str, ...]]:
-    """All sequences of exactly `depth` calls that begin with `prefix`: shorter ones are their
-    beginnings, and are compared with them."""
+    """Yield all sequences of exactly `depth` calls that begin with `prefix`.
+
+    Shorter sequences are the beginnings of these, and are compared with them.
+    """
     for rest in product(suite.words, repeat=depth - len(prefix)):
         yield (*prefix, *rest)
 
@@ -76,9 +78,9 @@ def sequences(suite: Suite, depth: int, prefix: Sequence[str]) -> Iterator[tuple
 def compare(
     title: str, depth: int, prefix: Sequence[str], lane: int, traced: bool = False
 ) -> Share:
-    """Run one share of the suite called `title`. UsageError when the kernel refuses the bench.
+    """Run one share of the suite called `title`. UsageError if the kernel refuses the bench.
 
-    traced: trace the sockets, and compare what the tracer says of them, too.
+    traced: trace the sockets, and compare what the tracer says of them as well.
     """
     suite = SUITES[title]
     with ExitStack() as stack:
@@ -97,7 +99,7 @@ def compare(
 
 
 class _One:
-    """Sequence after sequence of one suite on its bench."""
+    """Runs the sequences of one suite on its bench."""
 
     def __init__(self, suite: Suite, bench: Bench, tracer: Tracer | None) -> None:
         self.share = Share()
@@ -107,7 +109,7 @@ class _One:
         self._predictor = Predictor(suite.kind, suite.given)
 
     def run(self, calls: tuple[str, ...]) -> None:
-        """Make the calls, and compare after each; what is wrong after the first fault follows."""
+        """Make the calls, and compare after each. Stops at the first difference."""
         bench, suite, predictor = self._bench, self._suite, self._predictor
         node, watch = predictor.born(suite.birth), Watch(suite.kind, suite.birth)
         sock = bench.begin()

@@ -1,4 +1,4 @@
-"""Which rules are proved: the model applies them in a suite's environment, or a showing needs them."""
+"""Which rules are proved: a suite applies them, or a showing brings them about."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from sockfsm.model.predict import Predictor
 from sockfsm.model.rules import Rule
 
 _DEPTH, _WITH_DEADLINE = 3, 2
-"""How many calls the tests let the kernel run of each suite."""
+"""How many calls deep the tests run each suite; the second number is for those with a deadline."""
 
 
 def proved(suite: Suite, depth: int) -> set[int]:
-    """The identities of the rules by which all sequences of `depth` calls are predicted."""
+    """The `id`s of the rules that predict all sequences of `depth` calls."""
     predictor = Predictor(suite.kind, suite.given)
     found: set[int] = set()
     node = predictor.born(suite.birth)
@@ -34,12 +34,12 @@ def proved(suite: Suite, depth: int) -> set[int]:
 
 
 def depth_of(suite: Suite) -> int:
-    """How deep a suite is run: those in which each call waits for a tick less than the others."""
+    """How deep a suite is run. Where each call waits for a tick, less deep."""
     return _WITH_DEADLINE if "deadline" in suite.name else _DEPTH
 
 
 def shown(kind: str) -> set[int]:
-    """The identities of the rules that the showings of a kind bring about."""
+    """The `id`s of the rules that the showings of a kind bring about."""
     showings = [showing for showing in SHOWINGS.values() if showing.kind == kind]
     table = table_of(kind)
     births = {showing.birth for showing in showings if showing.birth}
@@ -48,7 +48,7 @@ def shown(kind: str) -> set[int]:
 
 
 def unproved(kind: str) -> list[Rule]:
-    """The rules that neither a suite comes to nor a showing brings about."""
+    """The rules that no suite applies and no showing brings about."""
     known = _by_suites(suites(kind)) | shown(kind)
     return [entry for entry in table_of(kind).rules if id(entry) not in known]
 
@@ -58,13 +58,13 @@ def _by_suites(chosen: Iterable[Suite]) -> set[int]:
 
 
 def told(entry: Rule) -> str:
-    """A rule in a line: call, situation, outcome, environment."""
+    """A rule as a line of text: call, situation, outcome, environment."""
     return " ".join(map(str, (entry.call, *entry.when, entry.outcome, *entry.given)))
 
 
 @dataclass(frozen=True)
 class Proof:
-    """How many rules a kind has, how many are proved by what, and which are not."""
+    """How many rules a kind has, how many are proved in which way, and which are not."""
 
     kind: str
     rules: int
@@ -74,7 +74,7 @@ class Proof:
 
 
 def proof(kind: str) -> Proof:
-    """Of a kind. What both prove counts as the suites'."""
+    """The proof of a kind. A rule that both prove counts for the suites."""
     rules = [id(entry) for entry in table_of(kind).rules]
     by_suites = _by_suites(suites(kind)).intersection(rules)
     left = unproved(kind)

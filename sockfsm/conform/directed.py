@@ -1,4 +1,4 @@
-"""Scenes that a script directs: its acts (`!peer_ends`) happen between the calls, and unseen."""
+"""Scenes directed by a script. Its acts (`!peer_ends`) happen between the calls; a tracer sees none."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _recv = _socket.socket.recv
 
 
 class Directed(Scene):
-    """What peers do are acts of the scene itself; these are the script's own.
+    """Adds the acts that only scripts use; what peers do is in `Scene`.
 
     aim: live or dead, where connect() goes. flags, size: of every transfer from now on; with
     MSG_FASTOPEN connect() is a sendto().
@@ -29,29 +29,29 @@ class Directed(Scene):
         return super().begin()
 
     def act_out(self, act: str) -> None:
-        """Let an act happen: its name, and what follows a colon."""
+        """Do an act: its name, and after a colon its argument."""
         name, _, argument = act.partition(":")
         getattr(self, name)(*(argument,) if argument else ())
         self.settle()
 
     def aim(self, to: str) -> None:
-        """Where connect() goes from now on."""
+        """Set where connect() goes."""
         self.to = to
 
     def wait(self, mode: str) -> None:
-        """How the socket waits from now on."""
+        """Set how the socket waits."""
         self.change(mode)
 
     def flags(self, name: str) -> None:
-        """Of every transfer from now on."""
+        """Set the flags of every transfer."""
         self.asked = getattr(socket, name)
 
     def size(self, text: str) -> None:
-        """Of every transfer from now on."""
+        """Set the size of every transfer."""
         self.bytes = int(text)
 
     def unseen(self, call: str) -> None:
-        """A call of somebody who is not watched, whatever comes of it: by a descriptor of his own."""
+        """Make a call through another descriptor, where no tracer sees it. Any outcome will do."""
         plain: Any = _socket.socket(self.family, self.type, 0, os.dup(self.sock.fileno()))
         outcome_of(self.deed(plain, call))
         plain.close()
@@ -60,18 +60,18 @@ class Directed(Scene):
         return self.sock
 
     def peer_urges(self) -> None:
-        """A byte of urgent data."""
+        """Let the peer send a byte of urgent data."""
         self.answering(lambda end: end.send(b"u", socket.MSG_OOB))
 
     def narrow(self) -> None:
-        """The socket has next to no room for what comes: before connect()."""
+        """Give the socket a tiny receive buffer. Only before connect()."""
         self.sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1)
 
     def peer_urges_ahead(self) -> None:
-        """Urgent data behind more than the window takes: its pointer comes alone, in a probe.
+        """Let the peer send urgent data behind more than the window holds: only its pointer arrives.
 
-        The kernel sends the probe after a while. Who asks it past Python for the byte gets another
-        errno by then, and a tracer hears nothing of that.
+        The pointer comes in a probe, which the kernel sends after a while. We ask the kernel for the
+        byte directly until its errno changes; a tracer does not see that.
         """
         self.answering(lambda end: end.send(bytes(30_000)))
         self.peer_urges()
@@ -82,7 +82,7 @@ class Directed(Scene):
             time.sleep(0.01)
 
     def become(self) -> None:
-        """Go on with a data socket that the socket accepts."""
+        """Let the socket accept, and go on with the data socket."""
         listening, self.sock = self.sock, self.sock.accept()[0]
         self.ends.append(listening)
         self.change("nonblocking")
@@ -125,7 +125,7 @@ class DirectedDatagram(Directed, UnixDatagramScene):
 
 
 class Cookies(DirectedTcp):
-    """The peer takes Fast Open, and has given a cookie. In a network namespace of our own."""
+    """The peer supports Fast Open, and has given a cookie. Needs a network namespace of its own."""
 
     def set_up(self) -> socket.socket:
         try:
@@ -146,7 +146,7 @@ DIRECTED: dict[str, type[Directed]] = {
 
 
 class Beside(Bench):
-    """Another object holds the same descriptor's number, and closes it first."""
+    """A second object has the same descriptor, and closes it first."""
 
     def begin(self) -> socket.socket:
         sock = super().begin()
@@ -159,7 +159,7 @@ class Beside(Bench):
         return super().deed(sock, call)
 
     def act_out(self, act: str) -> None:
-        """`!close`: that happens unseen."""
+        """`!close`: the second object closes it."""
         self.twin.close()
 
     def dispose(self, sock: socket.socket) -> None:

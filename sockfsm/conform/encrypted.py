@@ -1,6 +1,6 @@
-"""Random calls on two ends of TLS: the trace has to explain what ssl did to the sockets under them.
+"""Random calls on both ends of a TLS connection. The trace must explain what ssl did to the sockets.
 
-ssl's own sockets pass by the methods that a tracer replaces, and end in exceptions of their own.
+The sockets of `ssl` bypass the methods that a tracer replaces, and raise exceptions of their own.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ _LUCK = (*_WORDS, *_OFTEN, *_OFTEN)
 
 
 def encrypt(kind: str, seed: int, numbers: range, lane: int, tracer: Tracer) -> Iterator[Fault]:
-    """Run the sequences of these numbers, each on a new connection."""
+    """Run the sequences with these numbers, each on a new connection."""
     with BENCHES[kind](lane) as bench:
         for number in numbers:
             luck, told = Random(f"{kind} {seed} {number} encrypted"), list[Action]()
@@ -52,7 +52,7 @@ def encrypt(kind: str, seed: int, numbers: range, lane: int, tracer: Tracer) -> 
                 name, word = luck.choice(tuple(ends)), luck.choice(_LUCK)
                 end = ends[name]
                 told.append(Action(f"{name} {word}"))
-                # The other two are ssl's own words for an end that TLS has gone from.
+                # The other two are what ssl says of an end whose TLS has ended.
                 with contextlib.suppress(OSError, ValueError, AttributeError):
                     _WORDS[word](end)
                 if end.fileno() >= 0 and not fits(end, tracer.row(end)):
@@ -64,7 +64,7 @@ def encrypt(kind: str, seed: int, numbers: range, lane: int, tracer: Tracer) -> 
 
 
 def _ends(bench: Bench, luck: Random) -> tuple[ssl.SSLSocket, ssl.SSLSocket]:
-    """Both ends of a connection with TLS over it, which have shaken hands three times in four."""
+    """Both ends of a connection with TLS; in three of four cases the handshake is done."""
     client = bench.begin()
     client.settimeout(None)
     assert bench.peer is not None

@@ -1,7 +1,7 @@
-"""Enforce beside the kernel: what it stops is asked all the same, and must be refused alike.
+"""Compares enforce mode with the kernel: what it stops, the kernel must refuse with the same errno.
 
-The methods of `socket.socket` get the tracer's guard, and the kernel hears each call once: from the
-guard, or afterwards from us where the guard stops it. So the tracer's model goes on as if observing.
+The methods of `socket.socket` get the tracer's guard. Each call reaches the kernel once: through the
+guard, or from us if the guard has stopped it. So the tracer's model goes on as in observe mode.
 """
 
 from __future__ import annotations
@@ -18,8 +18,11 @@ Method = Callable[..., Any]
 
 
 class Judge:
-    """wrongs: what enforce did that it should not have done, in words. hurried: whether the kernel was
-    asked without Python's wait for a timeout, since somebody looked."""
+    """Collects what enforce does wrong.
+
+    wrongs: one line for each mistake. hurried: the kernel was asked without Python's wait for a
+    timeout, since the caller last reset it.
+    """
 
     def __init__(self) -> None:
         self.wrongs: list[str] = []
@@ -40,7 +43,7 @@ _METHODS = (
 
 @contextmanager
 def enforcing() -> Iterator[Judge]:
-    """Guard the sockets of the block, which are traced."""
+    """Guard the sockets in the block, which must be traced."""
     judge = Judge()
     cls: Any = socket.socket
     own = {name: vars(cls).get(name) for name in _METHODS}
@@ -57,7 +60,7 @@ def enforcing() -> Iterator[Judge]:
 
 
 def _watched(name: str, observed: Method, judge: Judge) -> Method:
-    """The method `name` behind its guard. observed: as the tracer has it in observe mode."""
+    """The method `name` with its guard. observed: the tracer's method in observe mode."""
     asked: list[str] = []
 
     def plainly(self: Any, *args: Any, **named: Any) -> Any:
@@ -104,7 +107,7 @@ def _ending(what: object) -> str:
 
 @contextmanager
 def _without_wait(sock: socket.socket, judge: Judge) -> Iterator[None]:
-    """Python's own wait for a timeout would come before the kernel is asked, and hide its refusal."""
+    """Make the socket non-blocking: with a timeout Python waits first, which hides a refusal."""
     patience = sock.gettimeout()
     if not patience or sock.fileno() < 0:
         yield

@@ -1,8 +1,8 @@
-"""What the model says can be seen of a state from outside: names, TCP state, a pending error.
+"""What the model says of a state that can be seen from outside: names, TCP state, pending error.
 
-A fact is a set of values. It has more than one where the wire decides the moment (FIN_WAIT1 until
-the FIN is acknowledged), and it is missing where the kernel itself does not show it: after TCP gave
-an assigned port back, getsockname() goes on to show the old one, and only bind() tells.
+A fact is a set of values. There are several if timing decides (FIN_WAIT1 until the FIN is
+acknowledged). A fact is left out if the kernel does not show it: after TCP has given back a port,
+getsockname() still shows the old one.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ Facts = dict[str, frozenset[object]]
 
 
 def expected(table: Table, parts: Parts) -> Facts:
-    """The facts of `Bench.seen` that this situation must show."""
+    """What `Bench.seen` must show in this situation."""
     part = dict(zip(table.parts, parts, strict=True))
     if part["fd"] != "open":
         return {"open": _one(False)}
@@ -34,7 +34,7 @@ def expected(table: Table, parts: Parts) -> Facts:
 
 
 def firm(table: Table, parts: Parts) -> Facts:
-    """The facts that hold whatever a peer has done since: an end, a reset, an error on its way."""
+    """The facts that hold whatever a peer has done meanwhile: an end, a reset, an error under way."""
     facts = expected(table, parts)
     facts.pop("error", None)
     part = dict(zip(table.parts, parts, strict=True))

@@ -1,4 +1,4 @@
-"""Stages of a whole life: births that fail, unlinked paths, descriptors given away, the end."""
+"""Stages for the begin and the end of a life: failing births, unlinked paths, the program's end."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from sockfsm.conform.stages import StageError
 
 _CLONE_NEWNS, _MS_RDONLY, _MS_REC, _MS_PRIVATE = 0x20000, 1, 1 << 14, 1 << 18
 _PROTOCOLS = {"protocol": 300, "other": socket.IPPROTO_IGMP}
-"""One that there is none, and one of another type."""
+"""A protocol that does not exist, and one of another type."""
 _NO_FLAG = 1 << 20
 
 
 class Born(Bench):
-    """The socket is made on the stage.
+    """The script makes the socket.
 
-    how: why it cannot be: `descriptors`, `unknown` (a flag), or one of _PROTOCOLS.
+    how: why that fails: `descriptors`, `unknown` (a flag), or one of _PROTOCOLS.
     """
 
     how = ""
@@ -60,7 +60,7 @@ class Born(Bench):
 
 
 class ProgramEnds(Bench):
-    """The program ends: a child has the socket alone, and ends."""
+    """The program ends: a child that alone holds the socket exits."""
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         return partial(_end, sock) if call == "exit" else super().deed(sock, call)
@@ -84,7 +84,7 @@ def _end(sock: socket.socket) -> None:
 
 
 class Unlinked(Born, UnixBench):
-    """unlink() names the path that bind() took last, or this place in the bench's folder."""
+    """unlink() gets the path of the latest bind(), or this name in the bench's folder."""
 
     place = ""
 
@@ -109,7 +109,7 @@ class Unlinked(Born, UnixBench):
         return as_nobody(path.unlink) if "/" in self.place else path.unlink
 
     def act_out(self, act: str) -> None:
-        """`!stale`: a path of nobody's. `!remove`: the path goes."""
+        """`!stale`: make a path that no socket has. `!remove`: remove the path."""
         if act == "stale":
             Path(str(self.fresh())).touch()
         else:
@@ -117,7 +117,7 @@ class Unlinked(Born, UnixBench):
 
 
 class ReadOnly(Unlinked):
-    """The folder is on a file system that is read-only, in a mount namespace of our own."""
+    """The folder is on a read-only file system, in a mount namespace of its own."""
 
     place = "folder/x"
 

@@ -1,4 +1,4 @@
-"""All the ways in which Python sends and receives, told apart by their method's name."""
+"""All methods with which Python sends and receives."""
 
 from __future__ import annotations
 
@@ -31,26 +31,26 @@ def _recvmsg_into(sock: socket, size: int, flags: int) -> bytes:
 
 
 def read(sock: socket, size: int, _: int) -> bytes:
-    """By a file."""
+    """Read from `makefile()`."""
     with sock.makefile("rb", buffering=0) as file:
         return bytes(_certain(file.read(size)))
 
 
 def write(sock: socket, data: bytes, *_: object) -> object:
-    """By a file."""
+    """Write to `makefile()`."""
     with sock.makefile("wb", buffering=0) as file:
         return _certain(file.write(data))
 
 
 def _certain(result: T | None) -> T:
-    """A file has None where a socket would have to wait."""
+    """Raise EAGAIN in place of None, which is what a file returns if it would have to wait."""
     if result is None:
         raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
     return result
 
 
 def sendfile(sock: socket, data: bytes, *_: object) -> object:
-    """The bytes of a file. For streams that wait."""
+    """Send the bytes of a file. Only for blocking streams."""
     with tempfile.TemporaryFile() as file:
         file.write(data)
         file.seek(0)
@@ -61,12 +61,12 @@ TOO_MANY = 2000  # IOV_MAX is 1,024
 
 
 def too_many_sent(sock: socket, data: bytes, *_: object) -> object:
-    """In more buffers than one message may have."""
+    """Send more buffers than one message may have."""
     return sock.sendmsg([data] * TOO_MANY)
 
 
 def too_many_received(sock: socket, *_: object) -> object:
-    """Into as many."""
+    """Receive into more buffers than one message may have."""
     return sock.recvmsg_into([bytearray(1)] * TOO_MANY)
 
 
@@ -80,7 +80,7 @@ RECEIVE: Mapping[str, Callable[[socket, int, int], bytes]] = MappingProxyType(
         "recvmsg_into": _recvmsg_into,
     }
 )
-"""Method -> a call of it that gives what came."""
+"""Method -> a function that calls it and returns what it received."""
 
 SEND: Mapping[str, Callable[[socket, bytes, int, Address], object]] = MappingProxyType(
     {
@@ -90,4 +90,4 @@ SEND: Mapping[str, Callable[[socket, bytes, int, Address], object]] = MappingPro
         "sendto": lambda sock, data, flags, to: sock.sendto(data, flags, to),
     }
 )
-"""Method -> a call of it."""
+"""Method -> a function that calls it."""

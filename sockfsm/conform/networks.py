@@ -28,14 +28,14 @@ def _do(*words: str) -> None:
 
 
 def _filter(hook: str, *rules: str) -> None:
-    """Let nftables do this with packets. Only in a network namespace of our own."""
+    """Add these rules to nftables. Only in a network namespace of our own."""
     chain = f"add chain ip shown here {{ type filter hook {hook} priority 0; }}"
     adding = (f"add rule ip shown here {rule}" for rule in rules if rule)
     _do("nft", "; ".join(("add table ip shown", chain, *adding)))
 
 
 class Unrouted(Bench):
-    """There is no way to the target."""
+    """There is no route to the target."""
 
     way = ""
 
@@ -52,7 +52,7 @@ class Unrouted(Bench):
 
 
 class Dropped(Bench):
-    """What goes out is dropped, and the sender is told."""
+    """A firewall drops what goes out, so that the send fails."""
 
     def open(self) -> None:
         super().open()
@@ -63,7 +63,7 @@ class Dropped(Bench):
 
 
 class Rejected(Bench):
-    """ICMP answers that the target cannot be reached; the socket wants to know."""
+    """ICMP answers that the target cannot be reached. The socket has IP_RECVERR."""
 
     icmp = ""
     late = False
@@ -83,7 +83,7 @@ class Rejected(Bench):
 
 
 class RejectedUdp(Rejected, UdpBench):
-    """Datagrams."""
+    """The same for datagrams."""
 
     def open(self) -> None:
         super().open()
@@ -91,7 +91,7 @@ class RejectedUdp(Rejected, UdpBench):
 
 
 class RejectedTcp(Rejected, TcpBench):
-    """SYNs; the second one is answered, while no call holds the socket."""
+    """The same for SYNs. ICMP answers the second one, while no call uses the socket."""
 
     late = True
 
@@ -105,7 +105,7 @@ class RejectedTcp(Rejected, TcpBench):
 
 
 class Patient(Bench):
-    """Python waits for the answer."""
+    """Python waits for ICMP's answer, with a timeout."""
 
     def make(self) -> socket.socket:
         sock = super().make()
@@ -113,11 +113,11 @@ class Patient(Bench):
         return sock
 
     def after(self, sock: socket.socket, call: str) -> None:
-        """Python waited already."""
+        """Python has waited already."""
 
 
 class Doubted(RejectedTcp):
-    """SYNs; the first one is answered, while connect() holds the socket: TCP goes on trying."""
+    """The same for SYNs. ICMP answers the first one, during connect(): TCP goes on trying."""
 
     late = False
 
@@ -129,10 +129,10 @@ class Doubted(RejectedTcp):
         return self.sock
 
     def after(self, sock: socket.socket, call: str) -> None:
-        """The answer came at once."""
+        """No wait: the answer came at once."""
 
     def act_out(self, act: str) -> None:
-        """`!answered`, `!unanswered`, `!rejected`: how the attempt goes on, and ends."""
+        """`!answered`, `!unanswered`, `!rejected`: what becomes of the attempt."""
         if act != "rejected":
             _do("nft", "flush ruleset")
         if act == "unanswered":
@@ -151,7 +151,7 @@ def _tcp_state(sock: socket.socket) -> str:
 
 
 class CutTcp(Rejected, Accepting, TcpBench):
-    """A connection that was there, and then the network is gone."""
+    """The network goes away while the connection is open."""
 
     cut = False
 
@@ -171,7 +171,7 @@ class CutTcp(Rejected, Accepting, TcpBench):
 
 
 class DoubtedLater(CutTcp):
-    """A connection that goes on, and of which ICMP says that it cannot."""
+    """ICMP says that the peer cannot be reached, but the connection goes on."""
 
     def make(self) -> socket.socket:
         return TcpBench.make(self)
@@ -181,7 +181,7 @@ class DoubtedLater(CutTcp):
 
 
 class OnePort(Bench):
-    """A network in which one port is given out, and it is taken."""
+    """The network has a single port to assign, and it is taken."""
 
     def set_up(self) -> socket.socket:
         try:
@@ -192,7 +192,7 @@ class OnePort(Bench):
 
 
 class Unresolved(Bench):
-    """Datagrams wait in the socket's buffer for a neighbour who never says where he is."""
+    """Datagrams stay in the send buffer: the neighbour never answers ARP."""
 
     def open(self) -> None:
         super().open()
@@ -233,14 +233,14 @@ class UnresolvedCaught(Caught, Unresolved):
 
 
 class TooBigForPath(UdpBench):
-    """A router says that a datagram was too big for its way: we write its ICMP message ourselves."""
+    """A router says that a datagram was too big for the path. We write its ICMP message ourselves."""
 
     def begin(self) -> socket.socket:
         self.sock = super().begin()
         return self.sock
 
     def act_out(self, act: str) -> None:
-        """`!too_big`: fragmentation needed, and the next hop takes 576 bytes (RFC 1191)."""
+        """`!too_big`: fragmentation needed, and the next hop's MTU is 576 bytes (RFC 1191)."""
         assert self.peer is not None
         (own, own_port), (peer, peer_port) = self.sock.getsockname(), self.peer.getsockname()
         ends = socket.inet_aton(own) + socket.inet_aton(peer)
@@ -255,7 +255,7 @@ class TooBigForPath(UdpBench):
 
 
 class Nameless(Bench):
-    """A network in which nobody knows names."""
+    """The network has no name server."""
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         address = ("nowhere.invalid", 9)

@@ -1,7 +1,7 @@
-"""What others say: expectations from sources that nobody here wrote, as facts. Pure data.
+"""What independent sources expect: other projects' tests, and man pages. Pure data.
 
-From tests: the names of their test cases are given; from man pages: the sentence's gist. `differs`
-explains a fact that the model, and the kernel, do not share.
+A test is cited by its name, a man page by the gist of the sentence. `differs` explains where the
+model and the kernel do not agree with the source.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ class Fact:
 
     @property
     def model(self) -> str:
-        """What the model says: an outcome, `eof` for the end of a stream."""
+        """The outcome that the model predicts; `eof` for the end of a stream."""
         last = predict(self.kind, self.calls, given=self.given)[-1]
         return "eof" if last.end_of_stream else last.outcome
 

@@ -1,7 +1,7 @@
-"""Two threads' calls on one socket at the same time: the kernel does them in one order or the other.
+"""Two threads call on one socket at the same time.
 
-Nobody outside the kernel sees which. The tracer has to keep both orders possible, and what the kernel
-shows afterwards must be among what it thinks possible.
+The kernel does the calls in one order, and nobody outside sees in which. The tracer must consider both
+orders possible, and one of the states that it considers possible must be what the kernel shows.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _PAIRS = 3
 
 
 class _Two:
-    """Two threads that begin a call each at the same moment."""
+    """Two threads that each begin a call at the same moment."""
 
     def __init__(self) -> None:
         self._start, self._end = threading.Barrier(3), threading.Barrier(3)
@@ -59,7 +59,7 @@ class _Two:
 
 @contextmanager
 def _two() -> Iterator[_Two]:
-    """Threads that take turns as often as can be."""
+    """Two threads, with the interpreter switching between them as often as possible."""
     two, before = _Two(), sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     try:
@@ -70,7 +70,7 @@ def _two() -> Iterator[_Two]:
 
 
 def overlap(kind: str, seed: int, numbers: range, lane: int, tracer: Tracer) -> Iterator[Fault]:
-    """Run the sequences of these numbers: a call or two alone, then pairs at the same time."""
+    """Run the sequences with these numbers: a call or two alone, then pairs at the same time."""
     with _two() as two, BENCHES[kind](lane) as bench:
         for number in numbers:
             luck = Random(f"{kind} {seed} {number} overlapping")

@@ -1,4 +1,4 @@
-"""The file in which `sockfsm conform` keeps its progress: what a line of it may say."""
+"""The format of the file in which `sockfsm conform` keeps its progress."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from sockfsm.schema import Natural, read
 
 
 class Scope(Struct, frozen=True):
-    """For which kernel and machines the lines hold."""
+    """The kernel and the machines that the lines are about."""
 
     kernel: str
     machines: str
@@ -24,12 +24,12 @@ class _Entry(Struct, frozen=True):
 
 
 def head(line: bytes) -> Scope:
-    """The first line. ValueError when it is none."""
+    """Parse the first line. ValueError if it is something else."""
     return read(line, Scope)
 
 
 def share(line: bytes) -> tuple[tuple[str, int, tuple[str, ...]], Share]:
-    """((suite, depth, prefix), what was found). ValueError when the line does not say that."""
+    """Parse a further line: ((suite, depth, prefix), what was found). ValueError if it is none."""
     entry = read(line, _Entry)
     found = Share(*entry.figures)
     for disagreement in entry.disagreements:

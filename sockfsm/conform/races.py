@@ -1,4 +1,4 @@
-"""Stages on which something happens while a call sleeps in the kernel, and comes first."""
+"""Stages on which something happens while a call sleeps in the kernel."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ class ClosedWhileSending(Accepting, UnixBench):
 
 
 class ResetWhileConnecting(Crowded, TcpBench):
-    """The connection is made and reset while connect() sleeps: nobody else runs between."""
+    """The connection is made and reset while connect() sleeps, with nothing in between."""
 
     timeout: float | None = None
 
@@ -77,7 +77,7 @@ class ResetWhileConnecting(Crowded, TcpBench):
             os.waitpid(child, 0)
 
     def _reset(self, sock: socket.socket, caller: int, thread: int) -> None:
-        """Stop the caller in its sleep, let the connection in, and reset it."""
+        """Stop the sleeping caller, accept the connection, and reset it."""
         assert self.peer is not None
         _until_asleep(thread, caller)
         os.kill(caller, signal.SIGSTOP)

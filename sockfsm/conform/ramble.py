@@ -1,9 +1,9 @@
-"""Random sequences of calls among live peers, which do random things themselves between the calls.
+"""Random sequences of calls, among live peers that do random things between the calls.
 
-Nothing is predicted here: the machine hears outcomes, as the tracer does, and has to explain every
-one; what it would have refused the kernel must not have taken; and one of the states that it
-considers possible must be what the kernel shows. A sequence is drawn before it is run, so that it
-can be run again, and made shorter.
+Nothing is predicted here. The machine gets the outcomes, as in the tracer. It must explain each one.
+The kernel must not have taken a call that the machine would have refused. And one of the states that
+the machine considers possible must be what the kernel shows. A sequence is drawn before it is run, so
+that it can be run again and be made shorter.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ SHORTEST, LONGEST = 10, 25
 
 @dataclass(frozen=True)
 class Fault:
-    """A sequence at whose end the machine and the kernel part.
+    """A sequence at whose end the machine and the kernel differ.
 
-    number: which one of the seed's. what: how they part.
+    number: of the sequence, for this seed. what: how they differ.
     """
 
     kind: str
@@ -40,7 +40,7 @@ class Fault:
 
 
 def drawn(kind: str, seed: int, number: int) -> tuple[Action, ...]:
-    """The sequence of this number."""
+    """Draw the sequence with this number."""
     luck = random.Random(f"{kind} {seed} {number}")
     steps: list[Action] = []
     length = luck.randint(SHORTEST, LONGEST)
@@ -56,7 +56,7 @@ def ramble(
     lane: int,
     tracer: Tracer | None = None,
 ) -> Iterator[Fault]:
-    """Run the sequences of these numbers; each fault as the shortest sequence that shows it."""
+    """Run the sequences with these numbers. Yield each fault as the shortest sequence that shows it."""
     scene = SCENES[kind](lane)
     with scene:
         for number in numbers:
@@ -70,7 +70,7 @@ def ramble(
 def run(
     scene: Scene, steps: tuple[Action, ...], tracer: Tracer | None = None
 ) -> tuple[int, str] | None:
-    """(the number of steps made, what is wrong after them), None when nothing is."""
+    """Returns (how many steps were made, what is wrong after them); None if nothing is."""
     flat = flat_of(scene.kind)
     watch = Watch(scene.kind)
     scene.begin()
@@ -103,7 +103,7 @@ def run(
 
 
 def shrunk(fault: Fault, again: Callable[[tuple[Action, ...]], tuple[int, str] | None]) -> Fault:
-    """The fault with every step left out that it does not need."""
+    """The fault without the steps that it does not need."""
     index = 0
     while index < len(fault.steps):
         steps = fault.steps[:index] + fault.steps[index + 1 :]
@@ -116,5 +116,5 @@ def shrunk(fault: Fault, again: Callable[[tuple[Action, ...]], tuple[int, str] |
 
 
 def kinds(kind: str = "") -> tuple[str, ...]:
-    """The kinds that are rambled through."""
+    """The kinds to run: `kind`, or all of them for ''."""
     return tuple(k for k in KINDS if kind in ("", k))

@@ -1,4 +1,4 @@
-"""Environments that are met rarely: nothing is left, nobody may, it does not fit, it takes too long."""
+"""Rare environments: nothing left, no permission, too large, too slow."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from sockfsm.conform.methods import RECEIVE, SEND
 NOBODY = 65534
 _send = _socket.socket.send
 _SENT_WITH = socket.MSG_OOB | socket.MSG_DONTWAIT
-"""Flags that mean something to who sends, too."""
+"""Flags that a sender may use as well."""
 
 
 class Privileged(Bench):
-    """bind() asks for a port below 1024, and nobody's rights do not reach so far."""
+    """bind() asks for a port below 1024, which the user `nobody` may not have."""
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         if call == "bind":
@@ -42,7 +42,7 @@ def as_nobody(deed: Callable[[], object]) -> Callable[[], object]:
 
 
 class Descriptors(Bench):
-    """No descriptor is left where accept() needs one."""
+    """No descriptor is left when accept() needs one."""
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         deed = super().deed(sock, call)
@@ -62,24 +62,24 @@ def without_descriptors(deed: Callable[[], object]) -> Callable[[], object]:
 
 
 class Big(Bench):
-    """Every datagram is larger than any may be."""
+    """Every datagram is larger than the protocol allows."""
 
     def send(self, sock: socket.socket) -> object:
         return sock.send(bytes(1 << 20))
 
 
 class Full(Bench):
-    """The peer never reads, and what the socket can send without that has been sent."""
+    """The peer never reads, and the buffers are full."""
 
     def after(self, sock: socket.socket, call: str) -> None:
         if call == "connect" and sock.fileno() >= 0:
-            # Past Python's own class: the sequence knows nothing of it, and a tracer must not either.
+            # Not by Python's own class: this is no part of the sequence, so a tracer must not see it.
             while outcome_of(lambda: _send(sock, bytes(1 << 20), socket.MSG_DONTWAIT)) == "ok":
                 continue
 
 
 class Using(Bench):
-    """Sending and receiving by this method, with these flags and so many bytes."""
+    """Sends and receives with this method, these flags and so many bytes."""
 
     receives = staticmethod(RECEIVE["recv"])
     sends = staticmethod(SEND["send"])
@@ -115,7 +115,7 @@ class Abstract(UnixBench):
 
 
 class GivesUp(Bench):
-    """A blocking socket, and the kernel does not wait long for an answer."""
+    """The socket blocks, and the kernel gives up soon."""
 
     def make(self) -> socket.socket:
         sock = super().make()
@@ -142,7 +142,7 @@ class Twice(Bench):
 
 
 class Asking(Bench):
-    """connect() tells errors by its result."""
+    """connect() is connect_ex(), which returns errors."""
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         return partial(_connect_ex, sock, self) if call == "connect" else super().deed(sock, call)
@@ -155,7 +155,7 @@ def _connect_ex(sock: socket.socket, bench: Bench) -> None:
 
 
 class FastOpen(Bench):
-    """connect() is a sendto() with MSG_FASTOPEN; nobody has given a cookie."""
+    """connect() is a sendto() with MSG_FASTOPEN, without a cookie."""
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         if call == "connect":
@@ -171,7 +171,7 @@ class Data(Bench):
         assert self.peer is not None
         self.client = self.make()
         outcome_of(lambda: self.client.connect(self.target()))
-        while True:  # who connected in a sequence before, and has gone, still waits in the queue
+        while True:  # clients of earlier sequences, closed since, are still in the queue
             sock, address = self.peer.accept()
             if self.family == socket.AF_UNIX or address == self.client.getsockname():
                 sock.setblocking(False)
@@ -193,7 +193,7 @@ class Pair(Bench):
         return sock
 
     def act_out(self, act: str) -> None:
-        """`!peer_sends`."""
+        """`!peer_sends`: the other end sends."""
         outcome_of(lambda: self.other.send(b"data"))
 
     def dispose(self, sock: socket.socket) -> None:

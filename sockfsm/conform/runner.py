@@ -1,4 +1,4 @@
-"""Runs suites in parallel, remembers what is done, and tells how far it is."""
+"""Runs suites in parallel, remembers what is done, and reports progress."""
 
 from __future__ import annotations
 
@@ -29,11 +29,10 @@ _Item = tuple[Suite, tuple[str, ...]]
 
 
 class Memory:
-    """The shares that are done, in a file of JSON lines, so that a run can be taken up again.
+    """The shares that are done, in a file of JSON lines, so that an interrupted run can go on.
 
-    The first line says for which kernel and which machines they hold; a file for others is
-    refused. A last line that was cut short is dropped. UsageError for a file of another kind or one
-    that cannot be written.
+    The first line names the kernel and the machines; a file for others is refused. An incomplete last
+    line is dropped. UsageError for a file of another format, or one that cannot be written.
     """
 
     def __init__(self, path: str | None) -> None:
@@ -67,11 +66,11 @@ class Memory:
             raise UsageError(f"{path} is no progress file of sockfsm conform: {error}") from error
 
     def get(self, suite: Suite, depth: int, prefix: tuple[str, ...]) -> Share | None:
-        """The share, when it was done before."""
+        """The share, if it was done before."""
         return self._done.get((suite.title, depth, prefix))
 
     def put(self, suite: Suite, depth: int, prefix: tuple[str, ...], share: Share) -> None:
-        """Remember a share, on disk at once."""
+        """Remember a share, and write it to disk at once."""
         if self._path is None:
             return
         entry = {
@@ -88,7 +87,7 @@ class Memory:
 
 
 def _digest() -> str:
-    """The same for the same machines, in every process."""
+    """A hash of the machines, the same in every process."""
     text = []
     for kind in KINDS:
         for entry in table_of(kind).rules:
@@ -108,8 +107,8 @@ def _pool(stack: ExitStack, processes: int) -> ProcessPoolExecutor:
 
 _PORTION = 500
 TRACED, ENFORCE, THREADS, TLS = WAYS = ("traced", "enforce", "threads", "tls")
-"""How random sequences are run: traced, so that what the tracer says is compared; that, and what
-enforce stops the kernel must refuse alike; traced, two threads at a time; traced, over TLS."""
+"""How random sequences are run: traced, and compared with what the tracer says; in enforce mode, where
+the kernel must refuse what is stopped; by two threads at a time; over TLS. All are traced."""
 
 
 def run_random(
@@ -121,13 +120,13 @@ def run_random(
     way: str = "",
     progress: Progress | None = None,
 ) -> list[Fault]:
-    """Run `number` random sequences of a kind ('' for all kinds, shared out); what was found wrong.
+    """Run `number` random sequences of a kind, or of all kinds together for ''; returns the faults.
 
-    way: one of WAYS.
-    UsageError when the number is none, the way is not for this kind or the kernel refuses the scene.
+    way: one of WAYS, or '' for untraced. UsageError if the number is below 1, the kind cannot be run in
+    this way, or the kernel refuses the scene.
     """
     if number < 1:
-        raise UsageError(f"--random {number} is no number of sequences")
+        raise UsageError(f"--random {number}: give at least 1")
     chosen = tuple(k for k in kinds(kind) if way != TLS or k in encrypted.KINDS)
     if not chosen:
         raise UsageError(f"there is no TLS over {kind}")
@@ -175,9 +174,9 @@ def run(
     traced: bool = False,
     progress: Progress | None = None,
 ) -> dict[str, Share]:
-    """Compare the suites up to `depth` calls; title -> what was found.
+    """Compare the suites up to `depth` calls. Returns title -> what was found.
 
-    jobs: processes at a time, 0 for one per processor. memory: a file that keeps the progress.
+    jobs: processes at a time, 0 for one per processor. memory: the file that keeps the progress.
     traced: trace the sockets, and compare what the tracer says.
     UsageError if the depth is below 1, the file does not fit, or the kernel refuses the bench.
     """

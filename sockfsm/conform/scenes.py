@@ -1,4 +1,4 @@
-"""What a random sequence is made of: a socket, peers that are alive, and what they may do."""
+"""The scenes of random sequences: a socket, live peers, and what they may do."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from sockfsm.conform.methods import RECEIVE, SEND
 from sockfsm.tracer.flags import words_of
 
 Heard = list[tuple[str, str, str]]
-"""(call word, outcome, variant) of what a step did to the socket."""
+"""What an action did to the socket: (call word, outcome, variant) of each call."""
 
 _RECEIVE_FLAGS = (
     *("", "", "", "MSG_PEEK", "MSG_DONTWAIT", "MSG_TRUNC", "MSG_OOB", "MSG_ERRQUEUE"),
@@ -35,7 +35,7 @@ _MODES = ("nonblocking", "nonblocking", "blocking", "timeout")
 
 @dataclass(frozen=True)
 class Action:
-    """One thing that happens: a call on the socket, or something that a peer does."""
+    """A call on the socket, or something that a peer does."""
 
     what: str
     how: str = ""
@@ -54,7 +54,7 @@ class Action:
 
 
 class Scene(Bench):
-    """The benches' own peer, which accepts and answers here, and a dead and a full one beside it."""
+    """A bench whose peer accepts and answers, with a dead and a full peer beside it."""
 
     kind = ""
     calls: tuple[str, ...] = ()
@@ -70,7 +70,7 @@ class Scene(Bench):
 
     @classmethod
     def draw(cls, luck: Random) -> Action:
-        """A step by chance."""
+        """Draw an action at random."""
         if luck.random() < 0.35:
             return Action(luck.choice(cls.peers))
         what = luck.choice(cls.calls)
@@ -94,7 +94,7 @@ class Scene(Bench):
         return self.sock
 
     def end(self) -> None:
-        """After each sequence: nothing is left open."""
+        """Called after each sequence: close everything."""
         for end in self.ends:
             reset(end)
         self.ends.clear()
@@ -105,10 +105,10 @@ class Scene(Bench):
         return super().seen(sock)
 
     def settle(self) -> None:
-        """Wait until what was sent has arrived; on most kinds it has when the call returns."""
+        """Wait until what was sent has arrived. For most kinds it has when the call returns."""
 
     def act(self, step: Action) -> Heard | None:
-        """Do it; what somebody who watches the socket hears of it, None for what peers do."""
+        """Do it. Returns what a tracer of the socket sees, None for what peers do."""
         if step.what.startswith("peer"):
             getattr(self, step.what)()
             self.settle()
@@ -136,7 +136,7 @@ class Scene(Bench):
         return "ok" if outcome == "eof" and nothing else outcome
 
     def deeds(self, step: Action, flags: int) -> Callable[[], object]:
-        """The call itself."""
+        """The function that makes the call."""
         sock = self.sock
         if step.what == "recv":
             return partial(RECEIVE[step.how], sock, step.size, flags)
@@ -151,11 +151,11 @@ class Scene(Bench):
         return self.deed(sock, step.what)
 
     def toward(self, to: str) -> Address:
-        """The address of this sort."""
+        """The address of this sort of peer."""
         return self.target()
 
     def change(self, mode: str) -> None:
-        """Let the socket wait in another way; what blocks ends after a tick."""
+        """Set how the socket waits. If it blocks, calls end after a tick."""
         if self.sock.fileno() < 0:
             return
         self.mode = mode
@@ -164,7 +164,7 @@ class Scene(Bench):
             self.sock.setsockopt(socket.SOL_SOCKET, option, DEADLINE)
 
     def take(self) -> Heard:
-        """accept(), and go on with the data socket in place of the listening one."""
+        """accept(), and go on with the data socket instead of the listening one."""
         found: list[socket.socket] = []
         mode = self.mode
         outcome = outcome_of(lambda: found.append(self.sock.accept()[0]))
@@ -177,12 +177,12 @@ class Scene(Bench):
         return [("accept", "ok", mode), ("accepted", "ok", "")]
 
     def answering(self, deed: Callable[[socket.socket], object]) -> None:
-        """Every peer that is there does something, or finds that it cannot."""
+        """Let every peer do something, as far as it can."""
         for end in self.ends:
             outcome_of(partial(deed, end))
 
     def peer_accepts(self) -> None:
-        """Everybody who waits is let in."""
+        """Accept all clients that are waiting."""
         while self.peer is not None:
             try:
                 end, _ = self.peer.accept()
@@ -192,27 +192,27 @@ class Scene(Bench):
             self.ends.append(end)
 
     def peer_sends(self) -> None:
-        """Data for the socket."""
+        """Send data to the socket."""
         self.answering(lambda end: end.send(b"data"))
 
     def peer_reads(self) -> None:
-        """All that has come."""
+        """Receive all that has come."""
         self.answering(lambda end: end.recv(100_000))
 
     def peer_ends(self) -> None:
-        """Its writing side is shut."""
+        """Shut its writing side."""
         self.answering(lambda end: end.shutdown(socket.SHUT_WR))
 
     def peer_closes(self) -> None:
-        """The ordinary end, which becomes a reset where data was unread."""
+        """Close. That is a reset if data was unread."""
         self.answering(lambda end: end.close())
 
     def peer_resets(self) -> None:
-        """The rude end."""
+        """Close with RST."""
         self.answering(reset)
 
     def peer_comes(self) -> None:
-        """A client connects to the socket, where it listens."""
+        """Connect to the socket, if it listens."""
         if self.sock.fileno() < 0:
             return
         client = self.make()
@@ -238,7 +238,7 @@ _PEERS = (
 
 
 class TcpScene(Scene, TcpBench):
-    """A listener that lives, one that is dead, and what may happen between them."""
+    """TCP: a live and a dead listener."""
 
     kind = "tcp"
     calls = (*_CALLS, "take", "bind", "listen")
@@ -261,7 +261,7 @@ class TcpScene(Scene, TcpBench):
 
 
 class UdpScene(Scene, UdpBench):
-    """A socket that answers, and one that is dead."""
+    """UDP: a socket that answers, and a dead one."""
 
     kind = "udp"
     calls: tuple[str, ...] = _CALLS
@@ -278,12 +278,12 @@ class UdpScene(Scene, UdpBench):
         self.clean()
 
     def peer_dies(self) -> None:
-        """Another one takes its place, by another name."""
+        """Close, and have another peer with another name take its place."""
         self.open()
 
 
 class UnixScene(Scene, UnixBench):
-    """The same by paths."""
+    """UNIX streams: the same with paths."""
 
     kind = "unix-stream"
     calls = (*_CALLS, "take", "bind", "listen", "bind_auto")
@@ -294,7 +294,7 @@ class UnixScene(Scene, UnixBench):
 
 
 class UnixDatagramScene(UdpScene, UnixDatagramBench):
-    """Datagrams by paths."""
+    """UNIX datagrams: the same with paths."""
 
     kind = "unix-dgram"
     calls = (*_CALLS, "bind_auto")
@@ -306,4 +306,4 @@ class UnixDatagramScene(UdpScene, UnixDatagramBench):
 SCENES: dict[str, type[Scene]] = {
     scene.kind: scene for scene in (TcpScene, UdpScene, UnixScene, UnixDatagramScene)
 }
-"""Kind -> where its random sequences take place."""
+"""Kind -> the scene of its random sequences."""

@@ -1,4 +1,4 @@
-"""What is shown by directing scenes, and of whole lives: births, ends, paths, TLS. Pure data."""
+"""The showings on directed scenes, and of births, ends, paths and TLS. Pure data."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LISTENS = "bind ok; listen ok; "
 _FAST = "!flags:MSG_FASTOPEN; "
 _URGENT = "!flags:MSG_OOB; "
 _AGAIN = "!unseen:connect; "
-"""A retry, which takes the ECONNABORTED that waits: the socket is as fresh."""
+"""A retry that takes the pending ECONNABORTED: after it the socket is like a fresh one."""
 
 _SCRIPTS = {
     "tcp": (
@@ -34,7 +34,7 @@ _SCRIPTS = {
             "!peer_sends; !peer_closes; recv ok left=data",
             "!peer_closes; !unseen:send; send EPIPE peer=closes",
             "!wait:timeout; " + _URGENT + "recv EAGAIN flag=oob mode=timeout",
-            # Something happens to the socket that nobody sees.
+            # Something happens to the socket that no tracer sees.
             "!unseen:disconnect; !unseen:so_error; recv ENOTCONN history=partial",
             "!unseen:disconnect; !unseen:so_error; !unseen:connect; connect ok history=partial",
             "!peer_closes; !unseen:send; !unseen:disconnect; recv EPIPE peer=closes history=partial",
@@ -89,7 +89,7 @@ _SCRIPTS = {
         "bind ok; !wait:timeout; " + _URGENT + "recv EAGAIN flag=oob mode=timeout",
     ),
 }  # fmt: skip
-"""Kind -> what its directed scene shows."""
+"""Kind -> the scripts of its directed scene."""
 
 
 def _directed() -> Iterator[Showing]:

@@ -13,7 +13,7 @@ from sockfsm.conform.circumstances import Accepting
 
 
 def context(server: bool) -> ssl.SSLContext:
-    """One that needs no certificate."""
+    """A TLS context that needs no certificate."""
     made = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER if server else ssl.PROTOCOL_TLS_CLIENT)
     made.check_hostname = False
     made.verify_mode = ssl.CERT_NONE
@@ -27,9 +27,9 @@ _GOODBYE = b"\x15\x03\x03\0\2\1\0"
 
 
 class Secure(Accepting):
-    """A stream that is wrapped once it is connected; `!greet`: the peer's end, too.
+    """Wraps the stream once it is connected.
 
-    send() is the handshake until that is done, and the goodbye afterwards.
+    send() does the handshake until that is complete, and sends close_notify afterwards.
     """
 
     def begin(self) -> socket.socket:
@@ -39,7 +39,7 @@ class Secure(Accepting):
         return self.sock
 
     def wrapped(self) -> ssl.SSLSocket:
-        """The socket, with TLS over it."""
+        """The socket with TLS."""
         if self.tls is None:
             self.sock.setblocking(True)
             self.tls = context(False).wrap_socket(self.sock, do_handshake_on_connect=False)
@@ -58,8 +58,8 @@ class Secure(Accepting):
         return self.tls or sock
 
     def act_out(self, act: str) -> None:
-        """`!end`: of the peer's stream. `!greet`: both ends shake hands. `!part`: the peer's TLS says
-        goodbye, and its stream goes on; `!goodbye`: in the middle of the handshake."""
+        """`!end`: end the peer's stream. `!greet`: both ends do the handshake. `!part`: the peer sends
+        close_notify, and its stream goes on. `!goodbye`: the same during the handshake."""
         (end,) = self.ends
         if act == "end":
             end.shutdown(socket.SHUT_WR)
@@ -85,7 +85,7 @@ class Secure(Accepting):
 
 
 def _until_its_end(deed: Callable[[], object]) -> object:
-    """An end of TLS, or in the middle of it, is an outcome as b'' is."""
+    """Turn an end of TLS, clean or not, into the outcome that b'' has."""
     try:
         return deed()
     except (ssl.SSLEOFError, ssl.SSLZeroReturnError):

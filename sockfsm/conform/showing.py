@@ -1,4 +1,4 @@
-"""The form of a showing: a kind, a stage, and the script of what is shown on it."""
+"""A showing: a kind, a stage, and the script that runs on it."""
 
 from __future__ import annotations
 
@@ -12,9 +12,8 @@ from sockfsm.conform.bench import Bench
 class Showing:
     """What a stage shows: "connect EINPROGRESS peer=silent; so_error ETIMEDOUT peer=lost".
 
-    Between the calls a directed stage may be told to act: "!peer_ends". birth: the call that has made
-    the socket; '' where the script begins before that.
-    alone: in a network namespace of its own, which takes root.
+    Between the calls of a directed stage there may be acts: "!peer_ends". birth: the call that made the
+    socket; '' if the script makes it. alone: needs a network namespace of its own, and so root.
     """
 
     kind: str

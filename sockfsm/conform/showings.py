@@ -1,4 +1,4 @@
-"""What is shown of each kind: outcomes, why they come, and the stage. Pure data."""
+"""The showings of each kind: outcomes, the facts behind them, and the stage. Pure data."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def _on(
     birth: str = "create",
     alone: bool = False,
 ) -> Iterator[Showing]:
-    """One stage shows all these: what is shown -> its script."""
+    """Yield the showings of one stage. scripts: what is shown -> its script."""
     for name, script in scripts.items():
         yield Showing(kind, name, stage, script, birth, alone)
 
@@ -178,7 +178,7 @@ def _networks() -> Iterator[Showing]:
 
 
 def _unreachable() -> Iterator[Showing]:
-    """ICMP says so."""
+    """ICMP says that the target cannot be reached."""
     alone = partial(_on, alone=True)
     for icmp, outcome in (("host", "EHOSTUNREACH"), ("net", "ENETUNREACH")):
         unreachable = f"{outcome} network=unreachable"
@@ -241,7 +241,7 @@ _MADE_UP = {
         "bind(), another family": "bind EINVAL address=family; connect EINVAL target=family"
     },
 }
-"""How an address is made -> what a UNIX socket makes of it."""
+"""How an address is made -> what UNIX sockets do with it."""
 _SENT = {
     "short": {"sendto(), too short": "send EINVAL target=invalid to=address"},
     "family": {"sendto(), another family": "send EINVAL target=family to=address"},
@@ -296,4 +296,4 @@ _ALL = (
     *_addresses(),
 )
 SHOWINGS = {showing.title: showing for showing in _ALL}
-"""Title -> what is shown."""
+"""Title -> showing."""

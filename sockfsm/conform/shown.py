@@ -1,8 +1,8 @@
-"""Outcomes that no sequence of calls comes to by itself: each is shown once, on a stage made for it.
+"""Runs the showings: outcomes that no sequence of calls produces by itself, each on a stage of its own.
 
-A showing says beforehand what every call will give, and which facts of the environment are why. The
-rule behind an outcome is the first that fits the situation and all these facts; who watches must be
-able to explain it, and must not have refused what the kernel took.
+A showing predicts the outcome of each call, and names the facts of the environment that it depends on.
+The rule behind an outcome is the first one that fits the situation and these facts. The tracer's model
+must explain each outcome, and must not refuse what the kernel takes.
 """
 
 from __future__ import annotations
@@ -30,12 +30,12 @@ from sockfsm.model.variants import VARIANTS
 from sockfsm.wire.namespace import NamespaceError, enter
 
 _WITHOUT_OBJECT = frozenset({"START", "RESOLVED", "EXITED"})
-"""States in which the program has no object that a tracer could know."""
+"""States without a socket object, so a tracer knows nothing of it."""
 _Step = tuple[str, str, dict[str, str]]
 
 
 def rules_of(showing: Showing) -> list[Rule]:
-    """The rule behind each outcome. LookupError where there is none."""
+    """The rule behind each outcome. LookupError if there is none."""
     table = table_of(showing.kind)
     parts = table.initial
     if showing.birth:
@@ -49,7 +49,7 @@ def rules_of(showing: Showing) -> list[Rule]:
 
 
 def _ways(table: Table, parts: Parts, steps: tuple[_Step, ...]) -> Iterator[list[Rule]]:
-    """The rules by which the steps may go, the likeliest first: what comes later tells them apart."""
+    """Yield the sequences of rules that fit the steps, the likeliest first. Later steps decide."""
     if not steps:
         yield []
         return
@@ -61,9 +61,9 @@ def _ways(table: Table, parts: Parts, steps: tuple[_Step, ...]) -> Iterator[list
 
 
 def show(title: str, traced: bool = False) -> list[str]:
-    """Run it in this process; how the kernel or who watches differs. UsageError: no such stage.
+    """Run it in this process; returns how the kernel or the model differs. UsageError: no such stage.
 
-    traced: trace the sockets, too, and compare what the tracer says.
+    traced: trace the sockets as well, and compare what the tracer says.
     """
     showing = SHOWINGS[title]
     if showing.alone and os.geteuid():
@@ -103,7 +103,7 @@ def _shown(showing: Showing, stage: Bench, tracer: Tracer | None) -> list[str]:
 
 
 def _told(tracer: Tracer, sock: socket, watch: Watch, facts: dict[str, str]) -> str:
-    """How the tracer differs. Of an end of TLS it knows more: whether the stream has ended, too."""
+    """How the tracer differs. For TLS it knows more: whether the stream below has ended."""
     if facts.get("layer") == "tls":
         told = tracer.states(sock)
         watch.state = told if set(told.split("|")) <= set(watch.states) else watch.state
@@ -111,7 +111,7 @@ def _told(tracer: Tracer, sock: socket, watch: Watch, facts: dict[str, str]) -> 
 
 
 def show_all(titles: Iterable[str], traced: bool = False) -> list[str]:
-    """Run them in a process of their own, whose main thread hears signals; what differs."""
+    """Run them in a process of their own, for signals go to the main thread; returns what differs."""
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:
         return [
             fault for faults in pool.map(partial(show, traced=traced), titles) for fault in faults
@@ -120,7 +120,7 @@ def show_all(titles: Iterable[str], traced: bool = False) -> list[str]:
 
 @dataclass(frozen=True)
 class Shown:
-    """What came of a showing. absent: why it cannot be had here, '' where it was shown."""
+    """The result of a showing. absent: why it cannot be run here, else ''."""
 
     title: str
     faults: tuple[str, ...]
@@ -137,7 +137,7 @@ def _attempt(title: str, traced: bool) -> Shown:
 def attempt_all(
     kind: str, traced: bool = False, progress: Callable[[int, int, str], None] | None = None
 ) -> list[Shown]:
-    """Show all of a kind ('' for all kinds), as `show_all` does; what cannot be had is told."""
+    """Run all showings of a kind ('' for all kinds), and say which cannot be run here."""
     titles = [title for title, showing in SHOWINGS.items() if kind in ("", showing.kind)]
     found = []
     with ProcessPoolExecutor(1, get_context("spawn")) as pool:

@@ -1,4 +1,4 @@
-"""Stages on which one outcome is shown: a wire that loses, a signal, a path that nobody may use."""
+"""Stages of showings: a wire that loses packets, a signal, a path without permission."""
 
 from __future__ import annotations
 
@@ -28,18 +28,18 @@ _FUTEX = {"x86_64": "202", "aarch64": "98"}.get(os.uname().machine, "")
 
 
 class StageError(SockfsmError):
-    """The stage cannot be had here: says why."""
+    """The stage cannot be set up here. The message says why."""
 
 
 def deafen(sock: socket.socket) -> None:
-    """Nothing arrives any more: a filter drops every packet (BPF: return 0)."""
+    """Let a filter drop every packet from now on (BPF: return 0)."""
     code = ctypes.create_string_buffer(struct.pack("HBBI", 6, 0, 0, 0))
     program = struct.pack("HP", 1, ctypes.addressof(code))
     sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, program)
 
 
 def until_broken(sock: socket.socket) -> None:
-    """Wait for the kernel to give the connection up; so_error must not be asked."""
+    """Wait until the kernel gives up the connection. Must not read SO_ERROR, which would clear it."""
     poll = select.poll()
     poll.register(sock, 0)
     if not poll.poll(30_000):
@@ -79,7 +79,7 @@ class NeverAnswered(Crowded, TcpBench):
 
 
 class LastFinLost(ShutsWriting, TcpBench):
-    """The peer ends, and hears nothing any more."""
+    """The peer ends, and nothing reaches it any more."""
 
     def before(self, sock: socket.socket, call: str) -> None:
         if call == "shutdown_wr":
@@ -88,7 +88,7 @@ class LastFinLost(ShutsWriting, TcpBench):
 
 
 class Listens(TcpBench):
-    """The port is shared, and another socket listens on it by the time of listen()."""
+    """The port is shared, and another socket already listens on it at listen()."""
 
     def make(self) -> socket.socket:
         sock = super().make()
@@ -107,7 +107,7 @@ class Listens(TcpBench):
 
 
 class BornShut(TcpBench):
-    """A data socket of a listening one that was shut before listen()."""
+    """A data socket of a listening socket that was shut before listen()."""
 
     how = socket.SHUT_RDWR
 
@@ -123,7 +123,7 @@ class BornShut(TcpBench):
         return sock
 
     def end(self) -> None:
-        """What the peer does at once."""
+        """What the peer does first."""
         self.client.shutdown(socket.SHUT_WR)
 
     def dispose(self, sock: socket.socket) -> None:
@@ -132,24 +132,24 @@ class BornShut(TcpBench):
 
 
 class BornShutAlive(BornShut):
-    """The peer ends nothing."""
+    """The same, and the peer stays open."""
 
     def end(self) -> None:
-        """Nothing yet."""
+        """Does nothing."""
 
     def act_out(self, act: str) -> None:
-        """`!reset`: by the peer."""
+        """`!reset`: the peer resets."""
         reset(self.client)
 
 
 class BornHalfShut(BornShutAlive):
-    """Only the reading side was shut: what reads as an end is none of the peer's."""
+    """Only the reading side was shut. recv() reports an end that the peer has not sent."""
 
     how = socket.SHUT_RD
 
 
 class UnixAccepted(UnixBench):
-    """A data socket, which shares its name with the listening one."""
+    """A data socket, which has the same name as the listening one."""
 
     def begin(self) -> socket.socket:
         super().begin().close()
@@ -160,7 +160,7 @@ class UnixAccepted(UnixBench):
 
 
 class Caught(Bench):
-    """A signal comes once the call sleeps in the kernel, and its handler raises. Main thread only."""
+    """A signal comes when the call sleeps in the kernel, and its handler raises. Main thread only."""
 
     waits: tuple[str, ...] = ("accept", "recv", "send")
 
@@ -176,7 +176,7 @@ class Caught(Bench):
         if call == "send":
             fill = partial(self._fill, sock)
             outcome_of(fill)
-            while _in_flight(sock):  # what is acknowledged after this would make room again
+            while _in_flight(sock):  # a later acknowledgement would make room again
                 outcome_of(fill)
             outcome_of(fill)
         return partial(_caught, deed)
@@ -212,7 +212,7 @@ def _caught(deed: Callable[[], object]) -> object:
 
 
 def _shake(thread: threading.Thread, over: threading.Event) -> None:
-    """Send the signal once the thread sleeps in a call of the kernel's."""
+    """Send the signal when the thread sleeps in a system call."""
     while not over.wait(0.001):
         if asleep(thread.native_id or 0):
             signal.pthread_kill(thread.ident or 0, signal.SIGUSR1)
@@ -220,7 +220,7 @@ def _shake(thread: threading.Thread, over: threading.Event) -> None:
 
 
 def asleep(thread: int, process: int = 0) -> bool:
-    """Whether the thread (of this process) sleeps in the kernel, not for Python's own lock."""
+    """Whether the thread sleeps in the kernel, and not for the interpreter lock."""
     task = Path(f"/proc/{process or 'self'}/task/{thread}")
     state = (task / "stat").read_text().rsplit(") ", 1)[1][0]
     call = (task / "syscall").read_text().split()[0]
@@ -228,12 +228,12 @@ def asleep(thread: int, process: int = 0) -> bool:
 
 
 def send_past_python(sock: socket.socket, size: int) -> object:
-    """Fill a buffer, without a wait. A tracer must not hear of it."""
+    """Fill a buffer without waiting, unseen by a tracer."""
     return _send(sock, bytes(size), socket.MSG_DONTWAIT)
 
 
 class Engaged(UnixDatagramBench):
-    """The peer is connected to somebody else, and hears nobody but him."""
+    """The peer is connected to another socket, and takes nothing from ours."""
 
     def set_up(self) -> socket.socket:
         peer = super().set_up()
@@ -253,7 +253,7 @@ class Engaged(UnixDatagramBench):
 
 
 class Turned(UnixDatagramBench):
-    """The peer connects to somebody else after it was connected to."""
+    """The peer connects to another socket after ours has connected to it."""
 
     def turn(self) -> None:
         assert self.peer is not None
@@ -267,7 +267,7 @@ class Turned(UnixDatagramBench):
 
 
 class Leaves(Turned):
-    """The peer was connected to the socket, and is aimed at somebody else now."""
+    """The peer was connected to our socket, and then connects to another one."""
 
     def after(self, sock: socket.socket, call: str) -> None:
         if call == "send" and self.peer is not None:
@@ -276,7 +276,7 @@ class Leaves(Turned):
 
 
 class Placed(UnixBench):
-    """bind(), connect() and sendto() name this place in the bench's folder."""
+    """bind(), connect() and sendto() use this path in the bench's folder."""
 
     place = ""
 
@@ -304,14 +304,14 @@ class Placed(UnixBench):
 
 
 class Nobody(Bench):
-    """Nobody's rights: root's own would open everything."""
+    """The calls are made as the user `nobody`, because root may open everything."""
 
     def deed(self, sock: socket.socket, call: str) -> Callable[[], object]:
         return as_nobody(super().deed(sock, call))
 
 
 class Addressed(Bench):
-    """Addresses that Python cannot make: of another family, cut short, or too long."""
+    """Addresses that Python cannot make: of another family, too short, or too long."""
 
     how = ""
     pythonic = False
@@ -336,7 +336,7 @@ def _checked(result: int) -> None:
 
 
 class Heavy(Bench):
-    """Beside the data goes more than the kernel keeps for that (net.core.optmem_max)."""
+    """The control data is larger than the kernel allows (net.core.optmem_max)."""
 
     def send(self, sock: socket.socket) -> object:
         most = int(Path("/proc/sys/net/core/optmem_max").read_text())
@@ -344,7 +344,7 @@ class Heavy(Bench):
 
 
 class LostPatient(Crowded, TcpBench):
-    """Python waits for the kernel to give up."""
+    """Python waits, with a timeout, until the kernel gives up."""
 
     def begin(self) -> socket.socket:
         sock = impatient(super().begin())

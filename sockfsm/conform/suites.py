@@ -1,4 +1,4 @@
-"""The suites: which environment a bench makes, and what the model is told of it. Pure data."""
+"""The suites: the environment that a bench makes, and what the model is told of it. Pure data."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _ASKING = (*WORDS, "so_error")
 class Suite:
     """A kind in one environment.
 
-    looks: whether the state is compared from outside, too. birth: the call that made the socket.
+    looks: also compare what can be seen from outside. birth: the call that made the socket.
     """
 
     kind: str
@@ -53,7 +53,7 @@ class Suite:
     birth: str = "create"
 
     def variant(self, call: str) -> str:
-        """What somebody who watches knows of a call."""
+        """What a tracer knows of a call."""
         words = [word for word, facts in VARIANTS.items() if facts.items() <= self.given.items()]
         return " ".join(word for word in words if call == "send" or word != "address")
 
@@ -117,7 +117,7 @@ _SURROUNDED: tuple[_Row, ...] = (
     (("unix-dgram",), "sendto another type", (Sendto, Other), "target=othertype to=address"),
     (_DGRAM, "too big", (rare.Big,), "size=big"),
 )
-"""(kinds, name, traits of the bench, what the model is told) of environments that take every word."""
+"""(kinds, name, traits of the bench, facts for the model), where any call may differ."""
 
 _NARROW: tuple[tuple[_Row, tuple[str, ...]], ...] = (
     ((_EVERY, "no descriptors", (rare.Descriptors,), "limit=descriptors"), _ACCEPTING),
@@ -134,7 +134,7 @@ _NARROW: tuple[tuple[_Row, tuple[str, ...]], ...] = (
         ("connect",),
     ),
 )
-"""... and of those in which only these words say anything."""
+"""The same with the only calls that differ there."""
 
 
 def _reference() -> Iterator[Suite]:
@@ -153,7 +153,7 @@ def _surrounded() -> Iterator[Suite]:
 
 
 def _by_methods() -> Iterator[Suite]:
-    """Every method by which something is sent or received, and the flags that change an outcome."""
+    """Yield suites for all methods that send or receive, and for flags that change an outcome."""
     sends = {"peer": "sends"}
     for kind, base in BENCHES.items():
         supplying = Sends if base.type == socket.SOCK_STREAM else worlds.Supplied
@@ -169,7 +169,7 @@ def _by_methods() -> Iterator[Suite]:
             yield Suite(kind, f"MSG_{flag}", stage, given, _FEW)
         nothing = {"length": "zero", "asked": "nobody"}
         yield Suite(kind, "recv(0)", mixed(base, rare.Using, size=0), nothing, _FEW)
-        if kind != "unix-stream":  # where urgent data is a matter of how the kernel was built
+        if kind != "unix-stream":  # there urgent data depends on how the kernel was built
             urgent = mixed(base, rare.Using, flags=socket.MSG_OOB)
             yield Suite(kind, "MSG_OOB", urgent, {"flag": "oob"}, _FEW)
         if kind in _INET:
@@ -178,7 +178,7 @@ def _by_methods() -> Iterator[Suite]:
 
 
 def _by_births() -> Iterator[Suite]:
-    """Descriptors that dup() made, data sockets, pairs; and other ways to connect."""
+    """Yield suites for dup(), data sockets and pairs, and for other ways to connect."""
     for kind, base in BENCHES.items():
         yield Suite(kind, "two descriptors", mixed(base, rare.Twice), {}, _without_close(WORDS))
         yield Suite(kind, "connect_ex()", mixed(base, rare.Asking), {}, _FEW)

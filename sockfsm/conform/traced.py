@@ -1,7 +1,7 @@
-"""The tracer beside the running kernel: the bench's sockets are traced, and looked at after each call.
+"""Compares the tracer with the running kernel, after each call on a bench's sockets.
 
-What the tracer says that a socket may be in must be what the machine makes of the same outcomes,
-and the trace that is left behind must explain every call, those of the peers, too.
+The states that the tracer considers possible must be those that the machine derives from the same
+outcomes. The trace must explain every call, those of the peers too.
 """
 
 from __future__ import annotations
@@ -18,31 +18,31 @@ from sockfsm.tracer.rows import Row
 from sockfsm.tracer.sockets import tracked_by
 
 UNTRACED = frozenset({"disconnect"})
-"""What Python's sockets cannot do, and so no tracer of them sees."""
+"""What Python's sockets cannot do, so that no tracer sees it."""
 
 
 class Tracer:
-    """What the tracer knew of the sockets of one bench, and what enforce did to their calls."""
+    """What the tracer knows of the sockets of one bench, and what enforce did."""
 
     def __init__(self, trace: Trace, judge: Judge | None) -> None:
         self._trace = trace
         self._judge = judge
 
     def row(self, sock: socket) -> Row:
-        """Where the tracer sees the socket."""
+        """The tracer's row for the socket."""
         return tracked_by(sock).row
 
     def states(self, sock: socket) -> str:
-        """All that the socket may be in, as `Compiled` writes it."""
+        """All states that the socket may be in, as `Compiled` writes them."""
         return self.row(sock).states
 
     def differs(self, sock: socket, states: str) -> str:
-        """How what the tracer says differs from `states`, '' where it does not."""
+        """How the tracer's states differ from `states`; '' if they do not."""
         told = self.states(sock)
         return "" if told == states else f"{states}, while the tracer says {told}"
 
     def wrong(self) -> str:
-        """What enforce did wrong since the last time, '' where nothing was."""
+        """What enforce has done wrong since the last time; '' if nothing."""
         if self._judge is None:
             return ""
         found = "; ".join(self._judge.wrongs)
@@ -50,19 +50,19 @@ class Tracer:
         return found
 
     def asked(self, variant: str) -> str:
-        """What is known of the call just made: the kernel may have been asked without a wait."""
+        """What is known of the latest call; the kernel may have been asked without a wait."""
         if self._judge is None or not self._judge.hurried:
             return variant
         self._judge.hurried = False
         return variant.replace("timeout", "nonblocking")
 
     def unexplained(self) -> Iterator[Call]:
-        """The calls that the trace cannot explain."""
+        """Yield the calls that the trace cannot explain."""
         return (call for call in self._trace.calls() if not call.explained)
 
 
 @contextmanager
 def tracing(enforce: bool = False) -> Iterator[Tracer]:
-    """Trace all sockets of the block. enforce: as in that mode, and the kernel hears of it all."""
+    """Trace all sockets in the block. enforce: also guard them, as `enforcing` does."""
     with block.tracing() as trace, ExitStack() as stack:
         yield Tracer(trace, stack.enter_context(enforcing()) if enforce else None)

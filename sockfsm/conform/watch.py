@@ -1,4 +1,4 @@
-"""The machine as it watches: it hears outcomes alone, and must be able to explain every one."""
+"""Follows a socket by the machine, as the tracer does: it gets only outcomes, and must explain each."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def watching(kind: str) -> Compiled:
 
 
 class Watch:
-    """One socket as the tracer follows it: the states that it may be in."""
+    """One socket, and the states that it may be in."""
 
     def __init__(self, kind: str, birth: str = "create") -> None:
         self._kind = kind
@@ -27,13 +27,13 @@ class Watch:
 
     @property
     def states(self) -> tuple[str, ...]:
-        """The likeliest first."""
+        """The states that it may be in, the likeliest first."""
         return tuple(self.state.split("|"))
 
     def step(self, call: str, outcome: str, variant: str) -> str:
-        """Hear of a call; what is wrong with it, or ''. variant: what is known of the call."""
+        """Take in a call. Returns what is wrong with it, or ''. variant: what is known of the call."""
         if call == "connect" and "fastopen" in variant.split():
-            call = "send"  # the tracer hears that, and takes it for what it is
+            call = "send"  # the tracer sees a sendto(), and takes it as a send
         self.state, fault = _step(self._kind, self.state, call, outcome, variant)
         return fault
 
@@ -53,10 +53,10 @@ def _step(kind: str, before: str, call: str, outcome: str, variant: str) -> tupl
 
 
 def _uncounted(kind: str, states: str, call: str, outcome: str, variant: str) -> bool:
-    """Whether only what nobody can count on explains the outcome: enforce asks the kernel first.
+    """Whether the outcome has only an explanation that must not be relied on.
 
-    Python's own wait may come before a refusal, a flag make the kernel look elsewhere, and what seemed
-    to have ended still be there.
+    Enforce asks the kernel before it stops such a call: Python's own wait may come before a refusal, a
+    flag may make the kernel look elsewhere, and what seemed to have ended may still be there.
     """
     ways = (flat_of(kind).possible(state, call, outcome, variant) for state in states.split("|"))
     return all(way.rule.aside for cells in ways for way in cells)

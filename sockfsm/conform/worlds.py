@@ -1,4 +1,4 @@
-"""Environments beyond the reference one, of one kind or two: a full queue, a dead peer, oneself."""
+"""Environments of single kinds: a full queue, a dead peer, a socket connected to itself."""
 
 from __future__ import annotations
 
@@ -46,9 +46,9 @@ class Crowded(Bench):
 
 
 class Itself(TcpBench):
-    """connect() goes to the socket's own name; one without a name gets one just before.
+    """connect() goes to the socket's own name. A socket without a name is bound just before.
 
-    Each closing by both FINs leaves a TIME_WAIT: the loopback address changes often.
+    Each of these connections leaves a TIME_WAIT, so the loopback address changes often.
     """
 
     def __init__(self, lane: int = 0) -> None:
@@ -84,7 +84,7 @@ class Itself(TcpBench):
 
 
 class Dead(UdpBench):
-    """connect() goes to a port where nobody is bound."""
+    """connect() goes to a port that no socket has."""
 
     def set_up(self) -> socket.socket:
         # A connected peer takes nothing from others: for them its port is dead, and cannot be
@@ -95,7 +95,7 @@ class Dead(UdpBench):
 
 
 class Supplied(UdpBench):
-    """A datagram waits for each recv() of a socket that has a name."""
+    """A datagram is waiting before each recv() of a socket that has a name."""
 
     def before(self, sock: socket.socket, call: str) -> None:
         if call == "recv" and sock.fileno() >= 0:
@@ -132,4 +132,4 @@ class FullQueue(UnixDatagramBench):
         return peer
 
     def clean(self) -> None:
-        """The queue stays full."""
+        """Leave the queue full."""

@@ -1,1 +1,1 @@
-"""A trace in the forms of other tools: Wireshark, Perfetto, spreadsheets, Mermaid."""
+"""Writes a trace for other tools: Wireshark, Perfetto, spreadsheets, Mermaid."""

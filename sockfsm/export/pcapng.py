@@ -1,7 +1,7 @@
-"""A trace as pcapng for Wireshark: each packet has its socket, call and line as its comment.
+"""Writes a trace as pcapng for Wireshark: each packet's comment has its socket, call and source line.
 
-What the trace lacks stands in the file's own comment (Statistics, Capture File Properties); what is
-known at the packets' end alone, in the comment of interface statistics there.
+What the trace lacks is in the comment of the file (Statistics, Capture File Properties). What is known
+only after the last packet is in the comment of interface statistics there.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sockfsm.views.text import count, plain
 from sockfsm.wire import blocks
 from sockfsm.wire.pcapng import CaptureFile
 
-_LAST = 2**64 - 1  # the file's clock ends in 2554; what a damaged stamp says may lie beyond
+_LAST = 2**64 - 1  # ns: the file's clock ends in 2554, and a damaged time may be later
 
 
 def pieces(trace: Trace) -> Iterator[bytes]:
-    """The file, block by block. UsageError for a trace without packets."""
+    """Yield the file, block by block. UsageError for a trace without packets."""
     path = trace.path / PACKETS
     if not path.exists():
         raise UsageError(f"{trace.path}: the trace has no packets: choose another form")
@@ -39,7 +39,7 @@ def pieces(trace: Trace) -> Iterator[bytes]:
         if link not in numbers:
             numbers[link] = len(numbers)
             yield blocks.interface(link, 0, source.names.get(link, ""))
-        # Frames that are neither TCP nor UDP have no comment and are kept all the same.
+        # Frames that are neither TCP nor UDP are kept without a comment.
         if packet is not None and packet.wall == stamp and packet.raw == data:
             yield blocks.packet(numbers[link], wall, data, length, (comment,) if comment else ())
             packet, comment = next(told, (None, ""))
@@ -52,7 +52,7 @@ def pieces(trace: Trace) -> Iterator[bytes]:
 
 
 def _comments(trace: Trace) -> Iterator[tuple[Packet, str]]:
-    """Each packet of the trace in the file's order, with its comment."""
+    """Yield each packet of the trace in the file's order, with its comment."""
     lanes = Lanes(trace, index=True)
     states: dict[str, str] = {}
     # Merging with the calls leaves the packets in the order that they have in the file.

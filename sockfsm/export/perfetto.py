@@ -1,7 +1,7 @@
-"""A trace as Chrome trace JSON, which ui.perfetto.dev and chrome://tracing open.
+"""Writes a trace as Chrome trace JSON, which ui.perfetto.dev and chrome://tracing open.
 
-Threads have their calls as slices, sockets their states as asynchronous slices, packets are instants
-with an arrow from the call that caused them. Source: the Trace Event Format document.
+The calls of a thread are slices, the states of a socket are asynchronous slices. Packets are instants,
+each with an arrow from the call that caused it. Source: the Trace Event Format document.
 """
 
 from __future__ import annotations
@@ -19,11 +19,11 @@ from sockfsm.views.phrases import answered, caused, flags, place, spoken
 from sockfsm.views.text import address
 from sockfsm.views.timeline import zero_of
 
-WIRE = 0  # the process number that packets get: no process has it
+WIRE = 0  # the pid that packets get; no process has it
 
 
 def lines(trace: TraceSource) -> Iterator[str]:
-    """The lines of one JSON object."""
+    """Yield the lines of one JSON object."""
     yield '{"displayTimeUnit": "ns", "traceEvents": ['
     before = ""
     for event in _events(trace):
@@ -87,7 +87,7 @@ def _call(call: Call, lanes: Lanes, zero: int) -> dict[str, Any]:
 
 
 def _state(call: Call, lanes: Lanes, states: dict[str, str], zero: int) -> Iterator[dict[str, Any]]:
-    """The slices of a socket's states: the old one ends, the new one begins."""
+    """Yield the end of the slice of the old state, and the begin of the new one's."""
     if call.socket is None:
         return
     identity = call.socket.identity
@@ -138,7 +138,7 @@ def _packet(packet: Packet, lanes: Lanes, zero: int, number: int) -> Iterator[di
 
 
 def _ended(packet: Packet, call: Call, zero: int, number: int) -> Iterator[dict[str, Any]]:
-    """The arrow from a packet to the end of the call that had waited for it."""
+    """Yield the arrow from a packet to the end of the call that had waited for it."""
     flow = {"cat": "wake", "name": "ends the wait", "id": f"w{number}"}
     yield {"ph": "s", **flow, "pid": WIRE, "tid": 0, "ts": (packet.time - zero) / 1000}
     who = {"pid": call.process.pid, "tid": call.thread.ident}

@@ -1,4 +1,4 @@
-"""A trace as a Mermaid sequence diagram: sockets are the participants, packets the arrows."""
+"""Writes a trace as a Mermaid sequence diagram: sockets are participants, packets are arrows."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from sockfsm.views.lanes import Lanes
 from sockfsm.views.phrases import answered, flags, place, spoken
 from sockfsm.views.text import address
 
-MOST = 400  # Mermaid draws no more than that in reasonable time
+MOST = 400  # events; Mermaid does not draw more in reasonable time
 
 
 def lines(trace: TraceSource, most: int = MOST) -> Iterator[str]:

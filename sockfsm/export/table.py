@@ -1,9 +1,9 @@
-"""A trace as CSV, one row per call or packet, for spreadsheets and data frames.
+"""Writes a trace as CSV, a row for each call or packet, for spreadsheets and data frames.
 
-Text from outside is escaped as for a terminal; what a spreadsheet would take for a formula, also
-after blanks, gets an apostrophe in front. What the trace lacks comes last, in rows of the type `lost`:
-what, how many in `bytes` (none where nobody knows), from when to when, why in `outcome`, and the whole
-sentence in `cause`; what is damaged has a row of the type `problem`.
+Text from outside is escaped as for a terminal. What a spreadsheet would take for a formula, even after
+blanks, gets an apostrophe in front. What the trace lacks comes last, in rows of the type `lost`: how
+many in `bytes` (empty if unknown), from when to when, why in `outcome`, and the whole sentence in
+`cause`. Damage has rows of the type `problem`.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ COLUMNS = (
 
 
 def lines(trace: TraceSource) -> Iterator[str]:
-    """The header and the rows, without line ends."""
+    """Yield the header and the rows, without line ends."""
     lanes = Lanes(trace, index=True)
     zero = zero_of(lanes.processes)
     yield ",".join(COLUMNS)
@@ -36,7 +36,7 @@ def lines(trace: TraceSource) -> Iterator[str]:
             yield _row(_call(event, lanes, zero))
         elif isinstance(event, Packet):
             yield _row(_packet(event, lanes, zero))
-        # A message's bytes stand in the row of its call.
+        # A message's bytes are in the row of its call.
     told = {lost.text: lost for lost in trace.losses}
     for lost in told.values():
         yield _row(_lost(lost, zero + lanes.processes[0].clock if lanes.processes else 0))
@@ -51,7 +51,7 @@ def _row(values: tuple[object, ...]) -> str:
     return text.getvalue()
 
 
-_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets take the wide ones too
+_FORMULA = tuple("=+-@＝＋－＠")  # noqa: RUF001 - spreadsheets accept the wide ones, too
 
 
 def _cell(value: object) -> object:
@@ -76,7 +76,7 @@ def _call(call: Call, lanes: Lanes, zero: int) -> tuple[object, ...]:
 
 
 def _lost(lost: Lost, zero: int) -> tuple[object, ...]:
-    """zero: in wall ns."""
+    """The row of a loss. zero: the start of the trace, wall ns."""
     took = lost.until - lost.since if lost.since and lost.until else None
     return (
         "lost", lost.since - zero if lost.since else None, lost.since or None, took, None, None, None,

@@ -33,7 +33,7 @@ def picture(learned: Mealy, compared: Comparison) -> Graph:
         if state != target:
             between.setdefault((state, target), []).append((call, outcome))
     for (state, target), entries in between.items():
-        # Each state has that edge; a note says so instead.
+        # Each state has that edge; a note says so.
         if all(call == "close" for call, _ in entries):
             continue
         graph.link(

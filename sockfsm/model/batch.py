@@ -1,4 +1,4 @@
-"""Predictions by the thousand: one sequence per line in, one JSON object per line out, in order."""
+"""Predicts many sequences: reads one from each line, and writes a JSON object for each, in order."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _Fragments = tuple[str, str, str, "_Place"]
 
 
 class _Place:
-    """A situation with its steps as ready JSON text."""
+    """A situation, with its steps as JSON text."""
 
     __slots__ = ("situation", "steps")
 
@@ -25,10 +25,10 @@ class _Place:
 
 
 class Batch:
-    """Turns lines into JSON lines; each (state, call) is worked out once.
+    """Turns lines into JSON lines. Each (state, call) is predicted once.
 
-    A line is call words with spaces or commas between them; an empty line is the empty sequence. A
-    line that is no sequence gives `{"error": ...}` in its place, and `failed` hears of it.
+    A line has call words, separated by spaces or commas; an empty line is the empty sequence. For a
+    line that is no sequence it writes `{"error": ...}`, and calls `failed`.
     """
 
     def __init__(
@@ -58,7 +58,7 @@ class Batch:
         return fragments
 
     def line(self, text: str) -> str:
-        """The JSON object for one sequence. UsageError when it is none."""
+        """The JSON object for one sequence. UsageError if the line is no sequence."""
         words = text.replace(",", " ").split()
         if len(words) > _LONGEST:
             raise UsageError(f"{len(words)} calls are too many: at most {_LONGEST}")
@@ -77,7 +77,7 @@ class Batch:
         )
 
     def lines(self, texts: Iterable[str]) -> Iterator[str]:
-        """One JSON object for each line, as they come."""
+        """Yield a JSON object for each line."""
         for number, text in enumerate(texts, 1):
             try:
                 yield self.line(text)

@@ -1,9 +1,8 @@
-"""A flat lookup, compiled from a `transitions` machine: for the runtime, where 9 us are too much.
+"""Compiles a `transitions` machine to a lookup table for the tracer: a trigger would take 9 us.
 
-The machine is the authority: transitions that somebody removed are not in the lookup, and where a
-callback or a condition hangs on a transition the lookup says so, for the caller to run the trigger.
-What is compiled is plain strings in plain dicts: it can be stored, and the garbage collector, which
-the traced program may call often, has next to nothing to visit.
+The machine decides. Transitions that were removed from it are not in the table. If a transition has a
+callback or a condition, the table says so, and the caller runs the trigger. The table has only strings
+in dicts, so it can be stored, and costs little when the traced program runs the garbage collector.
 """
 
 from __future__ import annotations
@@ -24,29 +23,29 @@ FACTS: dict[str, dict[str, str]] = {
     "sendto": {"to": "address"},
     "sendmsg": {},
 }
-"""What a word for sending tells of the environment; a `sendmsg` may have an address or not."""
+"""What the word for a way of sending says of the environment. `sendmsg` may have an address or not."""
 _UNSEEN = {"limit": "none", "signal": "none", "lookup": "succeeds", "size": "fits"}
-"""What is taken for granted when a refusal is told beforehand."""
+"""What is assumed when a refusal is predicted."""
 KNOWN = {"history": "complete", "length": "some", "flag": "none", "layer": "none"}
-"""What is known of a call without a variant: the tracer sees all that happens to a socket."""
+"""What is known of a call without a variant: the tracer has seen all calls on the socket."""
 _TELLING = ("auto", "zero", "peek", "oob", "errqueue", "fastopen", "tls")
-"""The variants in which a call may be taken that is refused otherwise."""
+"""The variants in which a call may succeed that is refused otherwise."""
 
 TABLES = ("moves", "ways", "refusals", "excused")
 Ways = Mapping[str, Mapping[str, Mapping[str, tuple[str, ...]]]]
 
 
 class Compiled:
-    """(state, call, outcome) -> next state, and which calls are refused, as the machine stood.
+    """(state, call, outcome) -> next state, and the refused calls, of the machine when it was compiled.
 
-    Who watches a socket may not know which of a few states it is in: a peer's FIN or reset shows
-    later, if ever. Where that is so a state here is all of them, the likeliest first, joined by `|`.
+    The tracer may not know which of several states a socket is in, because a peer's FIN or reset shows
+    later, or never. Then a state here is all of them, joined by `|`, the likeliest first.
 
     moves: state -> trigger -> next state. ways: state -> call_outcome -> variant -> the triggers that
-    it may have been, the likeliest first, `?` before those that nobody can count on; left out where
-    there is one alone. refusals: state -> call, or one of FACTS -> errno's name. excused: state ->
-    the same -> the variants in which the call may be taken all the same. Each has every state, the
-    initial one first.
+    may have happened, the likeliest first, with `?` before those that must not be relied on; left out
+    if there is only one. refusals: state -> call, or one of FACTS -> name of the errno. excused: state
+    -> call or fact -> the variants in which the call may succeed all the same. Each has every state,
+    the initial one first.
     """
 
     def __init__(
@@ -69,7 +68,7 @@ class Compiled:
 
     @classmethod
     def of(cls, machine: SocketMachine) -> Compiled:
-        """Compile a machine; it is kept only if something observes its transitions."""
+        """Compile a machine. Keeps it only if its transitions have callbacks or conditions."""
         from sockfsm.model.executed import observed
 
         moves: dict[str, dict[str, str]] = {state: {} for state in machine.states}
@@ -89,11 +88,11 @@ class Compiled:
         return compiled
 
     def tables(self) -> dict[str, Mapping[str, Any]]:
-        """The lookup as data that JSON can have, for `Compiled(kind, **tables)`."""
+        """The tables as data for JSON; `Compiled(kind, **tables)` makes them one again."""
         return {name: getattr(self, name) for name in TABLES}
 
     def step(self, state: str, call: str, outcome: str, variant: str = "") -> str | None:
-        """The state after this outcome of `call`, None when the machine has no such transition."""
+        """The state after this outcome of `call`; None if the machine has no such transition."""
         return joined(target for _, _, target in self._taken(state, call, outcome, variant))
 
     def trigger(self, state: str, call: str, outcome: str, variant: str = "") -> tuple[str, str]:
@@ -105,7 +104,7 @@ class Compiled:
     def _taken(
         self, state: str, call: str, outcome: str, variant: str
     ) -> list[tuple[str, str, str]]:
-        """(state, trigger, next state) of all transitions that this may have been, likeliest first."""
+        """(state, trigger, next state) of all transitions that fit, the likeliest first."""
         sure: list[tuple[str, str, str]] = []
         aside: list[tuple[str, str, str]] = []
         for member in state.split("|"):
@@ -126,17 +125,17 @@ class Compiled:
         return ways.get(" ".join(w for w in VARIANTS if w in said and w in telling), ())
 
     def observed(self, state: str, trigger: str) -> bool:
-        """Whether the transition has to be run by `transitions`, for its callbacks or conditions."""
+        """Whether the transition has callbacks or conditions, so that `transitions` must run it."""
         return (state, trigger) in self._observed
 
     def run(self, model: object, trigger: str) -> bool:
-        """Run the real trigger on `model`; False when no transition was executed."""
+        """Run the trigger on `model`. False if no transition was executed."""
         assert self._machine is not None
         event = self._machine.events.get(trigger)
         return event is not None and bool(event.trigger(model))
 
     def refusal(self, state: str, word: str, variant: str = "") -> str:
-        """The errno's name with which a call is refused in `state`, '' where it may be taken.
+        """The name of the errno with which a call is refused in `state`; '' if it may succeed.
 
         word: a call, or one of FACTS. A call that only a stricter machine forbids gives EPERM.
         """
@@ -151,7 +150,7 @@ class Compiled:
         return first
 
     def legal(self, state: str) -> tuple[str, ...]:
-        """The calls on the socket itself that are taken in `state`."""
+        """The calls on the socket itself that are legal in `state`."""
         from sockfsm.model.kinds import flat_of
         from sockfsm.model.rules import WITHOUT_DESCRIPTOR
 
@@ -165,10 +164,10 @@ class Compiled:
         )
 
     def settled(self, state: str, word: str) -> bool:
-        """Whether a call that is refused has one errno, whatever address or peer it goes to.
+        """Whether a refused call has the same errno whatever its address or peer.
 
-        What exceeds a limit (descriptors, memory, a datagram's size) is left aside, and so are names
-        that have to be looked up.
+        Limits (descriptors, memory, the size of a datagram) and names that must be looked up are not
+        considered.
         """
         from sockfsm.model.kinds import flat_of
 
@@ -176,21 +175,21 @@ class Compiled:
         return all(_settled(flat, member, word) for member in state.split("|"))
 
     def rule(self, state: str, word: str) -> Rule | None:
-        """The rule that refuses a call; None where it is legal, or only a stricter machine refuses."""
+        """The rule that refuses a call; None if no rule does, even if a stricter machine does."""
         from sockfsm.model.kinds import flat_of
 
         return _rule(flat_of(self.kind), state.partition("|")[0], word)
 
 
 def joined(states: Iterator[str]) -> str | None:
-    """States, the likeliest first, as one text that is the same for the same ones."""
+    """Several states as one text, the likeliest first; the same states always give the same text."""
     distinct = list(dict.fromkeys(states))
     return "|".join((distinct[0], *sorted(distinct[1:]))) if distinct else None
 
 
 @cache
 def _settled(flat: FlatMachine, state: str, word: str) -> bool:
-    """See Compiled: Python's own wait is no answer of the kernel's."""
+    """See `Compiled.settled`. Python's own wait is no answer of the kernel."""
     rules = flat.table.fitting(
         _call(word), flat.states[state], _facts(flat, {**KNOWN, **_UNSEEN, **FACTS.get(word, {})})
     )
@@ -202,9 +201,9 @@ def _facts(flat: FlatMachine, facts: Mapping[str, str]) -> dict[str, str]:
 
 
 def _rule(flat: FlatMachine, state: str, word: str, excuse: str = "") -> Rule | None:
-    """The rule that refuses a call in every environment; None when one takes it.
+    """The rule that refuses a call in every environment; None if there is one in which it succeeds.
 
-    What only nobody can count on may make the kernel take it, too: then it is none to be stopped.
+    That includes environments that must not be relied on: a call that may succeed must not be stopped.
     """
     known = _facts(flat, {**KNOWN, **FACTS.get(word, {}), **VARIANTS.get(excuse, {})})
     rules = flat.table.fitting(_call(word), flat.states[state], known)
@@ -223,7 +222,7 @@ def _words(flat: FlatMachine) -> list[str]:
 
 @cache
 def _ruled(flat: FlatMachine) -> dict[str, dict[str, str]]:
-    """state -> word -> errno's name, of the calls that the rules refuse."""
+    """state -> word -> name of the errno, for the calls that the rules refuse."""
     return {
         state: {word: rule.outcome for word in _words(flat) if (rule := _rule(flat, state, word))}
         for state in flat.states
@@ -232,7 +231,7 @@ def _ruled(flat: FlatMachine) -> dict[str, dict[str, str]]:
 
 @cache
 def _excused(flat: FlatMachine) -> dict[str, dict[str, tuple[str, ...]]]:
-    """state -> word -> the variants in which a call that the rules refuse may be taken."""
+    """state -> word -> the variants in which a call that the rules refuse may succeed."""
     found: dict[str, dict[str, tuple[str, ...]]] = {state: {} for state in flat.states}
     for state, refused in _ruled(flat).items():
         for word in refused:
@@ -244,7 +243,7 @@ def _excused(flat: FlatMachine) -> dict[str, dict[str, tuple[str, ...]]]:
 
 @cache
 def _ways(flat: FlatMachine) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]:
-    """See Compiled: state -> call_outcome -> variant -> triggers, where there is more to tell."""
+    """See `Compiled`: state -> call_outcome -> variant -> triggers, if there is more than one."""
     found: dict[str, dict[str, dict[str, tuple[str, ...]]]] = {state: {} for state in flat.states}
     for (state, call), variants in flat.ways.items():
         for outcome in dict.fromkeys(o for outcomes in variants.values() for o in outcomes):
@@ -262,7 +261,7 @@ def _ways(flat: FlatMachine) -> dict[str, dict[str, dict[str, tuple[str, ...]]]]
 
 
 def _short(told: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-    """Without the words that make no difference."""
+    """Leave out the words that make no difference."""
     for word in dict.fromkeys(word for variant in told for word in variant.split()):
         without = {variant: " ".join(w for w in variant.split() if w != word) for variant in told}
         if all(told[variant] == told[rest] for variant, rest in without.items()):
@@ -271,7 +270,7 @@ def _short(told: dict[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
 
 
 def _forbidden(flat: FlatMachine, state: str, moves: Mapping[str, str]) -> dict[str, str]:
-    """The calls that the rules would take, and of which a stricter machine has no transition left."""
+    """The calls that are legal by the rules, but of which a stricter machine has no transition left."""
     from sockfsm.model.rules import ACCEPTED
 
     taken = {

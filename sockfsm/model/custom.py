@@ -1,4 +1,4 @@
-"""The machines for users: reach the shared one, or take one of your own to make it stricter."""
+"""The machines for users: the shared one, or one of your own to make it stricter."""
 
 from __future__ import annotations
 

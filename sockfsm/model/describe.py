@@ -1,4 +1,4 @@
-"""A machine told in data: what `sockfsm machine --json`, the listing and the pages are made of."""
+"""A machine as data, from which `sockfsm machine`, its JSON and the pages are made."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from sockfsm.model.rules import ACCEPTED, Rule, Table
 
 
 def conditions(entry: Rule) -> str:
-    """`when`, and `given` after a comma: `role=fresh, mode=blocking`; `always` for neither."""
+    """`when`, and `given` after a comma: `role=fresh, mode=blocking`; `always` if there is neither."""
     when = " ".join(map(str, entry.when))
     given = " ".join(map(str, entry.given))
     return ", ".join(text for text in (when, given) if text) or "always"
@@ -27,7 +27,7 @@ def as_data(flat: FlatMachine) -> dict[str, Any]:
 
     kind, title, initial, calls; parts, environment (first values: initial, reference) and words;
     states: name -> parts, legal calls, and each call's outcomes; refusals: state -> call -> errno;
-    rules in order; the lints that stand on them.
+    rules in order; the names of their lints.
     """
     table = flat.table
     return {
@@ -51,7 +51,7 @@ def as_data(flat: FlatMachine) -> dict[str, Any]:
 
 
 def lints(table: Table) -> list[str]:
-    """The names of the lints that stand on the table's rules."""
+    """The names of the lints of the table's rules."""
     return list(dict.fromkeys(entry.lint for entry in table.rules if entry.lint))
 
 
@@ -112,7 +112,7 @@ def ways(kind: str) -> dict[str, tuple[str, ...]]:
 
 
 def expected(kind: str, state: str, call: str) -> str:
-    """The outcome in the reference environment, `-` where the call makes another socket."""
+    """The outcome in the reference environment; `-` if the call makes another socket."""
     predictor = Predictor(kind)
     entry = predictor.table.predict(call, predictor.origin((), state).parts, predictor.environment)
     return "-" if entry is None else entry.outcome

@@ -1,4 +1,4 @@
-"""The names of errnos. Linux gives some numbers two names; everywhere here they have one.
+"""The names of errnos. Linux gives some numbers two names; we always use the same one.
 
 `errno.errorcode` keeps whichever name its table lists last: 95 is ENOTSUP there, while the manual
 pages and the machines say EOPNOTSUPP.
@@ -16,18 +16,18 @@ _NAMES = {
 
 
 def errno_name(number: int) -> str:
-    """`EOPNOTSUPP` for 95; the number itself as text when the system has no name for it."""
+    """`EOPNOTSUPP` for 95; the number as text if the system has no name for it."""
     return _NAMES.get(number) or str(number)
 
 
 def known_errno(name: str) -> str:
-    """The one name of the errno that `name` stands for, '' when the system has no such errno."""
+    """The name that we use for the errno `name`; '' if the system has no such errno."""
     number = getattr(errno, name, None)
     return _NAMES.get(number, "") if isinstance(number, int) else ""
 
 
 def errno_number(name: str) -> int:
-    """The number of an errno by its name, or by the text that `errno_name` makes of a nameless one."""
+    """The number of an errno; the inverse of `errno_name`."""
     number = getattr(errno, name, None)
     if isinstance(number, int):
         return number

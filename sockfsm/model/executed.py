@@ -1,12 +1,12 @@
-"""A flat machine as a `transitions.Machine`: one shared machine per kind executes the model.
+"""Makes the `transitions.Machine` of a flat machine. Each kind has one, which all its sockets share.
 
-Models are any objects with a `state` attribute; they need not be registered:
+A model is any object with a `state` attribute. It need not be registered:
 
     machine = machine_of("tcp")
     machine.events["bind_ok"].trigger(model)
 
-A trigger is `<call>_<outcome>`. Callbacks hung on transitions or states work as `transitions`
-documents them; a stricter machine is one with transitions removed or conditions added.
+A trigger is `<call>_<outcome>`. Callbacks on transitions and states work as `transitions` documents
+them. A stricter machine is one with transitions removed or conditions added.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class SocketMachine(Machine):
 
 
 def build(flat: FlatMachine) -> SocketMachine:
-    """The `transitions` machine of a kind. A call that leaves the state alone is an internal one."""
+    """Make the machine of a kind. A call that does not change the state is an internal transition."""
     machine = SocketMachine(
         model=None,
         states=list(flat.states),
@@ -41,7 +41,7 @@ def build(flat: FlatMachine) -> SocketMachine:
 
 
 def observed(machine: SocketMachine) -> Iterator[tuple[str, str]]:
-    """(source, trigger) of each transition where somebody hung a callback or a condition."""
+    """Yield (source, trigger) of each transition with a callback or a condition."""
     everywhere = (
         machine.before_state_change,
         machine.after_state_change,

@@ -1,4 +1,4 @@
-"""A table of rules, expanded to named flat states: what `transitions` runs and diagrams draw."""
+"""Expands a table of rules to named flat states, which `transitions` runs and diagrams draw."""
 
 from __future__ import annotations
 
@@ -10,19 +10,19 @@ from sockfsm.model.variants import VARIANTS
 from sockfsm.model.ways import Reach, given_name
 
 _DRAWN = frozenset({"blocking", "timeout", "abstract", "address"})
-"""What may make a cell of its own; other flags and lengths are seen by who watches alone."""
+"""The variants that may get a cell of their own. Other flags and lengths matter only to the tracer."""
 
 Ways = dict[str, dict[str, tuple["Cell", ...]]]
-"""variant -> outcome -> the cells that it may be, the likeliest first."""
+"""variant -> outcome -> the cells that fit, the likeliest first."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
     """One way a call can end in a state: its outcome, where it leads, and the rule that says so.
 
-    variant: where the same outcome leads elsewhere than it usually does, in what case: a text of
-    VARIANTS (a refused connect of a `blocking` socket leaves it fresh, one of a socket with a
-    `timeout` does not), or `if_` and the environment, which nobody who watches the call can see.
+    variant: '', or the case in which the same outcome leads elsewhere: words of VARIANTS (a refused
+    connect leaves a `blocking` socket fresh, but not one with a `timeout`), or `if_` and the
+    environment, which a tracer cannot see.
     """
 
     state: str
@@ -41,7 +41,7 @@ class Cell:
 class FlatMachine:
     """All reachable states of a kind and, for each state and call, the possible outcomes.
 
-    cells: (state, call) -> the likeliest way of each outcome. hidden: the other ways, which the
+    cells: (state, call) -> the likeliest way of each outcome. hidden: the other ways, between which the
     environment decides unseen. ways: all of them, by what is known of the call.
     """
 
@@ -69,7 +69,7 @@ class FlatMachine:
         return name
 
     def _expand(self) -> None:
-        """Walk all ways, those that are seen first: so the states stand in a reader's order."""
+        """Walk all ways. The visible ones come first, for the order of states that readers expect."""
         done = 0
         seen: list[str] = []
         while done < len(self.states):
@@ -84,7 +84,7 @@ class FlatMachine:
             seen.clear()
 
     def _fill(self, state: str, call: str) -> None:
-        """The cells: the likeliest rule of each outcome, in each variant that leads elsewhere."""
+        """Add the cells: the likeliest rule of each outcome, also for variants that lead elsewhere."""
         parts = self.states[state]
         chosen: dict[tuple[str, str], Cell] = {}
         usual: set[str] = set()
@@ -106,7 +106,7 @@ class FlatMachine:
         self.cells[state, call] = tuple(chosen.values())
 
     def _hide(self, state: str, call: str) -> None:
-        """The ways that are never the likeliest, and all ways by what is known."""
+        """Add the ways that are never the likeliest, and the table of all ways."""
         parts = self.states[state]
         cells = {(cell.outcome, cell.target): cell for cell in self.cells[state, call]}
         seen = len(cells)
@@ -130,17 +130,17 @@ class FlatMachine:
             )
 
     def __iter__(self) -> Iterator[Cell]:
-        """Every cell of the machine, in the order of states and calls."""
+        """Yield every cell, in the order of states and calls."""
         for cells in self.cells.values():
             yield from cells
 
     def unseen(self) -> Iterator[Cell]:
-        """Every hidden way."""
+        """Yield every hidden way."""
         for cells in self.hidden.values():
             yield from cells
 
     def cell(self, state: str, call: str, outcome: str, variant: str | None = None) -> Cell | None:
-        """The likeliest cell of this outcome (in this variant), None when no rule fits."""
+        """The likeliest cell of this outcome (in this variant); None if no rule fits."""
         if variant is None:
             cells = self.cells.get((state, call), ())
         else:
@@ -157,10 +157,9 @@ class FlatMachine:
         )
 
     def refusal(self, state: str, call: str, facts: Mapping[str, str] | None = None) -> Rule | None:
-        """The rule that refuses `call` in `state`; None when it is legal.
+        """The rule that refuses `call` in `state`, whatever the environment; None if it is legal.
 
-        A refusal holds whatever the environment is. facts: what is known of it all the same, such
-        as {"to": "none"} for a send without an address.
+        facts: what is known of the environment, such as {"to": "none"} for a send without an address.
         """
         parts = self.states[state]
         rules = tuple(self.table.fitting(call, parts, facts))
@@ -170,7 +169,7 @@ class FlatMachine:
         return self.table.predict(call, parts, environment) or rules[-1]
 
     def legal(self, state: str) -> tuple[str, ...]:
-        """The calls that the kernel may take in `state`."""
+        """The calls that may succeed in `state`."""
         return tuple(
             call
             for call in self.calls

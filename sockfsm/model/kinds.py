@@ -1,4 +1,4 @@
-"""The kinds of sockets, and their machines, each built once and when first asked for."""
+"""The kinds of sockets and their machines. Each machine is built once, when it is first needed."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ _UNIX = getattr(socket, "AF_UNIX", None)
 
 
 def kind_of(family: int, type_: int, proto: int) -> str:
-    """The kind of a socket by the three numbers of socket(2); `other` when no machine covers it."""
+    """The kind for the three arguments of socket(2); `other` if no machine covers it."""
     base = type_ & 0xF
     if family in _INET:
         if base == socket.SOCK_STREAM and proto in (0, socket.IPPROTO_TCP):
@@ -53,7 +53,7 @@ def has_machine(kind: str) -> bool:
 
 @cache
 def table_of(kind: str) -> Table:
-    """The rules of a kind. UsageError for a kind that does not exist."""
+    """The rules of a kind. UsageError for an unknown kind."""
     if kind in _ADDED:
         return _ADDED[kind]
     if kind not in KINDS:

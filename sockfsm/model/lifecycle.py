@@ -1,4 +1,4 @@
-"""The descriptor's life, alike for every kind: it is made, closed, given away, and the program ends.
+"""The rules of the descriptor's life, the same for every kind: made, closed, given away, exit.
 
 Each function gives rules for a kind's table; `reset` is the `then` text that puts the kind's other
 parts back, because a closed descriptor remembers nothing.
@@ -152,7 +152,7 @@ def resolving() -> tuple[Rule, ...]:
 
 
 def nothing_asked() -> tuple[Rule, ...]:
-    """recv(0) and recv_into() an empty buffer, on whatever descriptor."""
+    """recv(0), and recv_into() an empty buffer, on any descriptor."""
     return (
         rule("recv", "fd!=none", "ok", given="length=zero asked=nobody",
              why="Python returns b'' for recv(0) without asking the kernel.",
@@ -161,7 +161,7 @@ def nothing_asked() -> tuple[Rule, ...]:
 
 
 def too_many_buffers() -> tuple[Rule, ...]:
-    """sendmsg() and recvmsg_into() with more buffers than IOV_MAX: nothing else is looked at."""
+    """sendmsg() and recvmsg_into() with more buffers than IOV_MAX: the kernel checks this first."""
     return tuple(
         rule(call, "fd=open", "EMSGSIZE", given="limit=buffers", aside=True,
              why="A message has at most 1,024 buffers (IOV_MAX).", source="sendmsg(2), readv(2)")
@@ -170,9 +170,9 @@ def too_many_buffers() -> tuple[Rule, ...]:
 
 
 def goodbyes(live: str) -> tuple[Rule, ...]:
-    """TLS over a stream: its end is an outcome of every call, and need not be the stream's.
+    """TLS over a stream. Every call may meet the end of TLS, and the stream may go on after it.
 
-    live: the situations in which the peer's end may still come.
+    live: the situations in which the peer may still end TLS.
     """
     source = "Python library, ssl"
     return (

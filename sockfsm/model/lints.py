@@ -1,7 +1,7 @@
 """The lints: what the kernel lets through although it is almost always a mistake. Pure data.
 
-`rule` lints stand on rules of the machines and are found by `check`, the log and the tests alike;
-`trace` lints need more than one call or a value that the machine does not see (a count, an option).
+A `rule` lint belongs to rules of the machines, so `check`, the log and tests find it. A `trace` lint
+needs more than one call, or a value that the machine does not know (a count, an option).
 """
 
 from __future__ import annotations
@@ -75,8 +75,7 @@ LINTS = {lint.name: lint for lint in _ALL}
 
 
 def enabled(off: Iterable[str] = ()) -> dict[str, Lint]:
-    """The lints that are on when those named in `off` are switched off. UsageError names a
-    lint that does not exist."""
+    """All lints but those named in `off`. UsageError for an unknown name."""
     names = set(off)
     unknown = sorted(names - LINTS.keys())
     if unknown:

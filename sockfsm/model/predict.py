@@ -1,8 +1,8 @@
-"""Prediction: how a sequence of calls would end, by the rules, with no kernel asked.
+"""Predicts how a sequence of calls would end, from the rules alone, without asking the kernel.
 
-The environment is the *reference environment* unless described: a non-blocking socket; one live
-listener (stream) or bound peer (datagram) of the same kind with room, that never accepts, sends or
-closes; bind() takes a fresh name each time, connect() goes to the peer.
+Unless told otherwise it does so in the *reference environment*: the socket is non-blocking; there is
+one live listener (stream) or bound peer (datagram) of the same kind, which has room, and never accepts,
+sends or closes; each bind() uses a new name; connect() goes to the peer.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Prediction:
 
 
 class Situation:
-    """A situation and, for each call asked so far, the rule that applies and the next situation."""
+    """The parts of a socket. steps: call -> (outcome, next situation, rule), as far as predicted."""
 
     __slots__ = ("name", "parts", "steps")
 
@@ -62,7 +62,7 @@ class Situation:
 
 
 class Predictor:
-    """The machine of a kind in one environment, worked out call by call and remembered."""
+    """Predicts calls of a kind in one environment. Each (situation, call) is worked out once."""
 
     def __init__(self, kind: str, given: Mapping[str, str] | None = None) -> None:
         self.table = table_of(kind)
@@ -74,7 +74,7 @@ class Predictor:
         self.created = self.born("create") if "create" in self.table.calls else self.start
 
     def born(self, call: str) -> Situation:
-        """A socket that this call has made, whatever the environment would say of another one."""
+        """The situation after this call has made the socket, whatever the environment."""
         entry = self.table.predict(call, self.table.initial, self.table.reference)
         assert entry is not None
         return self._situation(self.table.after(entry, self.table.initial))
@@ -118,7 +118,7 @@ class Predictor:
         return self.start if made else self.created
 
     def legal_calls(self, situation: Situation) -> tuple[str, ...]:
-        """The calls that would not be refused here, in this environment."""
+        """The calls that are not refused here, in this environment."""
         return tuple(
             call
             for call in self.table.calls
@@ -177,11 +177,11 @@ def predict(
     given: Mapping[str, str] | None = None,
     state: str = "",
 ) -> list[Prediction]:
-    """How each of `calls` would end on a socket of `kind`, one after the other.
+    """Predict how each of `calls` would end, made one after the other on a socket of `kind`.
 
     calls: words such as "bind", "listen", "shutdown_wr"; `sockfsm machine KIND` lists them. The
-    socket is fresh (state CREATED), or not made yet when the first call makes it; `state` begins
-    elsewhere. given: facts of the environment that differ from the reference one, such as
+    socket is fresh (state CREATED), or not made yet if the first call makes it. state: begin there
+    instead. given: facts of the environment that differ from the reference one, such as
     {"peer": "refuses", "mode": "blocking"}. UsageError for an unknown kind, call, fact or state.
     """
     if isinstance(calls, str):

@@ -1,4 +1,4 @@
-"""The form of a machine: ordered rules over orthogonal parts. Pure data, no behaviour of sockets.
+"""The form of a machine: ordered rules over orthogonal parts. It knows nothing of sockets.
 
 A socket's situation is the product of a few independent *parts* (descriptor, name, role, read
 side, write side, ...). A *rule* says what one call does in all situations that fit its `when`:
@@ -11,8 +11,8 @@ Rules are ordered and the first that fits wins. Two questions are answered by th
 * watching: the outcome is known, the first fitting rule *with that outcome* gives the next state,
   one that holds in the reference environment before one that needs another environment.
 
-A rule without `given` holds in every environment, so it closes its cell: for the situations that it
-fits, rules of the same call further down are out of reach.
+A rule without `given` holds in every environment. In the situations that it fits, later rules of the
+same call are never reached.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONTINUE = "continue"
 # Not a refusal: the call was taken, or has to be repeated later.
 ACCEPTED = frozenset({OK, EOF, WOULD_BLOCK, "EINPROGRESS", "EALREADY", CONTINUE})
 
-# Calls that take no descriptor: a rule for `*` does not speak of them.
+# Calls that take no descriptor: a rule for `*` is not about them.
 WITHOUT_DESCRIPTOR = frozenset({"resolve", "unlink", "create", "socketpair", "accepted", "exit"})
 
 _MIDDLE = (
@@ -57,7 +57,7 @@ class Condition:
 
 
 def parse_conditions(text: str) -> tuple[Condition, ...]:
-    """Parse `"role=fresh|connecting name!=no"`; ValueError names the word that is none."""
+    """Parse `"role=fresh|connecting name!=no"`; ValueError names a word that is no condition."""
     conditions = []
     for word in text.split():
         name, equals, values = word.partition("=")
@@ -72,8 +72,8 @@ def parse_conditions(text: str) -> tuple[Condition, ...]:
 class Rule:
     """(call, when, given) -> outcome, then; with the reason and where it stands written.
 
-    aside: the rule explains what was seen, but nobody can count on it (something went on beside
-    sockfsm, unseen; or the call asks for nothing): it does not make the call a legal one.
+    aside: the rule only explains an outcome, and must not be relied on (something happened to the
+    socket unseen, or the call asks for nothing). It does not make the call legal.
     """
 
     call: str
@@ -106,11 +106,11 @@ def rule(  # noqa: PLR0913 - the columns of the table
     note: str = "",
     aside: bool = False,
 ) -> Rule:
-    """One line of a machine's table, see the module's text.
+    """One line of a machine's table; see the module's docstring.
 
-    `then` lists the parts that change ("role=listening name=yes"). `lint` names the mistake that
-    the call almost always is although the kernel lets it through. `note` tells how POSIX or the
-    BSDs differ. `aside` is implied by history=partial and length=zero.
+    then: the parts that change ("role=listening name=yes"). lint: the mistake that the call almost
+    always is, although the kernel lets it through. note: how POSIX or the BSDs differ. aside: implied
+    by history=partial and length=zero.
     """
     changes = dict(word.split("=", 1) for word in then.split())
     facts = parse_conditions(given)
@@ -142,11 +142,11 @@ def _fit(parts: Parts, tests: _Tests) -> bool:
 class Table:
     """A kind's machine as data.
 
-    parts: part name -> its possible values, the first is the initial one.
-    environment: fact name -> its possible values, the first is the reference environment's.
+    parts: part name -> its possible values, the initial one first.
+    environment: fact name -> its possible values, that of the reference environment first.
     words: what each part and each fact of the environment means, in one sentence.
-    names: ordered (conditions, template); the first that fits names a flat state, and `+` as first
-    character appends a suffix to the name so far.
+    names: ordered (conditions, template). The first one that fits names a flat state; a template that
+    begins with `+` appends to the name so far.
     """
 
     kind: str
@@ -185,7 +185,7 @@ class Table:
 
     @property
     def calls(self) -> tuple[str, ...]:
-        """The call words in the order of their first rule; of a socket's, its middle comes last."""
+        """The call words, in the order of their first rules; _MIDDLE comes last."""
         words = dict.fromkeys(entry.call for entry in self.rules if entry.call != "*")
         middle = _MIDDLE if "create" in words else ()
         return tuple(sorted(words, key=lambda word: middle.index(word) if word in middle else -1))
@@ -202,9 +202,9 @@ class Table:
     def fitting(
         self, call: str, parts: Parts, facts: Mapping[str, str] | None = None
     ) -> Iterator[Rule]:
-        """The rules within reach for `call` in this situation, in order, the closing one last.
+        """The rules that may apply to `call` in this situation, in order, down to one without `given`.
 
-        facts: what is known of the environment; rules that it excludes are left out.
+        facts: what is known of the environment; rules that contradict it are left out.
         """
         for entry, tests in self._rules_of(call):
             if not _fit(parts, tests):
@@ -227,7 +227,7 @@ class Table:
         return found
 
     def _tests(self, conditions: tuple[Condition, ...]) -> _Tests:
-        """Conditions as (index of the part, the values that fit): what is fast to check."""
+        """Conditions as (index of the part, the values that fit), which is fast to check."""
         order = list(self.parts)
         return tuple(
             (order.index(c.name), frozenset(v for v in self.parts[c.name] if c.holds(v)))
@@ -242,13 +242,13 @@ class Table:
         return None
 
     def after(self, entry: Rule, parts: Parts) -> Parts:
-        """The parts once `entry` has happened."""
+        """The parts after `entry`."""
         return tuple(
             entry.then.get(name, value) for name, value in zip(self.parts, parts, strict=True)
         )
 
     def name(self, parts: Parts) -> str:
-        """The flat state's name that a reader expects, derived from the parts."""
+        """The name of the flat state, derived from the parts."""
         name = ""
         for tests, template in self._names:
             if not all(parts[index] in values for index, values in tests):

@@ -1,11 +1,10 @@
 """The compiled machines as the package ships them, so that no process has to compile its own.
 
-Compiling the rules takes a tenth of a second; finding what came of them in the file takes a
-millisecond. The file is made by `python -m sockfsm.model` (`make machines`), and a test checks that it
-is in step with the rules. It is trusted as the code beside it is: nothing is read from, or left in, a
-user's folder.
+Compiling takes a tenth of a second, reading the file a millisecond. `python -m sockfsm.model` (`make
+machines`) makes the file, and a test checks that it fits the rules. It is trusted like the code beside
+it: nothing is read from, or left in, a user's folder.
 
-A line has the kind, the table of `Compiled`, the state, and as JSON what the table says of the state.
+A line has the kind, the table of `Compiled`, the state, and as JSON the table's entry for the state.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _decode = json.JSONDecoder().decode
 
 
 class _Table(Mapping[str, Any]):
-    """state -> what the table says of it, decoded when it is first asked for: few states are met."""
+    """state -> its entry. Each is decoded when first needed, because a program meets few states."""
 
     def __init__(self) -> None:
         self.lines: dict[str, str] = {}
@@ -56,12 +55,12 @@ def _machines() -> dict[str, dict[str, _Table]]:
 
 
 def shipped(kind: str) -> Compiled:
-    """The shared machine of a kind, compiled. KeyError for a kind that has none."""
+    """The compiled machine of a kind, shared by all its sockets. KeyError if it has none."""
     return Compiled(kind, **_machines()[kind])
 
 
 def text(machines: Mapping[str, Compiled]) -> str:
-    """What belongs into the file."""
+    """The content of the file."""
     return "".join(
         f"{kind}\t{name}\t{state}\t{json.dumps(row, separators=(',', ':'))}\n"
         for kind, compiled in machines.items()

@@ -1,9 +1,8 @@
 """TCP over IPv4 and IPv6: every transition of a stream socket. Pure data.
 
-Two machines lie on top of each other here, and the parts keep them apart: what the *socket layer*
-remembers (`role`: has connect() been called, has it said yes) and what *TCP* knows (`peer`). The
-kernel judges some calls by the one, some by the other; after a reset getpeername() says ENOTCONN
-while connect() says EISCONN.
+There are two layers, and the parts keep them apart: what the *socket layer* remembers (`role`: was
+connect() called, did it succeed) and what *TCP* knows (`peer`). The kernel judges some calls by the one
+and some by the other: after a reset getpeername() says ENOTCONN, but connect() says EISCONN.
 """
 
 from __future__ import annotations

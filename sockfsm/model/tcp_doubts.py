@@ -1,9 +1,9 @@
-"""TCP over IPv4 and IPv6: what seemed to have ended, and had not. A part of the table in tcp.py.
+"""TCP over IPv4 and IPv6: what seemed to have ended, but had not. A part of the table in tcp.py.
 
-An ICMP error may be no more than a doubt to TCP (a soft error, RFC 5461), when it comes while a call
-such as connect() holds the socket. SO_ERROR tells of it, Python takes the attempt for failed, and the
+To TCP an ICMP error may be no more than a doubt (a soft error, RFC 5461), if it comes while a call
+such as connect() uses the socket. SO_ERROR reports it, Python takes the attempt for failed, and the
 kernel goes on trying. A data socket of a listening one that was shut before listen() is shut from its
-birth: what it reads is no FIN of the peer's. Who watches cannot tell until a later call shows it.
+birth: what it reads is no FIN of the peer's. A tracer cannot know until a later call shows it.
 """
 
 from __future__ import annotations

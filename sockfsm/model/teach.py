@@ -65,7 +65,7 @@ _MEANT = (
 
 
 def meant(kind: str, state: str, call: str, outcome: str) -> str:
-    """What people usually meant by such a call, '' when nothing is known."""
+    """What people usually meant by such a call; '' if nothing is known."""
     for word, errno_name, beginning, ending, text in _MEANT:
         if not call.startswith(word) or errno_name != outcome:
             continue

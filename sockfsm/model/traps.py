@@ -1,6 +1,6 @@
-"""What surprises people, each with three lines of Python that show it. Pure data.
+"""Surprises, each with three lines of Python that show it. Pure data.
 
-`ends`: what the last line gives, as repr, or the name of the errno (or exception) that it raises.
+`ends`: the repr of the last line's value, or the name of the errno (or exception) that it raises.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """UDP over IPv4 and IPv6: every transition of a datagram socket. Pure data.
 
-There is no connection: connect() only writes down one peer, and may be called again at will. The
-refusals that arrive (ICMP) are about datagrams sent earlier, so they show up on a later call.
+There is no connection: connect() only notes a peer, and may be called again. A refusal that
+arrives (ICMP) is about an earlier datagram, so a later call reports it.
 """
 
 from __future__ import annotations

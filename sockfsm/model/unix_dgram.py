@@ -1,8 +1,7 @@
 """UNIX-domain datagram sockets: every transition. Pure data.
 
-Delivery is a matter of one kernel, so a send() learns at once what became of its peer: ENOENT for
-a path that is not there, ECONNREFUSED for a dead one (which also forgets it), EAGAIN when its queue
-is full.
+One kernel has both ends, so send() learns at once what became of the peer: ENOENT for a path that does
+not exist, ECONNREFUSED for a dead peer (which is then forgotten), EAGAIN if its queue is full.
 """
 
 from __future__ import annotations

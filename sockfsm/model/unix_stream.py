@@ -1,8 +1,8 @@
 """UNIX-domain stream sockets: every transition. Pure data.
 
-A name is a path, and a path outlives its socket: it has to be unlinked. connect() is decided at
-once, so there is no state CONNECTING; the listening side need not accept() for it. Abstract names
-(a first NUL byte) leave nothing behind; the machine speaks of paths.
+A name is a path. It outlives the socket and must be unlinked. connect() is decided at once, before the
+other side accepts, so there is no state CONNECTING. Abstract names (a first NUL byte) leave nothing
+behind; the machine is about paths.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""What can be known of a call beside its outcome. A module of its own: the runtime needs it alone.
+"""What can be known of a call besides its outcome. A module of its own, because the tracer needs it.
 
-A variant is a text of such words, `blocking zero` for a recv(0) that may wait; no word stands for
-the first value of its fact: a non-blocking socket, no flag, no address.
+A variant is a text of such words: `blocking zero` for a recv(0) that may wait. A fact without a word
+has its first value: a non-blocking socket, no flag, no address.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ VARIANTS: dict[str, dict[str, str]] = {
     "fastopen": {"flag": "fastopen"},
     "tls": {"layer": "tls"},
 }
-"""What the tracer knows of a call's environment, where that makes the same outcome lead elsewhere."""
+"""What the tracer knows of a call's environment, if that makes the same outcome lead elsewhere."""
 
 NOW = "now"
 """A call of a blocking socket that must not wait (MSG_DONTWAIT)."""
@@ -32,9 +32,9 @@ _OF_DATA = frozenset({"zero", "address", "peek", "oob", "errqueue"})
 
 
 def understood(kind: str, word: str, variant: str) -> tuple[str, str]:
-    """A call's word and what is known of it, as the machine of `kind` takes them.
+    """The call's word and variant as the machine of `kind` has them.
 
-    A send with Fast Open connects, where there is such a thing.
+    With Fast Open a send is a connect, for kinds that have it.
     """
     said = variant.split()
     if NOW in said:

@@ -1,8 +1,8 @@
-"""Every way in which a call can end in a situation, as far as somebody who watches can know.
+"""Every way in which a call can end in a situation, as far as a tracer can know.
 
-Who predicts knows the environment, and one rule fits. Who watches knows the outcome and a little of
-the environment (VARIANTS): several rules may have that outcome, and lead to different situations.
-All of them are ways; which one was taken shows later, or never.
+A prediction knows the environment, so that one rule fits. A tracer knows the outcome and a little of
+the environment (VARIANTS). Several rules may have that outcome, and lead to different situations. All
+of them are ways. Later calls may show which one it was, or never.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sockfsm.model.rules import Condition, Parts, Rule, Table
 from sockfsm.model.variants import VARIANTS
 
 Known = Mapping[str, frozenset[str]]
-"""Fact -> the values that it can have, for the facts of which something is known."""
+"""Fact -> the values that are possible, for facts of which something is known."""
 
 _WORDS: dict[str, dict[str, str]] = {}
 for _word, _facts in VARIANTS.items():
@@ -23,7 +23,7 @@ for _word, _facts in VARIANTS.items():
 
 
 class Reach:
-    """Which rules of a table are within reach of somebody who watches."""
+    """Which rules of a table may apply, as far as a tracer can know."""
 
     def __init__(self, table: Table) -> None:
         self.table = table
@@ -31,7 +31,7 @@ class Reach:
         self._told: dict[str, dict[str, str]] = {}
 
     def told(self, variant: str) -> dict[str, str]:
-        """The reference environment, but for what the words of a variant speak of."""
+        """The reference environment, changed by the words of a variant."""
         found = self._told.get(variant)
         if found is None:
             said = set(variant.split())
@@ -43,9 +43,9 @@ class Reach:
         return found
 
     def known(self, variant: str) -> Known:
-        """What a variant says of the environment: what its words, and those it has not, rule out.
+        """What a variant says of the environment, by its words and by those that it lacks.
 
-        A name that is abstract may be taken for all that: values that no word stands for remain.
+        Values without a word stay possible: an abstract name may be taken as well.
         """
         found = self._known.get(variant)
         if found is None:
@@ -58,7 +58,7 @@ class Reach:
         return found
 
     def within(self, call: str, parts: Parts, variant: str) -> Iterator[Rule]:
-        """The rules that may apply to `call` here, in order, the closing one last."""
+        """Yield the rules that may apply to `call` here, in order, down to one without `given`."""
         facts = self.known(variant)
         earlier: list[tuple[str, set[Condition]]] = []
         for entry in self.table.fitting(call, parts):
@@ -69,17 +69,17 @@ class Reach:
                 continue
             unknown = {condition for condition in entry.given if not _settled(condition, facts)}
             if any(o == entry.outcome and before <= unknown for o, before in earlier):
-                continue  # wherever it would hold an earlier rule says so
+                continue  # an earlier rule covers every case of this one
             earlier.append((entry.outcome, unknown))
             yield entry
             if not unknown:
                 return
 
     def ordered(self, call: str, parts: Parts, variant: str) -> list[Rule]:
-        """The rules within reach, the likely ones first.
+        """The rules that may apply, the likeliest first.
 
-        What nobody can count on comes last; before that those that need another environment than
-        the reference one.
+        Rules that must not be relied on come last, and before them those that need another environment
+        than the reference one.
         """
         told = self.told(variant)
         rules = list(self.within(call, parts, variant))
@@ -87,7 +87,7 @@ class Reach:
         return sorted(rules, key=lambda entry: (entry.aside, entry is not usual))
 
     def variants(self, call: str, parts: Parts) -> Iterator[str]:
-        """The variants that may make a difference to `call` here, the one without words first."""
+        """Yield the variants that may make a difference to `call` here, first the one without words."""
         asked = {c.name for entry in self.table.fitting(call, parts) for c in entry.given}
         choices = [
             ("", *(w for w, value in words.items() if value in self.table.environment[fact]))

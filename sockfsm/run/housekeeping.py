@@ -1,4 +1,4 @@
-"""What has to be done every second beside a program that runs: nothing grows without an end."""
+"""What must be done every second while a program runs, so that nothing grows without bound."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ _SECONDS = 1.0
 
 
 class Housekeeping:
-    """Runs each chore now and then, in a thread of ours, until `stop`.
+    """Runs each chore every second, in a thread of its own, until `stop`.
 
-    A chore that fails is told of once and not done again. Where no thread can be had there are no
-    chores: the program runs all the same.
+    A chore that fails is reported once and not run again. If no thread can be started, no chores are
+    run, but the program is.
     """
 
     def __init__(
@@ -29,7 +29,7 @@ class Housekeeping:
             self._thread = None
 
     def _run(self) -> None:
-        # What is sent to us is for the thread that waits for it.
+        # The main thread waits for the signals that are sent to us.
         signal.pthread_sigmask(signal.SIG_BLOCK, signal.valid_signals())
         while self._chores and not self._over.wait(_SECONDS):
             for name, chore in list(self._chores.items()):
@@ -40,7 +40,7 @@ class Housekeeping:
                     self._report(f"{name}: {error}")
 
     def stop(self) -> None:
-        """Returns when nothing is under way any more."""
+        """Stop, and return when the running chore is done."""
         self._over.set()
         if self._thread is not None:
             self._thread.join()

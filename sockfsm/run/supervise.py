@@ -1,7 +1,7 @@
-"""The supervisor: starts the capture, then the program, and puts the trace in order when it ends.
+"""The supervisor: starts the capture and the program, and completes the trace when the program ends.
 
-Whatever happens to our files, captures and descriptors, the program is started, and its exit status
-is told: what failed of ours is one line each.
+Whatever fails of our own work, the program is started and its exit status is returned. Each failure is
+reported in one line.
 """
 
 from __future__ import annotations
@@ -41,10 +41,10 @@ _HURRY = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 class Options:
     """How to trace.
 
-    own_network: in a network namespace of its own, where capturing needs no root; this is done too
-    where capturing is not permitted otherwise. kernel_states: record the kernel's own TCP states
-    too; None: beside packets, where that is permitted. payload: keep whole packets. interface: to
-    capture. max_size: bytes that calls may take on disk, and packets.
+    own_network: run in a network namespace of its own, where capturing needs no root; done as well if
+    capturing is not permitted otherwise. kernel_states: record the kernel's own TCP states; None: if
+    packets are captured and it is permitted. payload: keep whole packets. interface: the one to
+    capture. max_size: the most bytes on disk, for the calls and again for the packets.
     """
 
     mode: str = "observe"
@@ -58,9 +58,9 @@ class Options:
 
 
 def supervise(command: Sequence[str], folder: Path, options: Options) -> int:
-    """Run `command` traced into `folder`; its return code, negative for a signal.
+    """Run `command`, traced into `folder`. Returns its return code, negative for a signal.
 
-    UsageError when the command cannot be started.
+    UsageError if the command cannot be started.
     """
     run = _Run(folder, options)
     run.about.add(command=list(command), mode=options.mode, max_size=options.max_size)
@@ -90,7 +90,7 @@ def supervise(command: Sequence[str], folder: Path, options: Options) -> int:
 
 
 class _Run:
-    """What is recorded beside a program's calls."""
+    """Records packets and kernel states beside a program, and keeps its trace in order."""
 
     def __init__(self, folder: Path, options: Options) -> None:
         self.trace = Trace(folder)
@@ -122,7 +122,7 @@ class _Run:
                 )
 
     def keep_house(self) -> None:
-        """From now on, beside the program."""
+        """Begin the chores that run beside the program."""
         chores: dict[str, Callable[[], None]] = {
             "logs": partial(tidy, self.trace, self.options.max_size)
         }
@@ -131,7 +131,7 @@ class _Run:
         self.chores = Housekeeping(chores, report)
 
     def _enter_network(self) -> bool:
-        """Enter a network of our own if asked to, or if packets need it; whether we did."""
+        """Enter a network of our own if asked to, or if packets need it. Returns whether we did."""
         from sockfsm.wire import namespace
 
         if self.options.own_network:
@@ -144,7 +144,7 @@ class _Run:
         return bool(meaning)
 
     def end(self, code: int) -> None:
-        """Put the trace in order after the program."""
+        """Complete the trace after the program's end."""
         if self.chores is not None:
             self.chores.stop()
         with _harmless("the logs are not put in order"):
@@ -160,9 +160,9 @@ class _Run:
             report("the program had no network but its own loopback; for the host's: --no-capture")
 
     def _say_what_is_missing(self) -> None:
-        """The program's processes keep silent about their logs: their output is the program's."""
-        _ = self.trace.heads  # looks at the beginning of each log
-        # What packets and kernel states lack was said when their recording ended, or did not begin.
+        """Report what is missing. The traced processes do not: their output is the program's."""
+        _ = self.trace.heads  # reads the beginning of each log, which finds what is lost
+        # What packets and kernel states lack was reported when their recording ended or failed.
         told = {lost.text for lost in self.trace.facts.losses}
         missing = [line for line in self.trace.problems if line not in told]
         if missing:
@@ -170,7 +170,7 @@ class _Run:
             report(f"the trace is incomplete: {missing[0]}{others}")
 
     def finish(self) -> None:
-        """End what was recorded beside the program."""
+        """Stop recording packets and kernel states."""
         if self.states is not None:
             with _harmless("the kernel's states are not written"):
                 packets.finish_states(self.states, self.trace, self.about, report)
@@ -186,12 +186,12 @@ class _Run:
 
 
 class _HurryError(Exception):
-    """Somebody does not want to wait for our end."""
+    """A signal asked us to end at once."""
 
 
 @contextmanager
 def _harmless(what: str) -> Iterator[None]:
-    """Whatever fails of ours neither keeps the program from running nor changes what it returned."""
+    """Report any failure in the block: it must not affect the program or its exit status."""
     try:
         yield
     except _HurryError:
@@ -202,7 +202,7 @@ def _harmless(what: str) -> Iterator[None]:
 
 @contextmanager
 def _in_a_hurry(relay: Relay) -> Iterator[None]:
-    """Signals that come after the program's end abandon our work, and change nothing else."""
+    """Signals that come after the program's end stop the work in the block, and do nothing else."""
 
     def hurry(*_: object) -> None:
         raise _HurryError
@@ -237,12 +237,12 @@ _open_at_start = sys.stderr is not None
 
 
 def report(line: str) -> None:
-    """One line for the person, where there is one: standard error may be closed, or be full.
+    """Print a line to standard error, if possible: it may be closed or full.
 
-    Past Python's buffer, which would try once more when we end, and change our exit status.
+    Not through Python's buffer: it would try again at exit, and change our exit status.
     """
     if not _open_at_start:
-        return  # descriptor 2 may be anything now
+        return  # descriptor 2 may be any file now
     data = f"sockfsm: {line}\n".encode(errors="backslashreplace")
     try:
         os.write(2, data)

@@ -1,4 +1,4 @@
-"""While a program runs and when it has ended: its logs take no more room than they need or may."""
+"""Keeps the logs small, while a program runs and when it has ended."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from sockfsm.trace.trace import Trace
 
 
 def tidy(trace: Trace, max_size: int | str | None = None) -> None:
-    """Cut the logs of processes that have ended, pack the small ones, keep all below `max_size`.
+    """Cut the logs of ended processes to their length, pack small ones, and keep all below `max_size`.
 
-    It may be called at any time, every few seconds; whoever comes while another is at it waits.
+    It may be called at any time. If another process is doing it, this waits.
     max_size: see `sizes.parse`.
     """
     # The program may have removed it, or put something else there.
@@ -27,7 +27,7 @@ def tidy(trace: Trace, max_size: int | str | None = None) -> None:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    """Holds a lock on the folder, as far as its file system has such a thing."""
+    """Hold a lock on the folder, if its file system has locks."""
     descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW)
     try:
         with contextlib.suppress(OSError):

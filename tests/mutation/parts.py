@@ -35,13 +35,13 @@ PARTS = {
     "model": Part("sockfsm/model/flat.py", _MODEL),
     "tracer": Part("sockfsm/tracer/rows.py", _WATCHED),
     "trace": Part("sockfsm/trace/join.py", """
-        verdict trace_lints summary endpoints unix_wakes join_problems notes records causes join
+        verdict trace_lints summary packet_filter unix_wakes join_problems notes records causes join
         flow codec merged whole shared
         recorded_traces recorded_handshakes incomplete damaged_trace show text timeline ladder
         handshake capture_bounds export run traced_sockets
         """),
     "wire": Part("sockfsm/wire/pcapng.py", """
-        flow snap pcapng endpoints tshark_verdicts recorded_handshakes handshake kernel_states
+        flow snap pcapng packet_filter tshark_verdicts recorded_handshakes handshake kernel_states
         tracing_capture capture capture_bounds join_problems damaged_trace run_network export
         """),
 }  # fmt: skip
