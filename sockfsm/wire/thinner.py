@@ -9,6 +9,7 @@ Then the fresh file takes the name of the other. Imported by the capturing proce
 from __future__ import annotations
 
 import posix
+import select
 
 from sockfsm.wire.output import File, missing
 
@@ -61,6 +62,12 @@ class Thinner:
                 self._look(report, offset, error)
             self.results = results
         posix.close(report)
+
+    def ready(self, seconds: float) -> bool:
+        """Whether the copy tells of it within so many seconds, or has died."""
+        poll = select.poll()
+        poll.register(self.results, select.POLLIN)
+        return bool(poll.poll(max(seconds, 0) * 1000))
 
     def end(self, file: File) -> None:
         """Take over what the copy made, which has told of it or has died."""
