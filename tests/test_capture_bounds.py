@@ -360,6 +360,22 @@ def test_at_the_end_a_copy_that_takes_too_long_is_not_waited_for(tmp_path: Path)
     os.close(capturing.thinner.results)
 
 
+def test_a_file_that_somebody_has_replaced_or_cut_holds_nobody_up(tmp_path: Path) -> None:
+    path, fresh = tmp_path / "packets", tmp_path / "packets.part"
+    file = output.File(str(path))
+    file.write(b"looked at, written meanwhile", 2)
+    fresh.write_bytes(b"kept")
+    path.unlink()
+    path.write_bytes(b"another")
+    file.go_on_in(str(fresh), len(b"looked at"), 2)
+    assert path.read_bytes() == b"kept, written meanwhile"
+    os.truncate(path, 10)
+    fresh.write_bytes(b"kept")
+    with pytest.raises(OSError, match="cut"):
+        file.go_on_in(str(fresh), 4, 2)
+    os.close(file.descriptor)
+
+
 def test_a_capture_that_does_not_end_in_time_was_not_killed(tmp_path: Path) -> None:
     with Capture.start(tmp_path / "packets.pcapng") as capture:
         assert "did not end in time" in capture._read("late").problem
