@@ -19,7 +19,7 @@ from test_kernel_states import lacking
 
 import sockfsm
 from sockfsm.trace.trace import PACKETS
-from sockfsm.wire import blocks, output, thin, thinner
+from sockfsm.wire import blocks, capturer, output, thin, thinner
 from sockfsm.wire.capture import Capture
 from sockfsm.wire.headers import packets
 from sockfsm.wire.pcapng import CaptureFile, Frame
@@ -342,6 +342,44 @@ def test_what_could_not_be_begun_is_not_tried_again_at_once(
     late = thinner.Thinner(file.path, 0, "a:b")
     late.begin(file, 0, 0)
     assert not late.due(file.size)
+
+
+def test_at_the_end_a_copy_that_takes_too_long_is_not_waited_for(tmp_path: Path) -> None:
+    """Else whoever stops the capture takes it for dead."""
+    capturing = object.__new__(capturer.Capturing)
+    capturing.end, capturing.until = b"the last probe", 0.0
+    capturing.file = output.File(str(tmp_path / "packets"))
+    capturing.thinner = thinner.Thinner(capturing.file.path, 8, "")
+    capturing.thinner.results, results = os.pipe()
+    capturing._store(bytes(100), 3)
+    assert (capturing.file.lost, capturing.file.packets) == (3, 0)
+    assert not capturing.thinner.ready(0)
+    os.write(results, b"0 0 0")
+    assert capturing.thinner.ready(0)
+    os.close(results)
+    os.close(capturing.thinner.results)
+
+
+def test_a_file_that_somebody_has_replaced_or_cut_holds_nobody_up(tmp_path: Path) -> None:
+    path, fresh = tmp_path / "packets", tmp_path / "packets.part"
+    file = output.File(str(path))
+    file.write(b"looked at, written meanwhile", 2)
+    fresh.write_bytes(b"kept")
+    path.unlink()
+    path.write_bytes(b"another")
+    file.go_on_in(str(fresh), len(b"looked at"), 2)
+    assert path.read_bytes() == b"kept, written meanwhile"
+    os.truncate(path, 10)
+    fresh.write_bytes(b"kept")
+    with pytest.raises(OSError, match="cut"):
+        file.go_on_in(str(fresh), 4, 2)
+    os.close(file.descriptor)
+
+
+def test_a_capture_that_does_not_end_in_time_was_not_killed(tmp_path: Path) -> None:
+    with Capture.start(tmp_path / "packets.pcapng") as capture:
+        assert "did not end in time" in capture._read("late").problem
+        assert "was killed" in capture._read("").problem
 
 
 def test_a_file_that_the_disk_does_not_take_ends_with_a_whole_block(

@@ -172,7 +172,7 @@ class Capture:
             if os.getpid() != self._owner:
                 raise CaptureError("the capture belongs to another process: stop it there")
             os.write(self._control, b"s") if self._alive() else None
-            line = self._status.next(_STOP_SECONDS) or ""
+            line = self._status.next(_STOP_SECONDS) or ("late" if self._alive() else "")
             os.close(self._control)
             self._status.close()
             self._summary = self._read(line)
@@ -187,7 +187,8 @@ class Capture:
     def _read(self, line: str) -> CaptureSummary:
         word, *fields = line.split(" ", 8)
         if word != "summary":
-            problem = "the capturing process was killed, what it had written is kept"
+            became = "did not end in time" if word == "late" else "was killed"
+            problem = f"the capturing process {became}, what it had written is kept"
             return CaptureSummary(self.path, 0, 0, self.clock, self.clock_error, problem)
         packets, dropped, clock, error, unwritten, left, old = map(int, fields[:7])
         return CaptureSummary(

@@ -29,6 +29,7 @@ RUSH = 1 << 15  # bytes in one fetch (some 200 packets in 10 ms) that make a rus
 QUIET_MS = 20  # ms without packets that end it
 BUSY = 256  # blocks (64 MiB) in memory from which on we write, rush or not
 BACKLOG = 4096  # blocks (1 GiB) in memory that we never exceed; the ring overflows instead
+THINNING = 30  # seconds at the end for which our starter may wait while the file is thinned
 # sched(7): a SCHED_BATCH process does not preempt others when it wakes up. The ring has room.
 SCHED_OTHER, SCHED_BATCH = 0, 3
 
@@ -73,6 +74,7 @@ class Capturing:
         self.offset, self.error = clock()
         self.started = time.time_ns()
         self.token = self.end = b""
+        self.until = 0.0
         self.backlog: list[bytes] = []
         self.note = ""
         self.probe = probe
@@ -130,10 +132,11 @@ class Capturing:
     def _store(self, data: bytes, number: int) -> None:
         file, thinner = self.file, self.thinner
         if self.end and thinner.full and file.size + len(data) > thinner.full:
-            # The program has ended, so there is time to thin the file: drop the oldest, not these.
-            if thinner.results < 0:
+            # The program has ended, so there is some time to thin the file: drop the oldest, not these.
+            left = self.until - time.monotonic()
+            if thinner.results < 0 < left:
                 thinner.begin(file, self.offset, self.error)
-            if thinner.results >= 0:
+            if thinner.results >= 0 and thinner.ready(left):
                 thinner.end(file)
         if thinner.full and file.size + len(data) > thinner.full:
             file.refuse(number, "more at once than --max-size has room for")
@@ -192,6 +195,7 @@ class Capturing:
             self.token = self.probe.token
             try:
                 self.end = self.probe.send(b" end")
+                self.until = time.monotonic() + THINNING
             except OSError as error:
                 self.note = f"the end of the capture is not proved: {error}"
         # Without a probe (no loopback) wait until the kernel has handed over a half-full block.

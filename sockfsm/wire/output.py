@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import posix
 import time
+from errno import EIO
 
 from sockfsm.wire.ring import RefusedError
 
@@ -65,13 +66,12 @@ class File:
         descriptor = posix.open(fresh, _AGAIN)
         try:
             end = posix.lseek(descriptor, 0, 2)
-            reader = posix.open(self.path, posix.O_RDONLY | posix.O_NOFOLLOW | posix.O_CLOEXEC)
-            try:
-                while size < self.size:
-                    copied = posix.sendfile(descriptor, reader, size, self.size - size)
-                    size, end = size + copied, end + copied
-            finally:
-                posix.close(reader)
+            while size < self.size:
+                # Whatever has our name by now, the packets are in what we have open.
+                copied = posix.sendfile(descriptor, self.descriptor, size, self.size - size)
+                if not copied:
+                    raise OSError(EIO, "somebody has cut the file")
+                size, end = size + copied, end + copied
             posix.replace(fresh, self.path)
         except OSError:
             posix.close(descriptor)

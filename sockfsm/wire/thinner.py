@@ -10,6 +10,7 @@ nothing heavy (`sockfsm.wire.capturer`).
 from __future__ import annotations
 
 import posix
+import select
 
 from sockfsm.wire.output import File, missing
 
@@ -64,6 +65,12 @@ class Thinner:
                 self._look(report, offset, error)
             self.results = results
         posix.close(report)
+
+    def ready(self, seconds: float) -> bool:
+        """Whether the copy tells of it within so many seconds, or has died."""
+        poll = select.poll()
+        poll.register(self.results, select.POLLIN)
+        return bool(poll.poll(max(seconds, 0) * 1000))
 
     def end(self, file: File) -> None:
         """The copy has reported or died: use the fresh file, if it made one."""

@@ -23,7 +23,9 @@ PAGE = os.sysconf("SC_PAGE_SIZE") // 1024
 GROWTH = 16 * 1024
 """KiB that the traced process may grow by, beyond the plain one, after its first quarter."""
 BOUND = 64
-"""MiB that the trace is given, where `sockfsm run` takes a size."""
+"""MiB that the calls are given, and the packets as much again, where `sockfsm run` takes a size."""
+BESIDE = 32
+"""MiB for the kernel's states, 200,000 at most, and the newest segment of each process on top."""
 
 
 def resident() -> int:
@@ -110,8 +112,7 @@ def main() -> int:
         f"soak: {SECONDS:.0f} s, {turns:,} turns, resident {traced[0]:,} to {traced[1]:,} KiB,"
         f" {growth:+,} KiB beyond plain, {disk:,} MiB on disk"
     )
-    # The newest segment of each process comes on top while it is written.
-    return int(growth > GROWTH or (takes and disk > 1.5 * BOUND))
+    return int(growth > GROWTH or (takes and disk > 2 * BOUND + BESIDE))
 
 
 if __name__ == "__main__":
