@@ -207,7 +207,12 @@ class Trace(TraceSource):
             )
             if problem not in self._damage:
                 self._damage.append(problem)
-        return packets(path, clock, self._damage)
+        found = packets(path, clock, self._damage)
+        if not self.facts.strangers:
+            return found
+        from sockfsm.trace.keeping import ours
+
+        return ours(self, found)
 
 
 def _stamp(path: Path) -> tuple[int, int]:
