@@ -102,10 +102,10 @@ class Call(NamedTuple):
 
     method: what the program called (`sendall`). call: its word in the machine (`send`). outcome:
     `ok`, `eof`, the name of an errno, `deferred` (a close that waits for makefile() or dup()) or
-    `raised` (the call never reached the kernel). errno: 0 unless the kernel returned one. asked,
-    done: bytes requested and moved; for listen and shutdown, asked is the backlog or `how`. address:
-    the peer of connect, accept, sendto and recvfrom, the name of bind. before, after: flat states;
-    equal when nothing changed. waited: the call really blocked. explained: a rule of the machine
+    `raised` (the call never reached the kernel; if it waited, an exception ended the wait). errno: 0
+    unless the kernel returned one. asked, done: bytes requested and moved; for listen and shutdown,
+    asked is the backlog or `how`. address: the peer of connect, accept, sendto and recvfrom, the name
+    of bind. before, after: flat states; equal when nothing changed. waited: the call really blocked. explained: a rule of the machine
     fits. enforced: sockfsm refused the call, and the kernel was not asked. predicted: the name of
     the errno with which the model refuses the call in `before`, '' where the call is legal.
     """

@@ -12,6 +12,7 @@ from patience import PATIENCE
 
 from sockfsm.cli import main as cli
 from sockfsm.errors import TraceError
+from sockfsm.trace.trace import Trace
 
 
 @pytest.fixture
@@ -182,3 +183,41 @@ def test_an_output_that_is_full_is_one_line() -> None:
         done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, check=False)
     assert done.returncode == 2
     assert done.stderr == "sockfsm: the output cannot be written: No space left on device\n"
+
+
+@pytest.mark.parametrize("command", ["show", "handshake", "diagram", "lint", "blocked", "run"])
+def test_a_path_that_cannot_even_be_looked_at_is_told_in_one_line(
+    command: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    name = "x" * 300
+    assert cli.main([command, name]) == cli.BAD_INPUT
+    assert capsys.readouterr().err == f"sockfsm: {name}: File name too long\n"
+
+
+@pytest.mark.parametrize(
+    "command", ["show", "handshake", "blocked", "export --form csv", "diagram"]
+)
+def test_a_closed_standard_output_is_no_error(command: str) -> None:
+    trace = Path(__file__).parent.parent / "traces" / "tcp-echo"
+    line = f'exec "$0" -m sockfsm {command} "$1" >&-'
+    ended = subprocess.run(
+        ["sh", "-c", line, sys.executable, trace], stderr=subprocess.PIPE, timeout=PATIENCE
+    )
+    assert (ended.returncode, ended.stderr) == (0, b"")
+
+
+@pytest.mark.skipif(os.getuid() != 0, reason="gives up root")
+def test_a_folder_that_may_not_be_read_is_not_called_empty(tmp_path: Path) -> None:
+    closed = tmp_path / "closed"
+    closed.mkdir(mode=0o700)
+    pid = os.fork()
+    if pid == 0:
+        # The folders above may be root's alone: the name is looked up from here.
+        os.chdir(tmp_path)
+        os.setuid(65534)
+        try:
+            Trace.open("closed")
+        except TraceError as error:
+            os._exit(0 if str(error) == "closed: Permission denied" else 1)
+        os._exit(2)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0

@@ -14,9 +14,11 @@ from synthetic import MS, Story
 
 import sockfsm
 from sockfsm.events import Packet
+from sockfsm.export.pcapng import pieces
 from sockfsm.trace.packet_filter import PacketFilter
-from sockfsm.trace.trace import Trace
+from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.tracer import packets as tracing_packets
+from sockfsm.wire.headers import packets
 
 HERE, THERE, OTHER = ("127.0.0.1", 7000), ("127.0.0.1", 50123), ("127.0.0.1", 50999)
 
@@ -180,3 +182,29 @@ def test_everybodys_when_asked_for(tmp_path: Path) -> None:
     _, client = stranger()
     tracing_packets.finish(capture, trace, pytest.fail, all_packets=True)
     assert any(client in (p.source[1], p.target[1]) for p in trace.packets())
+
+
+def test_what_nobody_came_to_leave_out_is_left_out_by_who_reads(
+    tmp_path: Path, talk: object
+) -> None:
+    """While the program runs, and where the supervisor was killed before it had put in order."""
+    with sockfsm.tracing(tmp_path / "trace") as trace:
+        capture = tracing_packets.begin(trace, pytest.fail)
+        assert capture is not None
+        _, theirs = stranger()
+        ours = talk(0)  # type: ignore[operator]
+    capture.stop()
+    again = Trace(tmp_path / "trace")
+    assert theirs in {p.source[1] for p in packets_in(again)}
+    assert all(ours in (p.source[1], p.target[1]) for p in again.packets())
+    assert any(p.length == 4 for p in again.packets())
+    (one,) = again.report().connections
+    assert ours in (one.client[1], one.server[1])
+    exported = tmp_path / "exported.pcapng"
+    exported.write_bytes(b"".join(pieces(again)))
+    assert {ours} < {end[1] for p in packets(exported) for end in (p.source, p.target)}
+    assert theirs not in {p.source[1] for p in packets(exported)}
+
+
+def packets_in(trace: Trace) -> Iterator[Packet]:
+    return packets(trace.path / PACKETS)

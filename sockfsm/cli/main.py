@@ -64,9 +64,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if argv is None:
         # In a process of our own, collect garbage rarely: a trace is many small objects and no cycles.
         gc.set_threshold(100_000, 50, 100)
-    if isinstance(sys.stdout, TextIOWrapper):
-        # Escape letters that the terminal's encoding does not have.
-        sys.stdout.reconfigure(errors="backslashreplace")
+    _prepare_output()
     try:
         try:
             args = parser_for(arguments).parse_args(arguments)
@@ -86,12 +84,29 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         return _INTERRUPTED
     except OSError as error:
-        if error.errno != errno.ENOSPC:
+        if (line := _told(error)) is None:
             raise
-        print(f"sockfsm: the output cannot be written: {error.strerror}", file=sys.stderr)
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        print(f"sockfsm: {_inert(line)}", file=sys.stderr)
         return BAD_INPUT
     return status
+
+
+def _prepare_output() -> None:
+    if sys.stdout is None:  # closed: as with print(), nothing is written and nobody complains
+        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    if isinstance(sys.stdout, TextIOWrapper):
+        # Escape letters that the terminal's encoding does not have.
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
+def _told(error: OSError) -> str | None:
+    """A line about an error that is nobody's mistake in here; None for any other."""
+    if error.filename is not None:  # of a path that was given: no permission, a name too long
+        return f"{error.filename}: {error.strerror}"
+    if error.errno == errno.ENOSPC:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return f"the output cannot be written: {error.strerror}"
+    return None
 
 
 def _inert(text: str) -> str:

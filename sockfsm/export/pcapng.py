@@ -27,7 +27,7 @@ def pieces(trace: Trace) -> Iterator[bytes]:
     path = trace.path / PACKETS
     if not path.exists():
         raise UsageError(f"{trace.path}: the trace has no packets: choose another form")
-    source = CaptureFile(path)
+    source, strangers = CaptureFile(path), trace.facts.strangers
     told = _comments(trace)
     packet, comment = next(told, (None, ""))
     numbers: dict[int, int] = {}
@@ -39,11 +39,12 @@ def pieces(trace: Trace) -> Iterator[bytes]:
         if link not in numbers:
             numbers[link] = len(numbers)
             yield blocks.interface(link, 0, source.names.get(link, ""))
-        # Frames that are neither TCP nor UDP are kept without a comment.
+        # Frames that are neither TCP nor UDP have no comment and are kept all the same, unless they
+        # may be strangers'.
         if packet is not None and packet.wall == stamp and packet.raw == data:
             yield blocks.packet(numbers[link], wall, data, length, (comment,) if comment else ())
             packet, comment = next(told, (None, ""))
-        else:
+        elif not strangers:
             yield blocks.packet(numbers[link], wall, data, length)
     if later := [line for line in incomplete(trace) if line not in lacks]:
         if not numbers:

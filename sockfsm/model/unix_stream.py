@@ -164,7 +164,8 @@ _SEND = (
          why="This direction is over: shutdown(SHUT_WR) was called (before connect() counts, too), "
          "or the peer is gone.", source="send(2), shutdown(2)"),
     rule("send", "peer=open", "EPIPE", given="peer=resets",
-         why="The listener closed before the connection was accepted.", source="send(2)"),
+         why="The peer has closed, or shut its reading side. The listener may have closed before it "
+         "accepted.", source="send(2)"),
     rule("send", "", "EPIPE", "peer=closed rd=shut wr=shut", given="peer=closes",
          why="The peer has closed, or shut its reading side.", source="send(2)"),
     rule("send", "", "ECONNRESET", "peer=closed rd=shut wr=shut", given="peer=resets",

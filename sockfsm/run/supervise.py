@@ -215,7 +215,7 @@ def _in_a_hurry(relay: Relay) -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_BLOCK, ours)
     except _HurryError:
         signal.pthread_sigmask(signal.SIG_BLOCK, ours)
-        report("interrupted while the trace was put in order: it may have strangers' packets")
+        report("interrupted while the trace was put in order: its file has others' packets, too")
     relay.drop()
     for number, handler in before.items():
         signal.signal(number, handler)

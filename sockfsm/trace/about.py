@@ -17,14 +17,15 @@ class About(Struct, frozen=True):
     """What `trace.json` says, checked.
 
     capture, kernel_states, network: a sentence about each. clock_error: by how many ns the packets'
-    times may be wrong. logs: the names of the logs at the end of the program. losses: what is missing
-    of the packets and of the kernel's states.
+    times may be wrong. strangers: the packets of others may be among them. logs: the names of the logs
+    at the end of the program. losses: what is missing of the packets and of the kernel's states.
     """
 
     capture: str | None = None
     kernel_states: str | None = None
     network: str | None = None
     clock_error: Natural = 0
+    strangers: bool = False
     logs: list[str] | None = None
     losses: list[Lost] = []
 

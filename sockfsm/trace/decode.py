@@ -212,7 +212,8 @@ class Decoder:
             elif form == NOTED:
                 address = self._addresses.get(done >> 32)
                 done &= MOST
-                address = self._noted(socket, word, address, thread)
+                ok = not head >> OUTCOME & 7
+                address = self._noted(socket, word, address, thread, named=ok)
             elif word == "accept":
                 self._accepted[thread] = socket, None
         code = head >> OUTCOME & 7
@@ -312,13 +313,13 @@ class Decoder:
             socket.remote = address
 
     def _noted(
-        self, socket: Socket | None, word: str, address: Address | None, thread: int
+        self, socket: Socket | None, word: str, address: Address | None, thread: int, *, named: bool
     ) -> Address | None:
         if isinstance(address, tuple) and address and isinstance(address[0], tuple):
             address = address[0]
         if word == "accept":
             self._accepted[thread] = socket, address
-        elif socket is not None and word == "bind":
+        elif socket is not None and word == "bind" and named:
             socket.local = address
         elif socket is not None and word == "connect":
             socket.remote = address

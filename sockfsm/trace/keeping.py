@@ -6,10 +6,11 @@ A copy of the capturing process imports this when the file is large enough to be
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from operator import attrgetter
 from pathlib import Path
 
+from sockfsm.events import Packet
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.packet_filter import PacketFilter
 from sockfsm.trace.trace import Trace
@@ -36,8 +37,7 @@ def so_far(folder: str, clock: int, error: int) -> Callable[[Frame], bool]:
     now = time.monotonic_ns()
     trace = Trace(Path(folder))
     ours = PacketFilter(trace.calls(), max(SLACK, error))
-    blocked = [wait for wait in trace.blocked() if wait.method.startswith("connect")]
-    since = min(map(attrgetter("begin"), blocked), default=now)
+    since = _connecting(trace, now)
     decoder = FrameDecoder(clock)
 
     def wanted(frame: Frame) -> bool:
@@ -49,3 +49,18 @@ def so_far(folder: str, clock: int, error: int) -> Callable[[Frame], bool]:
         return known or packet.time > now - GRACE or ("S" in packet.flags and packet.time > since)
 
     return wanted
+
+
+def ours(trace: Trace, captured: Iterator[Packet]) -> Iterator[Packet]:
+    """The packets of a trace that nobody has thinned to the end: it still runs, or was interrupted."""
+    filter_ = PacketFilter(trace.calls(), max(SLACK, trace.clock_error))
+    since = _connecting(trace, time.monotonic_ns())
+    for packet in captured:
+        if filter_.keeps(packet) or ("S" in packet.flags and packet.time > since):
+            yield packet
+
+
+def _connecting(trace: Trace, now: int) -> int:
+    """When the oldest connect() began that still blocks; `now` where none does."""
+    blocked = [wait for wait in trace.blocked() if wait.method.startswith("connect")]
+    return min(map(attrgetter("begin"), blocked), default=now)

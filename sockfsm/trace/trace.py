@@ -58,12 +58,18 @@ class Trace(TraceSource):
     def open(cls, path: str | os.PathLike[str]) -> Trace:
         """Open the trace in folder `path`. TraceError if there is none."""
         trace = cls(path)
-        if not trace.path.exists():
+        try:
+            os.listdir(trace.path)  # glob() keeps silent about a folder that may not be read
+        except FileNotFoundError:
             raise TraceError(
                 f"{path}: no such trace; record one with: sockfsm run -o {path} PROGRAM"
-            )
-        if not trace.path.is_dir():
-            raise TraceError(f"{path}: a trace is a folder, as `sockfsm run -o` writes it")
+            ) from None
+        except NotADirectoryError:
+            raise TraceError(
+                f"{path}: a trace is a folder, as `sockfsm run -o` writes it"
+            ) from None
+        except OSError as error:
+            raise TraceError(f"{path}: {error.strerror}") from error
         if not any(any(trace.path.glob(pattern)) for pattern in (LOGS, PACKS, PACKETS)):
             raise TraceError(f"{path}: holds no call log ({LOGS}): not a trace")
         return trace
@@ -201,7 +207,12 @@ class Trace(TraceSource):
             )
             if problem not in self._damage:
                 self._damage.append(problem)
-        return packets(path, clock, self._damage)
+        found = packets(path, clock, self._damage)
+        if not self.facts.strangers:
+            return found
+        from sockfsm.trace.keeping import ours
+
+        return ours(self, found)
 
 
 def _stamp(path: Path) -> tuple[int, int]:

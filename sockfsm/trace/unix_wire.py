@@ -39,6 +39,8 @@ class Peers:
         self.closed: dict[str, int] = {}
         self._calls: list[Call] = []
         self._since: dict[Address, list[tuple[int, Socket]]] = {}
+        # A datagram socket may connect again: identity -> since when, to which socket.
+        self._turned: dict[str, list[tuple[int, Socket]]] = {}
 
     def add(self, call: Call) -> None:
         """Add one call; `finish` after the last one."""
@@ -53,10 +55,12 @@ class Peers:
     def receiver(self, call: Call) -> Socket | None:
         """The socket that a send goes to; None where it is not traced."""
         assert call.socket is not None
-        peer = self.of.get(call.socket.identity)
-        if peer is None and call.address is not None:
-            peer = self._holder(call.address, call.end)
-        return peer
+        if call.address is not None:
+            return self._holder(call.address, call.end)
+        turned = self._turned.get(call.socket.identity)
+        if turned is None:
+            return self.of.get(call.socket.identity)
+        return _last(turned, call.end)
 
     def listening(self, call: Call) -> Socket | None:
         """The listening socket that a connect goes to; None where it is not traced."""
@@ -64,9 +68,7 @@ class Peers:
 
     def _holder(self, name: Address, time: int) -> Socket | None:
         """The last socket that bound `name` before `time`."""
-        entries = self._since.get(name, [])
-        place = bisect_right(entries, time, key=itemgetter(0))
-        return entries[place - 1][1] if place else None
+        return _last(self._since.get(name, []), time)
 
     def finish(self) -> None:
         """Find the pairs among the calls that were added."""
@@ -98,6 +100,7 @@ class Peers:
             elif (other := self._holder(call.address, call.end)) is not None:
                 # Datagram sockets need no accept, and the peer is not connected back.
                 self.of[socket.identity] = other
+                self._turned.setdefault(socket.identity, []).append((call.end, other))
         for call, socket in sorted(_of(calls, "accepted"), key=lambda pair: pair[0].end):
             queue = waiting.get(socket.local) if socket.local is not None else None
             if queue:
@@ -107,6 +110,12 @@ class Peers:
 
     def _pair(self, one: Socket, other: Socket) -> None:
         self.of[one.identity], self.of[other.identity] = other, one
+
+
+def _last(entries: list[tuple[int, Socket]], time: int) -> Socket | None:
+    """The socket of the last entry before `time`; the entries are in order."""
+    place = bisect_right(entries, time, key=itemgetter(0))
+    return entries[place - 1][1] if place else None
 
 
 def _of(calls: list[Call], word: str) -> list[tuple[Call, Socket]]:

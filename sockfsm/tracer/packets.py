@@ -38,8 +38,9 @@ def begin(
     """
     from sockfsm.wire.capture import EVERYTHING, HEADERS, Capture, CaptureError
 
+    about = about or About(trace, report)
     try:
-        return Capture.start(
+        capture = Capture.start(
             trace.path / PACKETS,
             interface=interface,
             snap=EVERYTHING if payload else HEADERS,
@@ -49,10 +50,12 @@ def begin(
         )
     except CaptureError as error:
         report(f"no packets: {error}")
-        about = about or About(trace, report)
         about.add(capture=f"no packets: {error}")
         about.lack("packets", [_lost("packets", 0, f"no packets: {error}", str(error))])
         return None
+    if not all_packets:
+        about.add(strangers=True)  # until `finish` has left them out
+    return capture
 
 
 def finish(
@@ -85,7 +88,7 @@ def finish(
             report(f"the packets of others are not left out: {error}")
         else:
             summary = replace(summary, packets=kept, left=summary.left + left)
-            about.add(capture=str(summary))
+            about.add(capture=str(summary), strangers=False)
             about.lack("packets", list(_losses(summary)))
     if summary.problem:
         report(f"packets: {summary.problem}")

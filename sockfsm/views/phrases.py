@@ -63,6 +63,8 @@ def answered(call: Call, made: str = "") -> str:
     if call.refused:
         word = "REFUSED" if out_of_order(call) else "FAILED"
         return f"{word} {plain(call.outcome)}"
+    if call.outcome == "raised" and call.waited:
+        return "interrupted by an exception"  # Ctrl-C, for example: the kernel was asked
     if call.outcome != "ok":
         return _ENDS.get(call.outcome) or plain(call.outcome)
     peer = f" from {address(call.address)}" if call.address else ""
