@@ -95,7 +95,9 @@ class Recorder:
         event = sock.event if sock is not None else None
         if sock is not None and sock.open:
             sock.event.local, sock.event.remote = sock.name, sock.target
-        refused = _refused(event.kind, answer.before, request.method, request.word) if event else ""
+        refused = (
+            refused_by(event.kind, answer.before, request.method, request.word) if event else ""
+        )
         number = 0 if answer.outcome in _NO_ERRNO else errno_number(answer.outcome)
         asked = len(request.data) or request.size
         self._calls.append(
@@ -135,7 +137,7 @@ class Recorder:
         )  # fmt: skip
 
 
-def _refused(kind: str, state: str, method: str, word: str) -> str:
+def refused_by(kind: str, state: str, method: str, word: str) -> str:
     """The errno by which the machine refuses the call in `state`, as a tracer would say it."""
     compiled = shipped(kind)
     if state not in compiled.refusals:
