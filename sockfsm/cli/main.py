@@ -37,6 +37,7 @@ COMMANDS = {
     "simulate": ("sockfsm.cli.simulate", "play a scenario without a kernel, in virtual time"),
     "play": ("sockfsm.cli.play", "play a scenario with real sockets, captured"),
     "compare": ("sockfsm.cli.compare", "a scenario simulated and played: where they differ"),
+    "explore": ("sockfsm.cli.explore", "search every schedule of a scenario for faults"),
     "conform": ("sockfsm.cli.conform", "compare the machines with the running kernel"),
     "learn": ("sockfsm.cli.learn", "learn the machine that the running kernel implements"),
     "export": ("sockfsm.cli.export", "write a trace for Wireshark, Perfetto, spreadsheets, ..."),

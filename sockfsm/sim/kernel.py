@@ -62,6 +62,13 @@ class Kernel:
         entry = ask(sock.kind, ended, request.word, {"mode": sock.mode})
         return Answer(entry.outcome, sock.state, sock.state)
 
+    def waits(self, sock: VirtualSocket, request: Request) -> bool:
+        """Whether a call that has begun to wait would go on waiting."""
+        tcb = sock.tcb
+        if request.started and tcb is not None:
+            return tcb.state in (tcp_names.SYN_SENT, tcp_names.SYN_RECEIVED)
+        return sock.mode != "nonblocking" and self._asked(sock, request).outcome in _WAITS
+
     def expired(self, sock: VirtualSocket, request: Request) -> Answer:
         """The socket's timeout has run out while the call waited."""
         given, seen = facts.of(self, sock, request)

@@ -1,0 +1,225 @@
+"""What the worlds of a search are made of: time that moves when it is told to, packets that are lost
+when it is said, nothing that chance decides or that tells who came first.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from random import Random
+
+from sockfsm.events import Process, Socket
+from sockfsm.sim.clock import Clock, Event
+from sockfsm.sim.network import LOOPBACK, Network, Rules, Segment
+from sockfsm.sim.recorder import Recorder
+from sockfsm.sim.run import Player
+from sockfsm.sim.scenario import Scenario
+from sockfsm.sim.sockets import Answer, Request, VirtualSocket
+
+_GRACE = 200_000_000_000
+"""ns of background timers alone after which nothing can come any more, as in `clock`."""
+_PORTS = 500
+"""Ports that each actor has to itself: so a port does not tell who was first."""
+
+
+class Source(Random):
+    """Where a run would ask for a random number: the same for a turn, whatever came before it."""
+
+    who = 0
+
+    def getrandbits(self, k: int) -> int:
+        """An initial sequence number."""
+        return 1000 % (1 << k)
+
+    def randrange(self, start: int, stop: int | None = None, step: int = 1) -> int:
+        """Where to look for a free port."""
+        return self.who * _PORTS % (start if stop is None else stop - start)
+
+    def random(self) -> float:
+        """What chance decides is the schedule's to choose."""
+        return 1.0
+
+
+class Bag:
+    """A set of sockets with a list's `append`, so that it does not matter who came first.
+
+    Nobody who goes through it depends on what others add: it serves to close one's own sockets, and to
+    wake, which a schedule does not need. So going through it is not noted as a look at each entry.
+    """
+
+    def __init__(self) -> None:
+        self.members: dict[VirtualSocket, None] = {}
+
+    def append(self, sock: VirtualSocket) -> None:
+        self.members[sock] = None
+
+    def __iter__(self) -> Iterator[VirtualSocket]:
+        return iter(list(dict.__iter__(self.members)))
+
+
+class Marks:
+    """The marks that were set."""
+
+    def __init__(self) -> None:
+        self.set: dict[str, bool] = {}
+
+
+class Timers:
+    """What is due later: (when, whose turn set it up, a number) -> event."""
+
+    def __init__(self) -> None:
+        self.due: dict[tuple[int, int, int], Event] = {}
+
+    def next(self) -> tuple[bool, list[tuple[int, int, int]]]:
+        """Whether any call may wait for them, and those that may happen next."""
+        live = sorted(key for key, event in self.due.items() if not event.cancelled)
+        lively = [key for key in live if not self.due[key].background]
+        first = [key for key in lively or live if key[0] == (lively or live)[0][0]]
+        # What one turn has set up comes in its order: packets do not overtake each other.
+        heads = {key[1]: key for key in reversed(first)}
+        return bool(lively), sorted(heads.values())
+
+
+class Timeline(Clock):
+    """A clock that stands still but for the turns of time.
+
+    who: whose turn it is. latest: the event that was set up last. shift: ns by which a recorded run
+    is later than the clock says: there a call takes some time, so that a timeline can show it.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.timers = Timers()
+        self.who = 0
+        self.shift = 0
+        self.latest: Event | None = None
+
+    def at(self, time: int, deed: Callable[[], None], *, background: bool | None = None) -> Event:
+        """Have `deed` happen: within this turn where it is due at once."""
+        if time <= self.now + LOOPBACK:
+            return super().at(time, deed, background=background)
+        event = Event(deed, self._background if background is None else background)
+        self.latest = event
+        number = 0
+        while (time, self.who, number) in self.timers.due:
+            number += 1
+        self.timers.due[time, self.who, number] = event
+        return event
+
+    def settle(self) -> None:
+        """Let happen what is due at once."""
+        now = self.now
+        while self._heap:
+            time, _, event = heapq.heappop(self._heap)
+            if not event.cancelled:
+                self.now = max(self.now, time)
+                self._background = event.background
+                event.deed()
+        self._background = False
+        self._number = 0
+        self.now = now
+
+    def fire(self, chosen: int) -> None:
+        """Let time move to what is due next."""
+        key = self.timers.next()[1][chosen]
+        event = self.timers.due.pop(key)
+        self.now = max(self.now, key[0])
+        self.who = key[1]
+        if not event.background:
+            self._lively = self.now
+        self._background = event.background
+        event.deed()
+        self._background = False
+
+    def over(self) -> bool:
+        """Whether background timers have been alone for too long."""
+        keys = self.timers.next()[1]
+        return bool(keys) and keys[0][0] > self._lively + _GRACE
+
+
+class Wire(Network):
+    """Loses what the schedule says. left: how many more packets it may lose."""
+
+    def __init__(
+        self, clock: Timeline, rules: Rules, deliver: Callable[[Segment], None], losses: int,
+        captured: bool,
+    ) -> None:  # fmt: skip
+        kept = replace(rules, loss=0.0, duplication=0.0, jitter=0)
+        super().__init__(clock, Source(), kept, deliver)
+        self.left = losses
+        self.doomed: tuple[int, ...] = ()
+        self.sent = 0
+        self._captured = captured
+        self._timeline = clock
+
+    def send(self, segment: Segment) -> None:
+        """Deliver a segment, or lose it."""
+        self.sent += 1
+        if self.sent - 1 in self.doomed:
+            self.left -= 1
+            self._capture(segment)
+        else:
+            super().send(segment)
+
+    def _capture(self, segment: Segment) -> None:
+        if self._captured:
+            super()._capture(segment)
+            last, shift = self.packets[-1], self._timeline.shift
+            self.packets[-1] = last._replace(time=last.time + shift, wall=last.wall + shift)
+
+
+class Births(Recorder):
+    """Makes sockets and remembers nothing: what a search needs of a recorder."""
+
+    def __init__(self, scenario: Scenario) -> None:
+        super().__init__(scenario)
+        self._born: dict[Process, int] = {}
+        self._known = Archive()
+
+    def _new(self, process: Process, kind: str, born: str, parent: str | None) -> VirtualSocket:
+        number = self._born[process] = self._born.get(process, 0) + 1
+        event = self._known.socket(process, kind, born, parent, number)
+        return VirtualSocket(kind, event, self._hosts[process], born)
+
+    def call(
+        self, player: Player, sock: VirtualSocket | None, request: Request, answer: Answer,
+        end: int, waited: bool,
+    ) -> None:  # fmt: skip
+        """Nothing is written down."""
+
+    def blocked(self, player: Player, sock: VirtualSocket) -> None:
+        """Nothing is written down."""
+
+
+class Archive:
+    """The identities of sockets, the same in all schedules."""
+
+    def __init__(self) -> None:
+        self._events: dict[tuple[object, ...], Socket] = {}
+
+    def socket(
+        self, process: Process, kind: str, born: str, parent: str | None, number: int
+    ) -> Socket:
+        key = process.pid, kind, born, parent, number
+        if key not in self._events:
+            name = f"{process.name}.{number}"
+            self._events[key] = Socket(name, number, process, kind, 0, 0, 0, number, born, parent)
+        return self._events[key]
+
+
+class Shown(Recorder):
+    """Writes calls down, as much later as the timeline says."""
+
+    def __init__(self, scenario: Scenario, timeline: Timeline) -> None:
+        super().__init__(scenario)
+        self._timeline = timeline
+
+    def call(
+        self, player: Player, sock: VirtualSocket | None, request: Request, answer: Answer,
+        end: int, waited: bool,
+    ) -> None:  # fmt: skip
+        """Write a finished call down."""
+        if not waited:
+            player.begun += self._timeline.shift
+        super().call(player, sock, request, answer, end + self._timeline.shift, waited)
