@@ -21,7 +21,7 @@ from simulated import (
 )  # fmt: skip
 
 from sockfsm.cli.main import main
-from sockfsm.sim.programs.run import Program, simulate
+from sockfsm.sim.programs.run import Program, Result, Runner, Setting, simulate
 from sockfsm.sim.programs.scheduler import Noted, Replayed, Seeded
 from sockfsm.trace.encode import save
 from sockfsm.trace.trace import Trace
@@ -204,13 +204,61 @@ def test_the_same_seed_the_same_trace(name: str, tmp_path: Path) -> None:
     assert all(other == first for other in others)
 
 
-def test_a_hundred_times_the_same() -> None:
-    def told() -> list[tuple[object, ...]]:
-        calls = simulated(ECHO_SERVER, ECHO_CLIENT, seed=5).trace.calls()
-        return [(c.begin, c.end, c.method, c.outcome, c.site, c.address) for c in calls]
+@pytest.mark.parametrize("name", PAIRS)
+def test_modules_that_are_kept_are_as_new(name: str) -> None:
+    """Run after run of the same programs is as a first one."""
+    runner = Runner(programs(*PAIRS[name]))
+    for seed in (4, 5, 4):
+        fresh = simulated(*PAIRS[name], seed=seed)
+        again = runner.run(Setting(seed=seed))
+        assert told(again) == told(fresh)
+        assert again.output == fresh.output
+        assert again.calls == fresh.calls
+        assert (again.time, again.statuses) == (fresh.time, fresh.statuses)
 
-    first = told()
-    assert all(told() == first for _ in range(99))
+
+def test_what_a_program_does_to_modules_is_gone_in_the_next_run() -> None:
+    runner = Runner(
+        programs("""
+            import os, queue, random, socket, socketserver, sys, threading, weakref
+            print("HERE" in os.environ, hasattr(queue, "mine"), threading.Thread().name)
+            print(socket.getdefaulttimeout(), random.random(), "nothing" in sys.modules)
+            print(socketserver.TCPServer.request_queue_size, threading.active_count(), len(sys.path))
+            os.environ["HERE"] = "yes"
+            queue.mine = 1
+            sys.path.append("there")
+            sys.modules["nothing"] = None
+            socket.setdefaulttimeout(3)
+            socket.socket = None
+            lock = threading.Lock()
+            lock.acquire()
+            threading.Thread(target=lock.acquire, daemon=True).start()
+            threading.Thread = None
+            random.seed(5)
+            print.__self__ if hasattr(print, "__self__") else None
+            import builtins
+            builtins.len = None
+        """)
+    )
+    first, second = (runner.run(Setting(seed=1)) for _ in range(2))
+    assert first.good
+    assert first.output == second.output
+    assert printed(first)[0] == "False False Thread-1"
+
+
+def told(result: Result) -> list[tuple[object, ...]]:
+    """A run's calls, as far as they can be compared."""
+    return [
+        (c.begin, c.end, c.thread.name, c.method, c.outcome, c.done, str(c.site), c.address)
+        for c in result.trace.calls()
+    ]
+
+
+def test_a_hundred_times_the_same() -> None:
+    runner = Runner(programs(ECHO_SERVER, ECHO_CLIENT))
+    first = told(runner.run(Setting(seed=5)))
+    assert first
+    assert all(told(runner.run(Setting(seed=5))) == first for _ in range(99))
 
 
 def test_another_seed_is_another_schedule() -> None:
@@ -223,9 +271,8 @@ def test_another_seed_is_another_schedule() -> None:
 
 def test_every_python_the_same() -> None:
     """What the schedule is made of does not depend on the library's version."""
-    calls = simulated(UNIX_THREADS, seed=1).trace.calls()
-    told = [(c.begin, c.end, c.thread.name, c.method, c.outcome, str(c.site)) for c in calls]
-    assert hashlib.sha256(repr(told).encode()).hexdigest()[:16] == "87ed4ca8ff61fee1"
+    calls = repr(told(simulated(UNIX_THREADS, seed=1)))
+    assert hashlib.sha256(calls.encode()).hexdigest()[:16] == "0b2392adfa21a82c"
 
 
 def test_choices_replay_a_run() -> None:

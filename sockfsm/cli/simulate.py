@@ -167,9 +167,8 @@ def _programs(args: argparse.Namespace) -> int:
 
 def _without_chance() -> None:
     """Begin again where the order of sets of strings would be left to chance."""
-    spec = getattr(sys.modules["__main__"], "__spec__", None)
-    ours = os.path.basename(sys.argv[0]) == "sockfsm" or (spec and spec.name == "sockfsm.__main__")
-    if sys.flags.hash_randomization and ours:  # not where somebody else's program calls `main`
+    ours = sys.argv[0].endswith(("/bin/sockfsm", "/sockfsm/__main__.py"))
+    if sys.flags.hash_randomization and ours:
         sys.stdout.flush()
         again = [sys.executable, *sys.orig_argv[1:]]
         os.execve(sys.executable, again, {**os.environ, "PYTHONHASHSEED": "0"})

@@ -56,7 +56,7 @@ def _ask(kind: str, parts: Parts, word: str, facts: Facts, seen: frozenset[str])
 
 def then(kind: str, parts: Parts, entry: Rule) -> Parts:
     """The parts after `entry`."""
-    return table_of(kind).after(entry, parts)
+    return table_of(kind).after(entry, parts) if entry.then else parts
 
 
 @lru_cache(1 << 12)

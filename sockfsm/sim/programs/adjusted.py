@@ -15,18 +15,20 @@ from typing import TYPE_CHECKING, Any
 from sockfsm.sim.programs.actor import Gone
 from sockfsm.sim.programs.sites import hidden, programs
 from sockfsm.sim.programs.switch import GreenletExit
+from sockfsm.sim.programs.world import GLANCE
 
 if TYPE_CHECKING:
     from sockfsm.sim.programs.imports import Imports
 
 
 def _pointed(function: Callable[..., Any], name: str, of: Imports) -> Callable[..., Any]:
-    world = of.threads.world
+    home = of.home
 
     @wraps(function)
     def pointed(*args: Any, **kwargs: Any) -> Any:
         if programs(sys._getframe(1).f_code.co_filename):
-            world.point(args[0] if args else None, name)
+            home.world.point(args[0] if args else None, name)
+            home.world.spend(GLANCE)
         return function(*args, **kwargs)
 
     return pointed
@@ -100,7 +102,7 @@ def _threading(module: Any, of: Imports) -> None:
         if issubclass(args.exc_type, (Gone, GreenletExit)):
             return  # the end of its world
         if args.exc_type is not SystemExit and args.exc_value is not None:
-            of.threads.process.failed(args.exc_value, shown=False)
+            of.home.process.failed(args.exc_value, shown=False)
         hook(args)
 
     module.excepthook = module.__excepthook__ = excepthook

@@ -17,6 +17,8 @@ from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.sim.programs.adjusted import ADJUSTED
+from sockfsm.sim.programs.home import Home
+from sockfsm.sim.programs.kept import Kept
 from sockfsm.sim.programs.refused import refuse, refusing
 from sockfsm.sim.programs.resolving import Resolving
 from sockfsm.sim.programs.selecting import Selecting
@@ -36,8 +38,8 @@ _SHARED = frozenset(
     {
         "__future__", "_collections_abc", "_compat_pickle", "_markupbase", "_opcode_metadata",
         "_weakrefset", "abc", "ast", "base64", "bisect", "codecs", "collections", "collections.abc",
-        "colorsys", "copyreg", "decimal", "dis", "fnmatch", "fractions", "functools", "genericpath_",
-        "hashlib", "heapq", "hmac", "html", "html.entities", "html.parser", "json", "json.decoder",
+        "colorsys", "copyreg", "decimal", "dis", "fnmatch", "fractions", "functools", "hashlib",
+        "heapq", "hmac", "html", "html.entities", "html.parser", "json", "json.decoder",
         "json.encoder", "json.scanner", "keyword", "linecache", "locale", "numbers", "opcode",
         "operator", "quopri", "re", "re._casefix", "re._compiler", "re._constants", "re._parser",
         "reprlib", "sre_compile", "sre_constants", "sre_parse", "stat", "string", "stringprep",
@@ -56,30 +58,63 @@ The library itself does without."""
 
 
 class Imports:
-    """The modules of one process.
+    """The modules of one program, in one run after the other.
 
     modules: its sys.modules. system: its view of the system.
     """
 
-    def __init__(self, process: Process, argv: list[str], path: list[str]) -> None:
-        self.system = system = System(process)
-        self.threads = Threads(process)
+    def __init__(self, process: Process) -> None:
+        self.home = home = Home()
+        home.process, home.world = process, process.world
+        self.system, self.threads = System(home), Threads(home)
+        self._resolving = Resolving(home)
         self.modules: dict[str, ModuleType] = {}
+        self._kept = Kept(self.modules)
         self.builtins = self._builtins()
         self._made: dict[str, Callable[[], Mapping[str, object]]] = {
-            "_thread": self.threads.module, "_socket": Resolving(process).module,
-            "select": Selecting(process).module, "posix": system.posix, "time": system.time,
-            "_random": system.random, "_signal": system.signal, "fcntl": system.fcntl,
-            "atexit": system.atexit,
+            "_thread": self.threads.module, "_socket": self._resolving.module,
+            "select": Selecting(home).module, "posix": self.system.posix, "time": self.system.time,
+            "_random": self.system.random, "_signal": self.system.signal,
+            "fcntl": self.system.fcntl, "atexit": self.system.atexit,
         }  # fmt: skip
-        self._sys = self._system(process, argv, path)
+        self._sys = self._new("sys", vars(sys))
+        self._sys.__dict__.update(
+            modules=self.modules, meta_path=[], path_hooks=[], path_importer_cache={},
+            warnoptions=[], settrace=refusing("sys.settrace"), setprofile=refusing("sys.setprofile"),
+        )  # fmt: skip
         self.modules["sys"], self.modules["builtins"] = self._sys, self.builtins
         self._bootstrap()
+        self._base = dict(self.modules)
+        self._bases = [(module, dict(module.__dict__)) for module in (self._sys, self.builtins)]
 
-    @property
-    def sys(self) -> Any:
-        """The process's `sys`."""
-        return self._sys
+    def begin(self, process: Process, argv: list[str], path: list[str]) -> None:
+        """A run begins, in this process."""
+        self.home.process, self.home.world = process, process.world
+        for part in (self.system, self.threads, self._resolving):
+            part.reset()
+        self.modules.clear()
+        self.modules.update(self._base)
+        for module, names in self._bases:
+            module.__dict__.clear()
+            module.__dict__.update(names)
+        self._sys.__dict__.update(
+            argv=argv, path=[*path, *sys.path[1:]], stdout=process.out, stderr=process.err,
+            __stdout__=process.out, __stderr__=process.err, stdin=io.StringIO(),
+            __stdin__=io.StringIO(), meta_path=[self], orig_argv=list(argv),
+            excepthook=process.report, __excepthook__=process.report,
+        )  # fmt: skip
+
+    def run(self, module: str, file: str, code: CodeType | None) -> None:
+        """Run the program as `__main__`."""
+        main = self.modules["__main__"] = ModuleType("__main__")
+        if code is None:
+            runpy: Any = self.builtins.__dict__["__import__"]("runpy")
+            runpy._run_module_as_main(module)
+            return
+        main.__dict__.update(
+            __builtins__=self.builtins, __file__=file or None, __cached__=None, __annotations__={}
+        )
+        exec(code, main.__dict__)
 
     def _new(self, name: str, names: Mapping[str, object]) -> ModuleType:
         module = ModuleType(name)
@@ -114,18 +149,6 @@ class Imports:
         )  # fmt: skip
         return module
 
-    def _system(self, process: Process, argv: list[str], path: list[str]) -> ModuleType:
-        module = self._new("sys", vars(sys))
-        module.__dict__.update(
-            argv=argv, path=[*path, *sys.path[1:]], modules=self.modules, stdout=process.out,
-            stderr=process.err, __stdout__=process.out, __stderr__=process.err,
-            stdin=io.StringIO(), __stdin__=io.StringIO(), meta_path=[], path_hooks=[],
-            path_importer_cache={}, warnoptions=[], settrace=refusing("sys.settrace"),
-            setprofile=refusing("sys.setprofile"), orig_argv=list(argv), excepthook=process.report,
-            __excepthook__=process.report,
-        )  # fmt: skip
-        return module
-
     def _bootstrap(self) -> None:
         """Copy the import system."""
         inner, outer = ModuleType("_frozen_importlib"), ModuleType("_frozen_importlib_external")
@@ -136,30 +159,30 @@ class Imports:
         names |= {"sys": self._sys, "_imp": _imp}
         for name in ("_thread", "_weakref", "_warnings"):
             names[name] = self._take(name)
-        del self.modules["_warnings"]
         if "_WeakValueDictionary" in names and not isinstance(names.get("_blocking_on"), dict):
             names["_blocking_on"] = names["_WeakValueDictionary"]()
         self.builtins.__dict__["__import__"] = self._importing(names["__import__"])
-        self._sys.__dict__["meta_path"].append(self)
         self._module_spec = names["ModuleSpec"]
-        for name in ("_imp", "_io", "_warnings", "marshal", "posix"):
+        for name in ("_imp", "_io", "marshal", "posix"):
             self._take(name)
         outside: Any = outer.__dict__
         outside["__builtins__"] = self.builtins.__dict__
         exec(_imp.get_frozen_object("_frozen_importlib_external"), outside)
-        del self.modules["_warnings"]
         outside["_install"](inner)
         names["_bootstrap_external"] = outer
         self._finder = outside["PathFinder"]
         self._extension = outside["ExtensionFileLoader"]
-        self._sys.__dict__["meta_path"].remove(self._finder)
+        for name in ("_thread", "_weakref", "_warnings", "_imp", "_io", "marshal", "posix"):
+            del self.modules[name]
 
     def _importing(self, plain: Callable[..., Any]) -> Callable[..., Any]:
-        modules = self.modules
+        modules, kept = self.modules, self._kept
 
         def __import__(  # noqa: N807 - its name
             name: str, globals: Any = None, locals: Any = None, fromlist: Any = (), level: int = 0
         ) -> Any:
+            if not level and name not in modules:
+                kept.revive(name)
             module = plain(name, globals, locals, fromlist, level)
             for word in fromlist or ():
                 # What imports in a circle finds in sys.modules what is not an attribute yet; the
@@ -171,18 +194,6 @@ class Imports:
             return module
 
         return __import__
-
-    def run(self, module: str, file: str, code: CodeType | None) -> None:
-        """Run the program as `__main__`."""
-        main = self.modules["__main__"] = ModuleType("__main__")
-        if code is None:
-            runpy: Any = self.builtins.__dict__["__import__"]("runpy")
-            runpy._run_module_as_main(module)
-            return
-        main.__dict__.update(
-            __builtins__=self.builtins, __file__=file or None, __cached__=None, __annotations__={}
-        )
-        exec(code, main.__dict__)
 
     def _take(self, name: str) -> ModuleType:
         """A module that is not loaded from a file: virtual, or a copy of the real one's names."""
@@ -214,11 +225,11 @@ class Imports:
         spec = self._finder.find_spec(name, path, target)
         if spec is None or spec.origin is None or not spec.origin.startswith(LIBRARY):
             return spec
-        if isinstance(spec.loader, self._extension) and "-packages" not in spec.origin:
+        if "-packages" in spec.origin:
+            return spec
+        if isinstance(spec.loader, self._extension):
             return self._spec(name)
-        adjust = ADJUSTED.get(name)
-        if adjust is not None:
-            spec.loader = _Adjusting(spec.loader, adjust, self)
+        spec.loader = _Loader(spec.loader, self)
         return spec
 
     def _spec(self, name: str) -> Any:
@@ -234,13 +245,22 @@ class Imports:
 
     def exec_module(self, module: ModuleType) -> None:
         """See importlib.abc.Loader."""
+        self._kept.loaded(module)
+
+    def load(self, module: ModuleType, load: Callable[[ModuleType], None]) -> None:
+        """Load a module of the library, and remember it for the next run."""
+        with self._kept.loading(module):
+            load(module)
+            adjust = ADJUSTED.get(module.__name__)
+            if adjust is not None:
+                adjust(module, self)
 
 
-class _Adjusting:
-    """A loader that changes a module when it has been loaded."""
+class _Loader:
+    """The loader of a module of the library."""
 
-    def __init__(self, loader: Any, adjust: Callable[[Any, Imports], None], of: Imports) -> None:
-        self._loader, self._adjust, self._of = loader, adjust, of
+    def __init__(self, loader: Any, of: Imports) -> None:
+        self._loader, self._of = loader, of
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._loader, name)
@@ -251,5 +271,4 @@ class _Adjusting:
 
     def exec_module(self, module: ModuleType) -> None:
         """See importlib.abc.Loader."""
-        self._loader.exec_module(module)
-        self._adjust(module, self._of)
+        self._of.load(module, self._loader.exec_module)

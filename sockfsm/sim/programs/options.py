@@ -116,7 +116,7 @@ def connected(sock: VirtualSocket) -> bool:
 
 def peek(caller: Socket, size: int, flags: int) -> tuple[bytes, Answer]:
     """recv() with MSG_PEEK: wait as it does, and take nothing."""
-    world = caller.process.world
+    world = caller.home.world
     sock = caller._mine()
     timeout = 0.0 if flags & real.MSG_DONTWAIT else caller.gettimeout()
     me = world.point(sock, "recv")

@@ -13,7 +13,7 @@ from sockfsm.sim.programs.world import COST, QUICK
 from sockfsm.sim.sockets import Answer, Request, UnixEnd, VirtualSocket
 
 if TYPE_CHECKING:
-    from sockfsm.sim.programs.process import Process
+    from sockfsm.sim.programs.home import Home
 
 _KEPT = frozenset(
     {
@@ -28,11 +28,11 @@ _NOT_SIMULATED = ("if_nameindex", "if_nametoindex", "if_indextoname", "sethostna
 class Resolving:
     """A process's `_socket`."""
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(self, home: Home) -> None:
+        self._home = home
         self._default: list[float | None] = [None]
         space = {
-            "process": process, "default": self._default, "__slots__": (), "__module__": "_socket"
+            "home": home, "default": self._default, "__slots__": (), "__module__": "_socket"
         }  # fmt: skip
         self.socket: type[Socket] = type("socket", (Socket,), space)
 
@@ -52,13 +52,17 @@ class Resolving:
             names[name] = getattr(self, name)
         return names | {"socket": self.socket, "SocketType": self.socket, "has_ipv6": False}
 
+    def reset(self) -> None:
+        """Another run begins."""
+        self._default[0] = None
+
     def close(self, fd: int) -> None:
         """See socket.close."""
-        close(self._process, fd)
+        close(self._home.process, fd)
 
     def dup(self, fd: int) -> int:
         """See socket.dup."""
-        process = self._process
+        process = self._home.process
         thing = process.descriptors.get(fd)
         if thing is None:
             raise failure(EBADF)
@@ -70,7 +74,7 @@ class Resolving:
         self, family: int | None = None, type: int = real.SOCK_STREAM, proto: int = 0
     ) -> tuple[Socket, Socket]:
         """See socket.socketpair."""
-        process, world = self._process, self._process.world
+        process, world = self._home.process, self._home.world
         family = int(real.AF_UNIX) if family is None else int(family)
         type = int(type) & ~(real.SOCK_NONBLOCK | real.SOCK_CLOEXEC)
         if family != real.AF_UNIX or (family, type) not in _KINDS:
@@ -98,7 +102,7 @@ class Resolving:
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
     ) -> list[tuple[int, int, int, str, tuple[str, int]]]:
         """See socket.getaddrinfo."""
-        world = self._process.world
+        world = self._home.world
         me = world.point(None, "resolve")
         begin = world.clock.now
         request = Request("resolve", "getaddrinfo")
@@ -111,7 +115,7 @@ class Resolving:
 
     def gethostbyname(self, hostname: str) -> str:
         """See socket.gethostbyname."""
-        return addresses.host(hostname, self._process.world.hosts)
+        return addresses.host(hostname, self._home.world.hosts)
 
     def gethostbyname_ex(self, hostname: str) -> tuple[str, list[str], list[str]]:
         """See socket.gethostbyname_ex."""
@@ -119,16 +123,16 @@ class Resolving:
 
     def gethostbyaddr(self, ip_address: str) -> tuple[str, list[str], list[str]]:
         """See socket.gethostbyaddr."""
-        found = addresses.host(ip_address, self._process.world.hosts)
-        for name, known in self._process.world.hosts.items():
+        found = addresses.host(ip_address, self._home.world.hosts)
+        for name, known in self._home.world.hosts.items():
             if known == found:
                 return name, [], [found]
         raise real.herror(1, "Unknown host")
 
     def gethostname(self) -> str:
         """See socket.gethostname."""
-        for name, known in self._process.world.hosts.items():
-            if known == self._process.host:
+        for name, known in self._home.world.hosts.items():
+            if known == self._home.process.host:
                 return name
         return "localhost"
 
@@ -136,7 +140,7 @@ class Resolving:
         """See socket.getnameinfo."""
         name, port = sockaddr[:2]
         if not flags & real.NI_NUMERICHOST:
-            for known, found in self._process.world.hosts.items():
+            for known, found in self._home.world.hosts.items():
                 if found == name:
                     name = known
                     break

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
 from types import CodeType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sockfsm.errors import UsageError
 from sockfsm.sim.network import Rules
@@ -23,9 +23,6 @@ from sockfsm.sim.programs.scheduler import Scheduler, Seeded
 from sockfsm.sim.programs.switch import GreenletExit
 from sockfsm.sim.programs.world import Finding, Limits, World
 from sockfsm.trace.source import MemoryTrace
-
-if TYPE_CHECKING:
-    from types import ModuleType
 
 STAGGER = 100_000_000
 """ns between the starts of the programs: people start a server, and then a client."""
@@ -116,39 +113,56 @@ def simulate(
 
     UsageError for a program that cannot be read.
     """
-    setting = setting or Setting()
-    codes = [program.compiled() for program in programs]
-    title = ", ".join(program.name for program in programs)
-    output: list[tuple[str, str, str]] = []
+    return Runner(programs).run(setting or Setting(), scheduler, emit)
 
-    def written(name: str, stream: str, line: str) -> None:
-        output.append((name, stream, line))
-        if emit is not None:
-            emit(name, stream, line)
 
-    random = Random(setting.seed)
-    chosen = scheduler or Seeded(setting.seed)
-    world = World(chosen, random, setting.network, setting.limits, title)
-    world.hosts = {"localhost": LOCAL, **{k.lower(): v for k, v in setting.hosts.items()}}
-    for place, (program, code) in enumerate(zip(programs, codes, strict=True)):
-        begin = _starter(world, program, code, _called(program, programs, place), written)
-        world.clock.after(place * setting.stagger, begin, background=False)
-    world.expected = len(programs)
-    collects = gc.isenabled()
-    gc.disable()
-    current.enter(world)
-    try:
-        world.run()
-    finally:
-        current.leave()
-        if collects:
-            gc.enable()
-    statuses = [(process.name, process.status) for process in world.processes]
-    ended = max(
-        (p.event.ended or world.clock.now for p in world.processes), default=world.clock.now
-    )
-    trace = world.journal.trace(world.kernel.network.packets)
-    return Result(trace, statuses, world.findings, output, world.calls, ended)
+class Runner:
+    """Runs the same programs again and again: what they import from the library is loaded once."""
+
+    def __init__(self, programs: Sequence[Program]) -> None:
+        self._programs = [
+            _Loaded(program, _called(program, programs, place), program.compiled())
+            for place, program in enumerate(programs)
+        ]
+        self._title = ", ".join(program.name for program in programs)
+        self._runs = 0
+
+    def run(
+        self, setting: Setting, scheduler: Scheduler | None = None,
+        emit: Callable[[str, str, str], None] | None = None,
+    ) -> Result:  # fmt: skip
+        """One run."""
+        output: list[tuple[str, str, str]] = []
+
+        def written(name: str, stream: str, line: str) -> None:
+            output.append((name, stream, line))
+            if emit is not None:
+                emit(name, stream, line)
+
+        random = Random(setting.seed)
+        chosen = scheduler or Seeded(setting.seed)
+        world = World(chosen, random, setting.network, setting.limits, self._title)
+        world.hosts = {"localhost": LOCAL, **{k.lower(): v for k, v in setting.hosts.items()}}
+        world.expected = len(self._programs)
+        for place, loaded in enumerate(self._programs):
+            begin = loaded.starter(world, written)
+            world.clock.after(place * setting.stagger, begin, background=False)
+        collects = gc.isenabled()
+        gc.disable()
+        current.enter(world)
+        try:
+            world.run()
+        finally:
+            current.leave()
+            if collects:
+                gc.enable()
+        now = world.clock.now
+        ended = [process.event.ended or now for process in world.processes]
+        return Result(
+            world.journal.trace(world.kernel.network.packets),
+            [(process.name, process.status) for process in world.processes],
+            world.findings, output, world.calls, max(ended, default=now),
+        )  # fmt: skip
 
 
 def _called(program: Program, programs: Sequence[Program], place: int) -> str:
@@ -157,45 +171,53 @@ def _called(program: Program, programs: Sequence[Program], place: int) -> str:
     return program.name if len(same) == 1 else f"{program.name}#{same.index(place) + 1}"
 
 
-def _starter(
-    world: World, program: Program, code: CodeType | None, name: str,
-    emit: Callable[[str, str, str], None],
-) -> Callable[[], None]:  # fmt: skip
-    words = ("-m", program.module) if program.module else (program.file or program.name,)
-    stem = name.partition(".")[0].lower()
+class _Loaded:
+    """A program that was read, and its modules."""
 
-    def begin() -> None:
-        host = world.hosts.get(stem, LOCAL)
-        process = Process(world, name, (*words, *program.arguments), host, emit)
-        process.begin(lambda: _body(process, program, code))
+    def __init__(self, program: Program, name: str, code: CodeType | None) -> None:
+        self._program, self._name, self._code = program, name, code
+        self._imports: Imports | None = None
 
-    return begin
+    def starter(self, world: World, emit: Callable[[str, str, str], None]) -> Callable[[], None]:
+        """What starts it in a world."""
+        program = self._program
+        words = ("-m", program.module) if program.module else (program.file or program.name,)
+        stem = self._name.partition(".")[0].lower()
 
+        def begin() -> None:
+            host = world.hosts.get(stem, LOCAL)
+            process = Process(world, self._name, (*words, *program.arguments), host, emit)
+            process.begin(lambda: self._body(process))
 
-def _body(process: Process, program: Program, code: CodeType | None) -> int:
-    """What the main thread does; gives the exit status."""
-    folder = os.path.dirname(os.path.abspath(program.file)) if program.file else os.getcwd()
-    argv = [program.file or program.module or program.name, *program.arguments]
-    imports = Imports(process, argv, [folder])
-    status = 0
-    try:
-        imports.run(program.module, program.file, code)
-    except SystemExit as leaving:
-        status = _status(process, leaving.code)
-    except (Gone, GreenletExit):
-        raise
-    except KeyboardInterrupt as error:
-        if not process.interrupted:
-            process.report(type(error), error, error.__traceback__)
-        status = INTERRUPTED
-    except BaseException as error:  # noqa: BLE001 - whatever the program lets go
-        process.failed(error)
-        status = 1
-    threading: ModuleType | Any = imports.modules.get("threading")
-    if threading is not None:
-        threading._shutdown()
-    imports.system.leave()
-    return status
+        return begin
+
+    def _body(self, process: Process) -> int:
+        """What the main thread does; gives the exit status."""
+        program, imports = self._program, self._imports
+        folder = os.path.dirname(os.path.abspath(program.file)) if program.file else os.getcwd()
+        argv = [program.file or program.module or program.name, *program.arguments]
+        if imports is None:
+            imports = self._imports = Imports(process)
+        imports.begin(process, argv, [folder])
+        status = 0
+        try:
+            imports.run(program.module, program.file, self._code)
+        except SystemExit as leaving:
+            status = _status(process, leaving.code)
+        except (Gone, GreenletExit):
+            raise
+        except KeyboardInterrupt as error:
+            if not process.interrupted:
+                process.report(type(error), error, error.__traceback__)
+            status = INTERRUPTED
+        except BaseException as error:  # noqa: BLE001 - whatever the program lets go
+            process.failed(error)
+            status = 1
+        threading: Any = imports.modules.get("threading")
+        if threading is not None:
+            threading._shutdown()
+        imports.system.leave()
+        return status
 
 
 def _status(process: Process, code: object) -> int:

@@ -14,6 +14,7 @@ from sockfsm.sim.programs.world import COST
 from sockfsm.sim.sockets import VirtualSocket
 
 if TYPE_CHECKING:
+    from sockfsm.sim.programs.home import Home
     from sockfsm.sim.programs.process import Process
 
 _Found = TypeVar("_Found")
@@ -70,7 +71,7 @@ def _until(
 class Poll:
     """select.poll()."""
 
-    process: ClassVar[Process]
+    home: ClassVar[Home]
 
     def __init__(self) -> None:
         self._wanted: dict[int, int] = {}
@@ -91,11 +92,11 @@ class Poll:
         del self._wanted[_number(fd)]
 
     def _sockets(self) -> list[VirtualSocket]:
-        found = (self.process.descriptors.get(number) for number in self._wanted)
+        found = (self.home.process.descriptors.get(number) for number in self._wanted)
         return [sock for sock in found if isinstance(sock, VirtualSocket)]
 
     def _look(self) -> list[tuple[int, int]]:
-        process, answer = self.process, []
+        process, answer = self.home.process, []
         for number, wanted in self._wanted.items():
             sock = process.descriptors.get(number)
             if not isinstance(sock, VirtualSocket):
@@ -109,18 +110,18 @@ class Poll:
     def poll(self, timeout: float | None = None) -> list[tuple[int, int]]:
         """See select.poll. timeout: milliseconds."""
         seconds = None if timeout is None else timeout / 1e3
-        return _until(self.process, "poll", self._sockets, self._look, seconds)
+        return _until(self.home.process, "poll", self._sockets, self._look, seconds)
 
 
 class Epoll:
     """select.epoll(): level-triggered, edge-triggered or one shot."""
 
-    process: ClassVar[Process]
+    home: ClassVar[Home]
 
     def __init__(self, sizehint: int = -1, flags: int = 0) -> None:
         self._wanted: dict[int, tuple[VirtualSocket, int]] = {}
         self._edges: dict[int, int] = {}
-        self._fd = self.process.open(self)
+        self._fd = self.home.process.open(self)
 
     def _open(self) -> None:
         if self._fd == -1:
@@ -139,9 +140,9 @@ class Epoll:
     def close(self) -> None:
         """See select.epoll."""
         if self._fd != -1:
-            self.process.descriptors.get(self._fd)
-            if self.process.descriptors.get(self._fd) is self:
-                self.process.take(self._fd)
+            self.home.process.descriptors.get(self._fd)
+            if self.home.process.descriptors.get(self._fd) is self:
+                self.home.process.take(self._fd)
             self._fd = -1
 
     def __enter__(self) -> Epoll:
@@ -156,7 +157,7 @@ class Epoll:
         number = _number(fd)
         if number in (0, 1, 2):
             raise PermissionError(EPERM, os.strerror(EPERM))
-        return number, _socket(self.process, number, "epoll")
+        return number, _socket(self.home.process, number, "epoll")
 
     def register(
         self, fd: Any, eventmask: int = real.EPOLLIN | real.EPOLLPRI | real.EPOLLOUT
@@ -183,7 +184,7 @@ class Epoll:
         number = _number(fd)
         known = self._wanted.pop(number, None)
         self._edges.pop(number, None)
-        if number not in self.process.descriptors:
+        if number not in self.home.process.descriptors:
             raise OSError(EBADF, os.strerror(EBADF))
         if known is None:
             raise FileNotFoundError(ENOENT, os.strerror(ENOENT))
@@ -192,7 +193,7 @@ class Epoll:
         return [sock for sock, _ in self._wanted.values()]
 
     def _look(self, most: int) -> list[tuple[int, int]]:
-        process, answer = self.process, []
+        process, answer = self.home.process, []
         for number, (sock, wanted) in list(self._wanted.items()):
             if process.descriptors.get(number) is not sock:
                 if not sock.open:  # what is closed is watched no more
@@ -218,19 +219,21 @@ class Epoll:
         self._open()
         if maxevents == 0 or maxevents < -1:
             raise ValueError(f"maxevents must be greater than 0, got {maxevents}")
-        return _until(self.process, "epoll", self._sockets, lambda: self._look(maxevents), timeout)
+        return _until(
+            self.home.process, "epoll", self._sockets, lambda: self._look(maxevents), timeout
+        )
 
 
 class Selecting:
     """The functions of a process's `select`."""
 
-    def __init__(self, process: Process) -> None:
-        self._process = process
+    def __init__(self, home: Home) -> None:
+        self._home = home
 
     def module(self) -> dict[str, object]:
         """The names of `select`."""
         names = {name: value for name, value in vars(real).items() if name.isupper()}
-        space = {"process": self._process, "__module__": "select"}
+        space = {"home": self._home, "__module__": "select"}
         poll = type("poll", (Poll,), dict(space))
         names |= {
             "error": OSError, "select": self.select, "poll": poll,
@@ -243,7 +246,7 @@ class Selecting:
         timeout: float | None = None,
     ) -> tuple[list[Any], list[Any], list[Any]]:  # fmt: skip
         """See select.select."""
-        process = self._process
+        process = self._home.process
         if timeout is not None and timeout < 0:
             raise ValueError("timeout must be non-negative")
         reads = [(thing, _socket(process, thing, "select.select")) for thing in rlist]

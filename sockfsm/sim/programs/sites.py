@@ -31,9 +31,14 @@ def programs(file: str) -> bool:
 def frame() -> FrameType | None:
     """The innermost frame of a program's own code."""
     found: FrameType | None = sys._getframe(1)
-    while found is not None and not programs(found.f_code.co_filename):
+    known = _whose.get
+    while found is not None:
+        file = found.f_code.co_filename
+        own = known(file)
+        if own or (own is None and programs(file)):
+            return found
         found = found.f_back
-    return found
+    return None
 
 
 def site() -> Site | None:

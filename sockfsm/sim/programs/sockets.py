@@ -16,9 +16,11 @@ from sockfsm.sim.programs.world import GLANCE, QUICK
 from sockfsm.sim.sockets import Answer, Request, VirtualSocket
 
 if TYPE_CHECKING:
+    from sockfsm.sim.programs.home import Home
     from sockfsm.sim.programs.process import Process
 
 _AF_INET, _AF_UNIX, _AF_INET6 = int(real.AF_INET), int(real.AF_UNIX), int(real.AF_INET6)
+_DONTWAIT, _PEEK, _WAITALL = int(real.MSG_DONTWAIT), int(real.MSG_PEEK), int(real.MSG_WAITALL)
 _FLAGS = int(real.SOCK_NONBLOCK) | int(real.SOCK_CLOEXEC)
 _KINDS = {
     (_AF_INET, int(real.SOCK_STREAM)): ("tcp", (0, int(real.IPPROTO_TCP))),
@@ -42,17 +44,17 @@ def failure(number: int) -> OSError:
 
 
 class Socket:
-    """See _socket.socket. process: whose it is; the subclass of each process has its own."""
+    """See _socket.socket. home: of its process; each process has a subclass of its own."""
 
-    __slots__ = ("_family", "_fd", "_proto", "_timeout", "_type")
-    process: ClassVar[Process]
+    __slots__ = ("_family", "_fd", "_of", "_proto", "_timeout", "_type")
+    home: ClassVar[Home]
     default: ClassVar[list[float | None]]
 
     def __init__(
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
     ) -> None:
         self._fd = -1
-        process = self.process
+        process = self._of = self.home.process
         self._timeout: float | None = self.default[0]
         if fileno is not None:
             self._adopt(family, type, proto, fileno)
@@ -83,7 +85,7 @@ class Socket:
     def _adopt(self, family: int, type: int, proto: int, fileno: int) -> None:
         if fileno < 0:
             raise ValueError("negative file descriptor")
-        thing = self.process.descriptors.get(fileno)
+        thing = self.home.process.descriptors.get(fileno)
         if thing is None:
             raise failure(EBADF)
         if not isinstance(thing, VirtualSocket):
@@ -96,9 +98,9 @@ class Socket:
     # The call
 
     def _mine(self) -> VirtualSocket:
-        thing = self.process.descriptors.get(self._fd)
+        thing = self.home.process.descriptors.get(self._fd)
         if thing is None:
-            self.process.world.me()
+            self.home.world.me()
             raise failure(EBADF)
         assert isinstance(thing, VirtualSocket)
         return thing
@@ -106,9 +108,9 @@ class Socket:
     def _call(self, request: Request, flags: int = 0) -> Answer:
         sock = self._mine()
         timeout = self._timeout
-        if flags & real.MSG_DONTWAIT:
+        if flags & _DONTWAIT:
             timeout = 0.0
-        answer = self.process.world.call(sock, request, timeout)
+        answer = self.home.world.call(sock, request, timeout)
         outcome = answer.outcome
         if outcome in _GOOD:
             return answer
@@ -117,7 +119,7 @@ class Socket:
         raise failure(errno_number(outcome))
 
     def _address(self, given: object, call: str) -> Name | str:
-        return address(self._family, given, call, self.process.world.hosts)
+        return address(self._family, given, call, self.home.world.hosts)
 
     def _shown(self, name: object) -> object:
         if self._family == _AF_UNIX:
@@ -153,7 +155,7 @@ class Socket:
         """See socket.connect_ex."""
         request = Request("connect", "connect_ex", self._address(given, "connect_ex"))
         sock = self._mine()
-        outcome = self.process.world.call(sock, request, self._timeout).outcome
+        outcome = self.home.world.call(sock, request, self._timeout).outcome
         if outcome == "timeout":
             return int(errno_number("EAGAIN"))
         return 0 if outcome in _GOOD else errno_number(outcome)
@@ -202,11 +204,11 @@ class Socket:
     def _receive(self, size: int, flags: int, method: str) -> tuple[bytes, Answer]:
         if size < 0:
             raise ValueError(f"negative buffersize in {method}")
-        if flags & real.MSG_PEEK:
+        if flags & _PEEK:
             return options.peek(self, size, flags)
         answer = self._call(Request("recv", method, size=size), flags)
         data = answer.value if isinstance(answer.value, bytes) else b""
-        if flags & real.MSG_WAITALL and data and self._type == 1:
+        if flags & _WAITALL and data and self._type == 1:
             while len(data) < size:
                 answer = self._call(Request("recv", method, size=size - len(data)), flags)
                 if not answer.value:
@@ -279,7 +281,7 @@ class Socket:
         """See socket.close."""
         number, self._fd = self._fd, -1
         if number != -1:
-            close(self.process, number)
+            close(self.home.process, number)
 
     def detach(self) -> int:
         """See socket.detach."""
@@ -287,8 +289,8 @@ class Socket:
         return number
 
     def __del__(self) -> None:
-        process, number = self.process, getattr(self, "_fd", -1)
-        if number == -1 or process.status is not None or process.world.over:
+        process, number = getattr(self, "_of", None), getattr(self, "_fd", -1)
+        if number == -1 or process is None or process.status is not None or process.world.over:
             return
         thing = process.descriptors.get(number)
         if isinstance(thing, VirtualSocket) and process.main is not None:
@@ -354,9 +356,9 @@ class Socket:
         sock = self._mine()
         if (level, name) == (real.SOL_SOCKET, real.SO_ERROR):
             request = Request("so_error", "getsockopt(SO_ERROR)")
-            outcome = self.process.world.call(sock, request, self._timeout).outcome
+            outcome = self.home.world.call(sock, request, self._timeout).outcome
             return 0 if outcome in _GOOD else errno_number(outcome)
-        self.process.world.spend(GLANCE)
+        self.home.world.spend(GLANCE)
         return options.get(sock, int(level), int(name), buflen)
 
     def __repr__(self) -> str:

@@ -24,7 +24,7 @@ from sockfsm.sim.programs.world import GLANCE, QUICK
 from sockfsm.sim.sockets import Request, VirtualSocket
 
 if TYPE_CHECKING:
-    from sockfsm.sim.programs.process import Process
+    from sockfsm.sim.programs.home import Home
 
 FILES = 512
 """The first descriptor of a program's files."""
@@ -60,10 +60,15 @@ def _opener(path: Any, flags: int) -> int:
 class System:
     """A process's view of its system."""
 
-    def __init__(self, process: Process) -> None:
-        self._process, self._world = process, process.world
+    def __init__(self, home: Home) -> None:
+        self._home = home
         self._handlers: dict[int, object] = {}
         self._exits: list[tuple[Callable[..., object], tuple[Any, ...], dict[str, Any]]] = []
+
+    def reset(self) -> None:
+        """Another run begins."""
+        self._handlers.clear()
+        self._exits.clear()
 
     # posix
 
@@ -84,7 +89,7 @@ class System:
         return names
 
     def _descriptor(self, number: object) -> VirtualSocket | None:
-        found = self._process.descriptors.get(number) if isinstance(number, int) else None
+        found = self._home.process.descriptors.get(number) if isinstance(number, int) else None
         if isinstance(found, VirtualSocket):
             return found
         if isinstance(number, int) and 2 < number < FILES:
@@ -105,7 +110,7 @@ class System:
             request = Request("send", "send", data=bytes(data))
             return self._moving(sock, request)  # type: ignore[return-value]
         if fd in (1, 2):
-            stream = self._process.out if fd == 1 else self._process.err
+            stream = self._home.process.out if fd == 1 else self._home.process.err
             stream.flush()
             return stream.buffer.raw.write(data)  # type: ignore[attr-defined, no-any-return]
         return os.write(fd, data)
@@ -113,15 +118,15 @@ class System:
     def _moving(self, sock: VirtualSocket, request: Request) -> object:
         from sockfsm.model.errnos import errno_number
 
-        answer = self._world.call(sock, request, sock.timeout)
+        answer = self._home.world.call(sock, request, sock.timeout)
         if answer.outcome not in ("ok", "eof"):
             raise failure(errno_number(answer.outcome))
         return (answer.value or b"") if request.word == "recv" else answer.done
 
     def close(self, fd: int) -> None:
         """See os.close."""
-        if fd in self._process.descriptors:
-            close(self._process, fd)
+        if fd in self._home.process.descriptors:
+            close(self._home.process, fd)
         elif fd >= FILES:
             os.close(fd)
         else:
@@ -133,7 +138,7 @@ class System:
         if sock is None:
             return _moved(os.dup(fd))
         sock.holders += 1
-        return self._process.open(sock)
+        return self._home.process.open(sock)
 
     def open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         """See os.open."""
@@ -141,7 +146,7 @@ class System:
 
     def urandom(self, size: int, /) -> bytes:
         """See os.urandom: the seed's."""
-        return self._world.random.getrandbits(8 * size).to_bytes(size, "big") if size else b""
+        return self._home.world.random.getrandbits(8 * size).to_bytes(size, "big") if size else b""
 
     def getrandom(self, size: int, flags: int = 0) -> bytes:
         """See os.getrandom."""
@@ -149,7 +154,7 @@ class System:
 
     def getpid(self) -> int:
         """See os.getpid."""
-        return self._process.event.pid
+        return self._home.process.event.pid
 
     def getppid(self) -> int:
         """See os.getppid."""
@@ -157,14 +162,14 @@ class System:
 
     def times(self) -> object:
         """See os.times."""
-        return os.times_result((0.0, 0.0, 0.0, 0.0, self._world.clock.now / 1e9))
+        return os.times_result((0.0, 0.0, 0.0, 0.0, self._home.world.clock.now / 1e9))
 
     def _held(self, path: Any) -> str | None:
         """The path, where a simulated socket is bound to it."""
         if isinstance(path, int):
             return None
         name = os.fsdecode(path)
-        return name if name in self._world.kernel.names.paths else None
+        return name if name in self._home.world.kernel.names.paths else None
 
     def unlink(self, path: Any, *, dir_fd: int | None = None) -> None:
         """See os.unlink."""
@@ -172,15 +177,15 @@ class System:
         if name is None:
             os.unlink(path, dir_fd=dir_fd)
             return
-        self._world.point(None, "unlink")
+        self._home.world.point(None, "unlink")
         self._unlinked(name)
 
     remove = unlink
 
     def _unlinked(self, name: str) -> None:
-        world = self._world
+        world = self._home.world
         me, begin = world.me(), world.clock.now
-        event = self._process.event
+        event = self._home.process.event
         held = world.kernel.owner(name)
         kind = held.kind if held is not None else "unix-stream"
 
@@ -212,7 +217,7 @@ class System:
         return os.fstat(fd) if self._descriptor(fd) is None else _socket_stat()
 
     def _exit(self, status: int) -> None:
-        self._process.exit(status)
+        self._home.process.exit(status)
         raise Exit
 
     def set_blocking(self, fd: int, blocking: bool, /) -> None:
@@ -256,12 +261,13 @@ class System:
     def time(self) -> dict[str, object]:
         """The names of `time`."""
         names = dict(vars(time))
-        clock, spend = self._world.clock, self._world.spend
+        home = self._home
 
         def monotonic_ns() -> int:
-            self._world.me()
-            spend(GLANCE)
-            return clock.now
+            world = home.world
+            world.me()
+            world.spend(GLANCE)
+            return world.clock.now
 
         def time_ns() -> int:
             return monotonic_ns() + EPOCH
@@ -296,7 +302,7 @@ class System:
         span = round(float(secs) * 1e9)
         if span < 0:
             raise ValueError("sleep length must be non-negative")
-        world = self._world
+        world = self._home.world
         world.point(None, "sleep")
         if span:
             world.park((), world.clock.now + span)
@@ -313,13 +319,11 @@ class System:
             """See _random.Random."""
 
             def __new__(cls, *_: object, **__: object) -> Random:
-                # Without a seed it would be the system's.
-                made: Random = super().__new__(cls, 0)  # type: ignore[call-arg]
-                made.seed()
-                return made
+                # Without a seed it would be the system's. Random.__init__() gives it one.
+                return super().__new__(cls, 0)  # type: ignore[call-arg]
 
-            def __init__(self, *_: object) -> None:
-                pass
+            def __init__(self, x: Any = None) -> None:
+                self.seed(x)
 
             def seed(self, n: Any = None, /) -> None:
                 super().seed(int.from_bytes(urandom(32), "big") if n is None else n)
@@ -416,7 +420,7 @@ class System:
             try:
                 function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - as atexit does
-                self._process.failed(error)
+                self._home.process.failed(error)
 
 
 def _socket_stat() -> os.stat_result:

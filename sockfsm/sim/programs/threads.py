@@ -16,7 +16,7 @@ from sockfsm.sim.programs.sites import called, programs
 from sockfsm.sim.programs.world import GLANCE, World
 
 if TYPE_CHECKING:
-    from sockfsm.sim.programs.process import Process
+    from sockfsm.sim.programs.home import Home
 
 _LARGEST = _thread.TIMEOUT_MAX
 
@@ -40,7 +40,7 @@ class Lock:
     """threading.Lock. holder: who has taken it. of: the thread whose end it stands for."""
 
     __slots__ = ("__weakref__", "holder", "of")
-    world: ClassVar[World]
+    home: ClassVar[Home]
 
     def __init__(self) -> None:
         self.holder: Actor | None = None
@@ -55,11 +55,12 @@ class Lock:
         if self.holder is None:
             raise RuntimeError("release unlocked lock")
         self.holder = None
-        self.world.wake(self)
+        self.home.world.wake(self)
 
     def locked(self) -> bool:
         """See threading.Lock."""
-        self.world.spend(GLANCE)
+        if programs(sys._getframe(1).f_code.co_filename):
+            self.home.world.spend(GLANCE)
         return self.holder is not None
 
     def __enter__(self) -> bool:
@@ -80,13 +81,14 @@ class Lock:
 
 
 def _acquire(lock: Lock | RLock, blocking: bool, timeout: float, depth: int) -> bool:
-    world = lock.world
+    world = lock.home.world
     own = programs(sys._getframe(depth).f_code.co_filename)
     deadline = _deadline(world, blocking, timeout)
     me = world.point(lock, "lock") if own else world.me()
     while lock.holder is not None:
         if deadline == 0:
-            world.spend(GLANCE)
+            if own:
+                world.spend(GLANCE)
             return False
         me.about = (lock, "acquire" if own else called() or "acquire")
         if not world.park((lock,), deadline):
@@ -99,7 +101,7 @@ class RLock:
     """threading.RLock."""
 
     __slots__ = ("__weakref__", "_count", "holder")
-    world: ClassVar[World]
+    home: ClassVar[Home]
 
     def __init__(self) -> None:
         self.holder: Actor | None = None
@@ -110,7 +112,7 @@ class RLock:
         return self._acquire(bool(blocking), timeout, 3)
 
     def _acquire(self, blocking: bool, timeout: float, depth: int) -> bool:
-        mine = self.holder is self.world.me()
+        mine = self.holder is self.home.world.me()
         if not mine and not _acquire(self, blocking, timeout, depth):
             return False
         self._count += 1
@@ -118,12 +120,12 @@ class RLock:
 
     def release(self) -> None:
         """See threading.RLock."""
-        if self.holder is None or self.holder is not self.world.current:
+        if self.holder is None or self.holder is not self.home.world.current:
             raise RuntimeError("cannot release un-acquired lock")
         self._count -= 1
         if not self._count:
             self.holder = None
-            self.world.wake(self)
+            self.home.world.wake(self)
 
     def locked(self) -> bool:
         """See threading.RLock."""
@@ -136,7 +138,7 @@ class RLock:
         self.release()
 
     def _is_owned(self) -> bool:
-        return self.holder is not None and self.holder is self.world.current
+        return self.holder is not None and self.holder is self.home.world.current
 
     def _recursion_count(self) -> int:
         return self._count if self._is_owned() else 0
@@ -144,7 +146,7 @@ class RLock:
     def _release_save(self) -> tuple[int, Actor | None]:
         state = self._count, self.holder
         self._count, self.holder = 0, None
-        self.world.wake(self)
+        self.home.world.wake(self)
         return state
 
     def _acquire_restore(self, state: tuple[int, Actor | None]) -> None:
@@ -155,11 +157,56 @@ class RLock:
         self.holder, self._count = None, 0
 
 
+class Local:
+    """threading.local: names of its own for every thread."""
+
+    __slots__ = ("__dict__", "__weakref__", "_arguments", "_spaces")
+    home: ClassVar[Home]
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Local:
+        if (args or kwargs) and cls.__init__ is object.__init__:
+            raise TypeError("Initialization arguments are not supported")
+        self = object.__new__(cls)
+        object.__setattr__(self, "_arguments", (args, kwargs))
+        space: dict[str, Any] = {}
+        object.__setattr__(self, "_spaces", {cls.home.world.current: space})
+        return self
+
+    def __getattribute__(self, name: str) -> Any:
+        _enter(self)
+        return object.__getattribute__(self, name)
+
+    def __setattr__(self, name: str, value: object) -> None:
+        _enter(self)
+        object.__setattr__(self, name, value)
+
+    def __delattr__(self, name: str) -> None:
+        _enter(self)
+        object.__delattr__(self, name)
+
+
+def _enter(local: Local) -> None:
+    """Make the names of a Local those of the running thread."""
+    get = object.__getattribute__
+    me = type(local).home.world.current
+    spaces = get(local, "_spaces")
+    space = spaces.get(me)
+    if space is None:
+        space = spaces[me] = {}
+        if me is not None:
+            me.ended.append(lambda: spaces.pop(me, None))
+        object.__setattr__(local, "__dict__", space)
+        args, kwargs = get(local, "_arguments")
+        type(local).__init__(local, *args, **kwargs)
+    elif get(local, "__dict__") is not space:
+        object.__setattr__(local, "__dict__", space)
+
+
 class Handle:
     """_thread._ThreadHandle, from Python 3.13 on."""
 
     __slots__ = ("__weakref__", "_done", "actor", "ident")
-    world: ClassVar[World]
+    home: ClassVar[Home]
 
     def __init__(self) -> None:
         self.actor: Actor | None = None
@@ -168,8 +215,8 @@ class Handle:
 
     def join(self, timeout: float | None = None) -> None:
         """Wait until the thread has ended."""
-        world = self.world
-        me = world.point(self, "join")
+        world = self.home.world
+        me = world.me()
         deadline = None
         if timeout is not None and timeout >= 0:
             deadline = world.clock.now + round(timeout * 1e9)
@@ -184,28 +231,30 @@ class Handle:
 
     def _set_done(self) -> None:
         self._done = True
-        self.world.wake(self)
+        self.home.world.wake(self)
 
 
 class Threads:
     """The functions of a process's `_thread`."""
 
-    def __init__(self, process: Process) -> None:
-        self.process, self.world = process, process.world
-        space = {"world": process.world, "__slots__": (), "__module__": "_thread"}
+    def __init__(self, home: Home) -> None:
+        self.home = home
+        space = {"home": home, "__slots__": (), "__module__": "_thread"}
         self.lock: type[Lock] = type("lock", (Lock,), dict(space))
         self.rlock: type[RLock] = type("RLock", (RLock,), dict(space))
         self.handle: type[Handle] = type("_ThreadHandle", (Handle,), dict(space))
+        self.local: type[Local] = type("_local", (Local,), {**space, "__slots__": ()})
         self._handles: list[Handle] = []
 
     def module(self) -> dict[str, object]:
         """The names of `_thread`."""
         names: dict[str, object] = {
             "LockType": self.lock, "lock": self.lock, "RLock": self.rlock, "allocate_lock": self.lock,
-            "allocate": self.lock, "_ThreadHandle": self.handle, "error": RuntimeError,
+            "allocate": self.lock, "_ThreadHandle": self.handle, "_local": self.local,
+            "error": RuntimeError,
             "TIMEOUT_MAX": _LARGEST, "start_new": self.start_new_thread,
             "exit_thread": self.exit, "_is_main_interpreter": lambda: True,
-            "_get_main_thread_ident": lambda: self.process.event.pid,
+            "_get_main_thread_ident": lambda: self.home.process.event.pid,
             "daemon_threads_allowed": lambda: True, "get_native_id": self.get_ident,
             "_make_thread_handle": self.make_handle, "_shutdown": self.shutdown,
             "_set_sentinel": self.set_sentinel, "_count": self.count,
@@ -221,10 +270,14 @@ class Threads:
         names["interrupt_main"] = self.interrupt_main
         return names
 
+    def reset(self) -> None:
+        """Another run begins."""
+        self._handles.clear()
+
     def get_ident(self) -> int:
         """See threading.get_ident."""
-        actor = self.world.current
-        return actor.ident if actor is not None else self.process.event.pid
+        actor = self.home.world.current
+        return actor.ident if actor is not None else self.home.process.event.pid
 
     def start_new_thread(
         self, function: Callable[..., object], args: Sequence[Any],
@@ -257,9 +310,9 @@ class Threads:
             except SystemExit:
                 pass
             except Exception as error:  # noqa: BLE001 - as _thread does
-                self.process.failed(error)
+                self.home.process.failed(error)
 
-        return self.process.spawn(run, name)
+        return self.home.process.spawn(run, name)
 
     def make_handle(self, ident: int) -> Handle:
         """See _thread._make_thread_handle."""
@@ -275,7 +328,7 @@ class Threads:
     def set_sentinel(self) -> Lock:
         """A lock that is released when the running thread ends."""
         lock = self.lock()
-        actor = self.world.current
+        actor = self.home.world.current
         assert actor is not None
         lock.of = actor
         actor.ended.append(lambda: lock.release() if lock.holder is not None else None)
@@ -283,7 +336,7 @@ class Threads:
 
     def count(self) -> int:
         """See _thread._count."""
-        return len(self.process.actors) - 1
+        return len(self.home.process.actors) - 1
 
     def exit(self) -> None:
         """See _thread.exit."""
@@ -291,7 +344,7 @@ class Threads:
 
     def interrupt_main(self, signum: int = 2) -> None:
         """See _thread.interrupt_main."""
-        self.process.interrupt()
+        self.home.process.interrupt()
 
     def stack_size(self, size: int = 0) -> int:
         """See threading.stack_size. All have the room that they need."""
