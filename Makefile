@@ -6,6 +6,7 @@
 # make coverage    how much of the code the tests run, file by file
 # make mutants changes the code in one place, again and again, and tells which changes no test notices
 # make bench   speed, as ratios against baselines of the same run
+# make proof   the simulator beside the running kernel: SCENARIOS generated ones, sequences to DEPTH
 # make traces, make diagrams, make machines    regenerate the committed traces, pictures and pages, and the compiled machines
 # Each target does all the set-up that it needs: a virtual environment here, Debian packages when root.
 
@@ -31,7 +32,7 @@ SLOW := $(patsubst %,tests/test_%.py,capture capture_bounds conform damaged_trac
 # What code in somebody else's process depends on the Python for; with the quick ones, the matrix.
 TRACER := $(patsubst %,tests/test_%.py,replaced run run_hostile sinks) tests/unmodified
 
-.PHONY: demo test quick matrix coverage steady compiled lint mutants bench diagrams machines traces conform clean packages
+.PHONY: demo test quick matrix coverage steady compiled lint mutants bench diagrams machines traces proof conform clean packages
 
 demo: $(READY)
 	rm -rf demo-output
@@ -85,6 +86,11 @@ machines: $(READY)
 
 traces: $(READY) packages
 	$(BIN)/python traces/record.py
+
+# The simulator beside the running kernel, at length: its scenarios, 2,000 generated ones, every sequence.
+proof: $(READY) packages compiled
+	SOCKFSM_SCENARIOS=$(or $(SCENARIOS),2000) SOCKFSM_DEPTH=$(or $(DEPTH),3) \
+	  $(ALONE) $(PYTEST) tests/test_sim_compare.py tests/test_sim_conform.py
 
 conform: $(READY)
 	$(BIN)/sockfsm conform --depth 6

@@ -37,7 +37,8 @@ def _ask(kind: str, parts: Parts, word: str, facts: Facts, seen: frozenset[str])
     table = table_of(kind)
     world = {**table.reference, **dict(facts)}
     passed: Rule | None = None
-    for entry in table.fitting(word, parts):
+    fitting = table.fitting(word, parts)
+    for entry in fitting:
         for condition in entry.given:
             if condition.name == "history" and "partial" in condition.values:
                 if entry.outcome not in seen or entry.call == "*":
@@ -46,7 +47,9 @@ def _ask(kind: str, parts: Parts, word: str, facts: Facts, seen: frozenset[str])
                 break
         else:
             if entry.outcome != OK or not seen or OK in seen:
-                return entry
+                # A given fact may have several outcomes: the one that is due.
+                due = (o for o in fitting if o.given == entry.given and o.outcome in seen)
+                return next(due, entry) if seen and entry.given else entry
             # An error is due, which a rule further down may tell of.
             passed = passed or entry
     if passed is not None:

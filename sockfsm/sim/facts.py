@@ -31,6 +31,11 @@ def of(kernel: Kernel, sock: VirtualSocket, request: Request) -> Facts:
     facts = {"mode": sock.mode}
     if request.word == "bind":
         facts["address"] = kernel.names.judged(sock, request.address)
+    elif request.word == "recv":
+        if not request.size:
+            facts["length"], facts["asked"] = "zero", "nobody"  # Python answers by itself
+        if request.peek:
+            facts["flag"] = "peek"
     return _KINDS[sock.kind](kernel, sock, request, facts)
 
 
@@ -92,12 +97,13 @@ def _stream(kernel: Kernel, sock: VirtualSocket, request: Request, facts: dict[s
     if word == "recv" and end.received:
         facts["peer"] = "sends"
         return facts, OK
-    if end.error:
+    if word == "send" and (peer is None or peer.closed or peer.read_shut):
+        facts["peer"] = "closes"  # whatever error waits to be told: that is for who reads
+    elif end.error:
         facts["peer"] = "resets"
         return facts, frozenset({"ECONNRESET"})
-    if word == "send":
-        if peer is None or peer.closed or peer.read_shut:
-            facts["peer"] = "closes"
+    elif word == "send":
+        pass
     elif peer is None or peer.closed:
         facts["peer"] = "closes"
     elif peer.write_shut:
@@ -126,6 +132,7 @@ def _datagram(
     if peer is not None and peer.open:
         if peer.peer is not None and peer.peer is not sock:
             facts["target"] = "denied"
+            return facts, frozenset({"EPERM"})
         if peer.part("rd") == "shut":
             facts["peer"] = "deaf"
         facts["room"] = "no" if len(peer.datagrams) > DATAGRAMS else "yes"

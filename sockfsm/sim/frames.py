@@ -1,6 +1,6 @@
-"""Simulated packets as frames that any dissector takes: Ethernet, IPv4, TCP or UDP, checksums right.
+"""Simulated packets as frames that any dissector takes: Ethernet, IP, TCP or UDP, checksums right.
 
-Sources: RFC 791, 768, 9293 3.1, 1071.
+Sources: RFC 791, 8200, 768, 9293 3.1, 1071.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from array import array
 from functools import lru_cache
-from socket import inet_aton
+from socket import AF_INET, AF_INET6, inet_pton
 from sys import byteorder
 
 from sockfsm.tcp_names import FLAGS
@@ -22,7 +22,8 @@ LETTERS = tuple(
 
 Name = tuple[str, int]
 
-_ETHERNET = bytes(12) + b"\x08\x00"
+_ETHERNET, _ETHERNET_SIX = bytes(12) + b"\x08\x00", bytes(12) + b"\x86\xdd"
+_SIX = struct.Struct(">IHBB16s16s")
 _IP = struct.Struct(">BBHHHBBH4s4s")
 _TCP = struct.Struct(">HHIIHHHH")
 _DONT_FRAGMENT = 0x4000
@@ -30,7 +31,7 @@ _DONT_FRAGMENT = 0x4000
 
 @lru_cache(1024)
 def _packed(host: str) -> bytes:
-    return inet_aton(host)
+    return inet_pton(AF_INET6 if ":" in host else AF_INET, host)
 
 
 def checksum(data: bytes) -> int:
@@ -48,12 +49,15 @@ def checksum(data: bytes) -> int:
 def _network(source: str, target: str, protocol: int, number: int, body: bytes) -> bytes:
     length = 20 + len(body)
     ends = _packed(source), _packed(target)
+    if len(ends[0]) > 4:
+        return _ETHERNET_SIX + _SIX.pack(6 << 28, len(body), protocol, 64, *ends) + body
     fields = (0x45, 0, length, number & 0xFFFF, _DONT_FRAGMENT, 64, protocol)
     header = _IP.pack(*fields, checksum(_IP.pack(*fields, 0, *ends)), *ends)
     return _ETHERNET + header + body
 
 
 def _summed(source: str, target: str, protocol: int, body: bytes) -> int:
+    # Both pseudo-headers sum up to the same: IPv6's has wider fields, whose high halves are 0.
     pseudo = _packed(source) + _packed(target) + struct.pack(">HH", protocol, len(body))
     return checksum(pseudo + body)
 

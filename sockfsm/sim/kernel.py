@@ -14,9 +14,9 @@ from sockfsm import tcp_names
 from sockfsm.model.kinds import table_of
 from sockfsm.model.rules import EOF, OK, Rule
 from sockfsm.sim import facts, streams
-from sockfsm.sim.answers import ask, then
+from sockfsm.sim.answers import ask, state, then
 from sockfsm.sim.clock import Clock
-from sockfsm.sim.names import Names
+from sockfsm.sim.names import Names, wildcard
 from sockfsm.sim.network import Network, Rules, Segment
 from sockfsm.sim.sockets import Answer, Request, UnixEnd, VirtualSocket
 from sockfsm.sim.stack import Stack
@@ -58,9 +58,11 @@ class Kernel:
 
     def closed(self, sock: VirtualSocket, request: Request) -> Answer:
         """The answer of a call by a descriptor that is closed, while others of the socket are open."""
-        ended = then(sock.kind, sock.parts, ask(sock.kind, sock.parts, "close", {}))
+        ended = table_of(sock.kind).initial
+        for word in ("create", "close"):
+            ended = then(sock.kind, ended, ask(sock.kind, ended, word, {}))
         entry = ask(sock.kind, ended, request.word, {"mode": sock.mode})
-        return Answer(entry.outcome, sock.state, sock.state)
+        return Answer(entry.outcome, state(sock.kind, ended), state(sock.kind, ended))
 
     def waits(self, sock: VirtualSocket, request: Request) -> bool:
         """Whether a call that has begun to wait would go on waiting."""
@@ -78,6 +80,14 @@ class Kernel:
         answer = self._done(sock, request, entry)
         answer.outcome = "timeout"
         return answer
+
+    def pair(self, one: VirtualSocket, other: VirtualSocket) -> None:
+        """Connect what socketpair() makes."""
+        if one.kind == "unix-dgram":
+            one.peer, other.peer = other, one
+            return
+        one.end, other.end = UnixEnd(owner=one), UnixEnd(owner=other)
+        one.end.peer, other.end.peer = other.end, one.end
 
     def unlink(self, kind: str, path: str, of: Callable[[VirtualSocket], bool]) -> Answer:
         """Remove a path. of: whether the caller's process has made the socket that is bound to it."""
@@ -104,6 +114,8 @@ class Kernel:
         """A TCP connect(): what a non-blocking one would be told decides whether to wait."""
         if not request.started:
             silent = {} if sock.tcb is not None or sock.failure else {"peer": "silent"}
+            if silent and sock.name is not None and sock.name == request.address:
+                silent = {"peer": "itself"}
             entry = self._asked(sock, request, mode="nonblocking", **silent)
             if entry.outcome == "EINPROGRESS":
                 before = sock.state
@@ -146,7 +158,18 @@ class Kernel:
         self._consumed(sock, word, entry)
         if sock.kind == "tcp":
             self.stack.settle(sock, had)
+        elif sock.kind == "udp" and sock.open and not sock.numbered:
+            self._named(sock)
         return answer
+
+    def _named(self, sock: VirtualSocket) -> None:
+        """Give a UDP socket a port that nobody chose, or take it back, as its parts say."""
+        named = sock.part("name") == "yes"
+        if named and sock.name is None:
+            self.names.take(sock, (wildcard(sock.host), 0))
+        elif not named and sock.name is not None:
+            self.names.give_back(sock)
+            sock.name = None
 
     def _consumed(self, sock: VirtualSocket, word: str, entry: Rule) -> None:
         """Errors that are told once."""
@@ -166,7 +189,7 @@ class Kernel:
             answer.address = sock.name
         elif word == "listen":
             if sock.name is None:
-                self.names.take(sock, (sock.host, 0))
+                self.names.take(sock, (wildcard(sock.host), 0))
             sock.backlog = max(request.size, 0)
         elif word == "accept":
             data = self.data_socket(sock)
@@ -185,9 +208,6 @@ class Kernel:
             self._shut(sock, word)
         elif word == "disconnect":
             sock.target = sock.peer = None
-            if sock.kind == "udp" and sock.part("name") == "no":
-                self.names.give_back(sock)
-                sock.name = None
         elif word in ("close", "exit", "detach"):
             self._close(sock)
 
@@ -228,7 +248,7 @@ class Kernel:
     def _close(self, sock: VirtualSocket) -> None:
         if sock.tcb is not None:
             self.names.reusable[sock.tcb] = sock.reuse
-            if sock.linger_zero:
+            if sock.linger == 0:
                 sock.tcb.abort()
                 sock.tcb.orphan = True
             else:

@@ -12,7 +12,18 @@ if TYPE_CHECKING:
     from sockfsm.sim.tcp import Tcb
 
 FIRST, LAST = 32_768, 60_999  # ip_local_port_range
-_ANY = "0.0.0.0"
+ANY, ANY_SIX = "0.0.0.0", "::"
+_OWN = {ANY, ANY_SIX, "::1"}
+
+
+def wildcard(host: str) -> str:
+    """The address that stands for all of a host, in the family of its own one."""
+    return ANY_SIX if ":" in host else ANY
+
+
+def covers(bound: str, host: str) -> bool:
+    """Whether who is bound to an address gets what goes to another."""
+    return bound == host or bound == wildcard(host)
 
 
 class Names:
@@ -28,12 +39,15 @@ class Names:
     def judged(self, sock: VirtualSocket, address: Name | str | None) -> str:
         """The fact `address` of a bind()."""
         if isinstance(address, str):
-            return "taken" if address in self.paths else "free"
+            if not address:
+                return "auto"
+            abstract = "abstract" if address[0] == "\0" else "free"
+            return "taken" if address in self.paths else abstract
         assert address is not None
         if sock.name is not None and sock.numbered and sock.part("name") == "no":
             return "invalid"
         host, port = address
-        if host != _ANY and host != sock.host and not host.startswith("127."):
+        if host not in _OWN and host != sock.host and not host.startswith("127."):
             return "foreign"
         return "taken" if port and self.conflict(sock, host, port) else "free"
 
@@ -41,16 +55,14 @@ class Names:
         """Whether the port cannot be had (socket(7), SO_REUSEADDR)."""
         for other in self.bound.get((sock.kind, port), ()):
             assert isinstance(other.name, tuple)
-            overlap = _ANY in (host, other.name[0]) or host == other.name[0]
+            overlap = covers(host, other.name[0]) or covers(other.name[0], host)
             shared = sock.reuse and other.reuse and not other.listening
             if other is not sock and overlap and not shared:
                 return True
         if sock.kind != "tcp":
             return False
         return any(
-            local[1] == port
-            and host in (_ANY, local[0])
-            and not (sock.reuse and self.reusable[tcb])
+            local[1] == port and host in (ANY, local[0]) and not (sock.reuse and self.reusable[tcb])
             for (local, _), tcb in self.connections.items()
             if tcb.orphan
         )
@@ -65,6 +77,9 @@ class Names:
     def take(self, sock: VirtualSocket, address: Name | str) -> None:
         """Give the socket a name; port 0 is a free one."""
         if isinstance(address, str):
+            if not address and sock.name is not None:
+                return
+            address = address or f"\0{self._random.getrandbits(20):05x}"
             self.paths[address] = sock
             sock.name = address
             return
@@ -86,6 +101,8 @@ class Names:
 
     def give_back(self, sock: VirtualSocket) -> None:
         """The socket has lost its port; a path stays until somebody unlinks it."""
+        if isinstance(sock.name, str) and sock.name[0] == "\0":
+            self.paths.pop(sock.name, None)
         if isinstance(sock.name, tuple):
             others = self.bound.get((sock.kind, sock.name[1]), [])
             if sock in others:
@@ -116,6 +133,6 @@ class Names:
         """Who is bound there (a listening socket, or a UDP one)."""
         for sock in self.bound.get((kind, port), ()):
             assert isinstance(sock.name, tuple)
-            if sock.name[0] in (host, _ANY) and (kind == "udp" or sock.listening):
+            if covers(sock.name[0], host) and (kind == "udp" or sock.listening):
                 return sock
         return None

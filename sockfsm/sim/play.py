@@ -90,8 +90,10 @@ class _Stage:
         self._hosts = {
             host: f"127.{64 + numbers[0] % 128}.{numbers[1]}.{place + 1}"
             for place, host in enumerate(hosts)
-            if stage is None
+            if stage is None and ":" not in host
         }
+        actors = (actor for actor in scenario.actors if ":" in actor.host)
+        self._six = {step.line for actor in actors for step in actor.steps}
         steps = [step for actor in scenario.actors for step in actor.steps]
         self._marks = {step.name: threading.Event() for step in steps if step.verb == "mark"}
         spans = sum((step.span or 0) + (step.blocks or 0) for step in steps)
@@ -192,7 +194,10 @@ class _Stage:
     def _call(self, sockets: dict[str, socket.socket], step: Step) -> tuple[str, bytes | None]:
         try:
             if step.verb == "socket":
-                sockets[step.name] = self._keep(socket.socket(*_FAMILIES[step.kind]))
+                family, type = _FAMILIES[step.kind]
+                if family == socket.AF_INET and step.line in self._six:
+                    family = socket.AF_INET6
+                sockets[step.name] = self._keep(socket.socket(family, type))
                 return "ok", None
             if step.verb == "unlink":
                 os.unlink(str(self._address(step.address)))

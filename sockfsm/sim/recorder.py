@@ -75,6 +75,8 @@ class Recorder:
         while descriptor in used:
             descriptor += 1
         family, type_ = NUMBERS[kind]
+        if ":" in self._hosts[process] and family == socket.AF_INET:
+            family = socket.AF_INET6
         event = Socket(
             f"{process.name}.{number}", number, process, kind, int(family), int(type_), 0,
             descriptor, born, parent,

@@ -15,7 +15,7 @@ from sockfsm.model.rules import ACCEPTED
 from sockfsm.sim.clock import Clock
 from sockfsm.sim.kernel import Kernel
 from sockfsm.sim.recorder import Recorder
-from sockfsm.sim.scenario import ANY, Actor, Scenario, Step
+from sockfsm.sim.scenario import ANY, OPTIONS, Actor, Scenario, Step
 from sockfsm.sim.sockets import Answer, Request, VirtualSocket
 from sockfsm.trace.source import MemoryTrace
 
@@ -219,9 +219,10 @@ class Simulation:
             self._finish(player, owner, Request("unlink", "unlink", step.address), answer)
             return
         if step.verb == "dup":
-            if step.option in player.sockets and step.option not in player.closed:
-                sock = player.sockets[step.name] = player.sockets[step.option]
-                sock.holders += sock.open
+            known = player.sockets.get(step.option)
+            if known is not None and known.open and step.option not in player.closed:
+                player.sockets[step.name] = known
+                known.holders += 1
                 player.timeouts[step.name] = player.timeouts.get(step.option)
                 player.closed.discard(step.name)
         elif step.name not in player.sockets:
@@ -232,8 +233,8 @@ class Simulation:
             player.timeouts[step.name] = None if span is None else span / 1e9
         elif step.verb == "set":
             sock = player.sockets[step.name]
-            names = {"linger": "linger_zero"}
-            setattr(sock, names.get(step.option, step.option), True)
+            value = step.size if OPTIONS[step.option] else True
+            setattr(sock, step.option, value)
         else:
             self._begin(player, step)
             return

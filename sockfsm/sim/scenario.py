@@ -36,7 +36,9 @@ from sockfsm.sim.network import WHAT, Rules
 HOME = "127.0.0.1"
 ANY = "?"
 
-_TOKEN = re.compile(r'\s+|#.*|"(?:[^"\\]|\\.)*"|->|[=!?*:,]|[^\s"=!?*,#:]+(?::\d+)?')
+_TOKEN = re.compile(
+    r'\s+|#.*|\[[0-9A-Fa-f:.]+\](?::\d+)?|"(?:[^"\\]|\\.)*"|->|[=!?*:,]|[^\s"=!?*,#:]+(?::\d+)?'
+)
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min)$")
 _UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 _SHUTDOWNS = {"rd": "shutdown_rd", "wr": "shutdown_wr", "both": "shutdown_rdwr"}
@@ -125,7 +127,8 @@ class Scenario:
 class _Line:
     """The words of one line, taken from the left."""
 
-    def __init__(self, file: str, number: int, text: str) -> None:
+    def __init__(self, file: str, number: int, text: str, home: str = HOME) -> None:
+        self.home = home
         self.file, self.number, self.text = file, number, text
         self.words: list[tuple[str, int]] = []
         place = 0
@@ -187,11 +190,12 @@ class _Line:
     def address(self) -> Name | str:
         word = self.peek()
         host, colon, port = word.rpartition(":")
+        host = host.strip("[]") or self.home
         if word.isdecimal() or (colon and port.isdecimal()):
             if int(port) > 65_535:
                 self.fail("a port is at most 65535")
             self.words.pop()
-            return (host or HOME, int(port))
+            return (host, int(port))
         if word.startswith('"'):
             return self.bytes().decode()
         return self.take("an address: a port, host:port or a path")
@@ -204,7 +208,9 @@ def parse(text: str, file: str = "scenario") -> Scenario:
     marks: set[str] = set()
     awaited: list[tuple[str, _Line, int]] = []
     for number, written in enumerate(text.splitlines(), 1):
-        line = _Line(file, number, written)
+        host = scenario.actors[-1].host if scenario.actors else HOME
+        # A port alone is one of this machine, by either protocol.
+        line = _Line(file, number, written, "::1" if ":" in host else HOME)
         if not line.words:
             continue
         if not written[0].isspace():
@@ -242,7 +248,7 @@ def _heading(scenario: Scenario, line: _Line) -> None:
     elif word == "network":
         _network(scenario.network, line)
     else:
-        host = line.take("a host") if line.skip("at") else HOME
+        host = line.take("a host").strip("[]") if line.skip("at") else HOME
         if not line.skip(":"):
             line.fail("an actor is `name:` or `name at HOST:`")
         if any(actor.name == word for actor in scenario.actors):

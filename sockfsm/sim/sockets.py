@@ -28,6 +28,7 @@ class Request:
     address: Name | str | None = None
     data: bytes = b""
     size: int = 0
+    peek: bool = False
     moved: int = 0
     started: bool = False
 
@@ -76,7 +77,8 @@ class VirtualSocket:
         self.timeout: float | None = None
         self.name: Name | str | None = None
         self.target: Name | str | None = None
-        self.numbered = self.reuse = self.linger_zero = self.nodelay = self.icmp = False
+        self.numbered = self.reuse = self.nodelay = self.icmp = False
+        self.linger: int | None = None
         self.tcb: Tcb | None = None
         self.end: UnixEnd | None = None
         self.peer: VirtualSocket | None = None

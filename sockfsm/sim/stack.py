@@ -9,12 +9,19 @@ from sockfsm import tcp_names
 from sockfsm.model.rules import Parts
 from sockfsm.sim.clock import Clock
 from sockfsm.sim.frames import ACK, FIN, RST, SYN, Name
-from sockfsm.sim.names import Names
+from sockfsm.sim.names import Names, wildcard
 from sockfsm.sim.network import Segment
 from sockfsm.sim.sockets import VirtualSocket
 from sockfsm.sim.tcp import Tcb
 
 LOCAL_MSS, MSS = 65_483, 1_460
+
+
+def source(sock: VirtualSocket) -> Name:
+    """A bound socket's name as its peers see it: bound to any address, it has its host's."""
+    assert isinstance(sock.name, tuple)
+    host, port = sock.name
+    return (sock.host if host == wildcard(host) else host, port)
 
 
 class Stack:
@@ -33,11 +40,13 @@ class Stack:
         if sock.name is None:
             self._names.take(sock, (sock.host, 0))
         assert isinstance(sock.name, tuple)
-        local = (sock.host if sock.name[0] == "0.0.0.0" else sock.name[0], sock.name[1])
+        local = source(sock)
         sock.target, sock.failure = target, ""
         tcb = sock.tcb = self._new(local, target)
         self._owners[tcb] = sock
         tcb.nodelay = sock.nodelay
+        # A simultaneous open remembers a shutdown() that was asked for in vain.
+        tcb.fin_wanted = local == target and sock.part("wr") != "open"
         tcb.open()
 
     def owns(self, tcb: Tcb, sock: VirtualSocket) -> None:
@@ -45,7 +54,7 @@ class Stack:
         self._owners[tcb] = sock
 
     def _new(self, local: Name, remote: Name) -> Tcb:
-        mss = LOCAL_MSS if local[0] == remote[0] or remote[0].startswith("127.") else MSS
+        mss = LOCAL_MSS if local[0] == remote[0] or remote[0].startswith(("127.", "::1")) else MSS
         iss = self._random.getrandbits(32)
         tcb = Tcb(self._clock, self.send, self._changed, local, remote, iss, mss)
         self._names.connections[local, remote] = tcb

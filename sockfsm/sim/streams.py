@@ -5,8 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from sockfsm.sim.frames import Name
+from sockfsm.sim.names import wildcard
 from sockfsm.sim.network import Segment
 from sockfsm.sim.sockets import PIPE, Request, UnixEnd, VirtualSocket
+from sockfsm.sim.stack import source
 from sockfsm.sim.tcp import Tcb
 
 if TYPE_CHECKING:
@@ -29,10 +31,10 @@ def push(kernel: Kernel, sock: VirtualSocket, request: Request, data: bytes) -> 
     if sock.kind == "udp":
         target = request.address if request.address is not None else sock.target
         if sock.name is None:
-            kernel.names.take(sock, (sock.host, 0))
+            kernel.names.take(sock, (wildcard(sock.host), 0))
         assert isinstance(sock.name, tuple)
         assert isinstance(target, tuple)
-        kernel.network.send(Segment("udp", _from(sock, target), target, 0, 0, 0, 0, data))
+        kernel.network.send(Segment("udp", source(sock), target, 0, 0, 0, 0, data))
         return len(data)
     held = kernel.names.held(request.address) if request.address is not None else sock.peer
     assert held is not None
@@ -41,26 +43,25 @@ def push(kernel: Kernel, sock: VirtualSocket, request: Request, data: bytes) -> 
     return len(data)
 
 
-def _from(sock: VirtualSocket, target: Name) -> Name:
-    """Its name as the target sees it: one bound to any address has the one of its host."""
-    assert isinstance(sock.name, tuple)
-    return (sock.host if sock.name[0] == "0.0.0.0" else sock.name[0], sock.name[1])
-
-
 def pull(kernel: Kernel, sock: VirtualSocket, request: Request) -> tuple[bytes, Name | str | None]:
     """Receive: the bytes and who sent them."""
     if sock.tcb is not None:
-        return sock.tcb.read(request.size), None
+        return sock.tcb.read(request.size, request.peek), None
     if sock.end is not None:
         end = sock.end
         data = bytes(end.received[: request.size])
+        if request.peek:
+            return data, None
         del end.received[: request.size]
         if end.peer is not None and end.peer.owner is not None:
             kernel.woken(end.peer.owner)
         return data, None
     if not sock.datagrams:
         return b"", None  # shut for reading
-    data, sender = sock.datagrams.popleft()
+    data, sender = sock.datagrams[0]
+    if request.peek:
+        return data[: request.size], sender
+    sock.datagrams.popleft()
     for other in waiting_for(kernel, sock):
         kernel.woken(other)
     return data[: request.size], sender

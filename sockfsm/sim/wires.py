@@ -136,7 +136,7 @@ class Wires(Alone):
 
 def wanted(hosts: list[str], rules: Rules) -> bool:
     """Whether loopback alone cannot play it. UsageError where nothing here can."""
-    outside = [host for host in hosts if not host.startswith("127.")]
+    outside = [host for host in hosts if host != "::1" and not host.startswith("127.")]
     if not outside and rules == Rules():
         return False
     if len(outside) < len(hosts) or len(hosts) < 2:

@@ -67,7 +67,7 @@ def put(sock: VirtualSocket, level: int, name: int, value: Any) -> None:
         if len(kept) < _LINGER.size:
             raise OSError(EINVAL, os.strerror(EINVAL))
         on, seconds = _LINGER.unpack_from(kept)
-        sock.linger_zero = bool(on) and not seconds
+        sock.linger = seconds if on else None
     elif word == "SO_REUSEADDR":
         sock.reuse = bool(_number(value))
     elif (level, name) == _NODELAY:
