@@ -60,18 +60,17 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
 
     def __enter__(self) -> illegal:
         import sockfsm
-        from sockfsm.tracer import session, sockets
+        from sockfsm.tracer import current, session, sockets
 
-        if session.session.trace is None:
+        if session.trace() is None:
             self._tracing = sockfsm.tracing()
             self._tracing.__enter__()
-        elif not session.session.installed:
+        elif not current.session.installed:
             # Only drop-in sockets are traced; trace all others as well while the block runs.
             session.patch()
             self._patched = True
         if self._socket is not None:
-            known = sockets.records.get(id(self._socket)) or sockets.adopt(self._socket)
-            self._number = known.model.number
+            self._number = sockets.tracked_by(self._socket).model.number
         # A trace may have millions of calls; only those from here on are read.
         self._since = monotonic_ns()
         return self
@@ -117,12 +116,12 @@ class illegal:  # noqa: N801 - it reads as a statement: with illegal("listen"): 
     def _calls(self) -> list[Call]:
         """The calls that this thread has made in the block."""
         from sockfsm.trace.trace import Trace
-        from sockfsm.tracer import recorder, session
+        from sockfsm.tracer import current, session
 
-        running = session.session.trace
+        running = session.trace()
         assert running is not None, "tracing was switched off inside the block"
         self._trace = Trace(running.path, since=self._since)
-        log, me = os.path.basename(recorder.log.path), recorder.me.number
+        log, me = os.path.basename(current.session.log.path), current.session.me.number
         return [
             call
             for call in self._trace.calls()

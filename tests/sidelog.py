@@ -152,11 +152,21 @@ if turn < 3:
     os.execv(sys.executable, [sys.executable, *sys.argv])
 """
 
-SUBINTERPRETERS = """
-import _xxsubinterpreters as interpreters
+INTERPRETERS = """
+try:  # they share the interpreter lock, so that all of the standard library can be imported
+    import _interpreters as interpreters
+    def create(): return interpreters.create("legacy")
+except ImportError:
+    import _xxsubinterpreters as interpreters
+    def create(): return interpreters.create(isolated=False)
+"""
+
+SUBINTERPRETERS = (
+    INTERPRETERS
+    + """
 main = Numbered("main", 1)
 for n in range(1, 4):
-    inner = interpreters.create(isolated=False)
+    inner = create()
     text = HEAD + f'''
 mine = Numbered("inner-{n}", {n} * 100_000)
 for _ in range({CALLS}):
@@ -166,6 +176,7 @@ for _ in range({CALLS}):
     main.call()
     interpreters.destroy(inner)
 """
+)
 
 GARBAGE = """
 gc.set_threshold(1)

@@ -14,7 +14,7 @@ import pytest
 
 import sockfsm
 from sockfsm.tracer import calls as calls_module
-from sockfsm.tracer import sockets
+from sockfsm.tracer import current
 from sockfsm.tracer.witness import fits
 
 
@@ -42,7 +42,7 @@ def test_listening_and_shutting_at_once_may_have_ended_either_way(
         sock = socket.socket()
         between(monkeypatch, "listen", lambda: sock.shutdown(socket.SHUT_RD))
         sock.listen()
-        assert fits(sock, sockets.records[id(sock)].row)
+        assert fits(sock, current.session.records[id(sock)].row)
         with pytest.raises(OSError, match="Invalid argument"):
             sock.accept()
         sock.listen()
@@ -75,5 +75,5 @@ def test_the_earlier_of_two_calls_that_do_not_overlap_came_first() -> None:
         sock = socket.socket()
         sock.listen()
         sock.shutdown(socket.SHUT_RD)
-        assert sockets.records[id(sock)].row.states == "CREATED"
+        assert current.session.records[id(sock)].row.states == "CREATED"
         sock.close()

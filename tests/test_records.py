@@ -288,8 +288,7 @@ def test_sockets_of_subinterpreters_are_their_own(tmp_path: Path) -> None:
 
 def test_a_subinterpreter_does_not_change_the_exit_status(tmp_path: Path) -> None:
     (tmp_path / "program.py").write_text(
-        "import _xxsubinterpreters as i; i.run_string(i.create(isolated=False), 'import socket')\n"
-        "raise ValueError"
+        f"{sidelog.INTERPRETERS}\ninterpreters.run_string(create(), 'import socket')\nraise ValueError"
     )
     for before in ([], ["-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "trace")]):
         done = subprocess.run(

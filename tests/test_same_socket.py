@@ -18,7 +18,7 @@ from asleep import alarm, asleep
 
 import sockfsm
 from sockfsm.trace.trace import Trace
-from sockfsm.tracer import sockets
+from sockfsm.tracer import current, sockets
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_a_twin_has_a_timeout_of_its_own() -> None:
             d.recv(5)
         b.send(b"x")
         assert a.recv(5) == b"x"  # had the twin's timeout been taken for this one's, by poll(2)
-        assert sockets.records[id(a)].mode == "blocking"
+        assert current.session.records[id(a)].mode == "blocking"
         for sock in (a, b, d):
             sock.close()
     assert [c.outcome for c in trace.calls() if c.method == "recv"] == ["timeout", "ok"]
@@ -160,8 +160,8 @@ def test_adopting_asks_nothing_of_the_other_sockets(monkeypatch: pytest.MonkeyPa
         e = socket.socket(fileno=os.dup(c.fileno()))
         assert first < 2 * len(idle)
         assert asked < 10
-        assert sockets.records[id(c)].model is sockets.records[id(d)].model
-        assert sockets.records[id(e)].model is sockets.records[id(d)].model
+        assert current.session.records[id(c)].model is current.session.records[id(d)].model
+        assert current.session.records[id(e)].model is current.session.records[id(d)].model
         for sock in (*idle, client, c, d, e):
             sock.close()
 
@@ -189,7 +189,7 @@ def test_tables_may_change_under_every_step() -> None:
             gc.set_threshold(*thresholds)
         gc.collect()
     assert all(call.explained for call in trace.calls())
-    assert not sockets.records
+    assert not current.session.records
 
 
 def test_closing_under_a_blocked_call_ends_the_socket_with_that_call() -> None:
@@ -245,7 +245,7 @@ def test_a_twin_minds_so_rcvlowat_as_well() -> None:
         a, b = socket.socketpair()
         twin = a.dup()
         twin.setsockopt(socket.SOL_SOCKET, socket.SO_RCVLOWAT, 10)
-        assert sockets.records[id(a)].first_try < 0
+        assert current.session.records[id(a)].first_try < 0
         for sock in (a, b, twin):
             sock.close()
 

@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 import sockfsm
-from sockfsm.tracer import elsewhere, sockets
+from sockfsm.tracer import current, elsewhere
 from sockfsm.tracer.witness import facts, fits
 
 KINDS = {
@@ -167,7 +167,7 @@ def test_whatever_a_child_does_is_possible_and_nothing_legal_is_stopped(
                         wrong.append((told, str(refused)))
                 except OSError:
                     pass
-                tracked = sockets.records[id(sock)]
+                tracked = current.session.records[id(sock)]
                 if ours and not fits(sock, tracked.row) and which not in ("send", "recv"):
                     told.append((tracked.row.state, facts(sock)))
             beside.close()
@@ -215,10 +215,10 @@ def test_a_socket_from_elsewhere_may_be_in_any_state_that_the_kernel_shows() -> 
     a.shutdown(socket.SHUT_WR)
     with sockfsm.tracing(mode="enforce") as trace:
         assert sockfsm.state(a) == "CONNECTED"  # the likeliest
-        assert "WRITE_SHUT" in sockets.records[id(a)].row.states.split("|")
+        assert "WRITE_SHUT" in current.session.records[id(a)].row.states.split("|")
         with pytest.raises(BrokenPipeError):
             a.send(b"x")
-        left = sockets.records[id(a)].row.states.split("|")
+        left = current.session.records[id(a)].row.states.split("|")
         assert "WRITE_SHUT" in left
         assert "PEER_CLOSED" not in left  # from there a send() would have gone out
         a.close()
@@ -237,7 +237,7 @@ def test_a_twin_is_a_twin_whatever_its_class_makes_first() -> None:
         sock = Waking()
         twin = sock.dup()
         found = {
-            id(each): sockets.records[id(each)].model
+            id(each): current.session.records[id(each)].model
             for each in (sock, twin, *sock.wakers, *twin.wakers, sock.beside, twin.beside)
         }
         assert found[id(sock)] is found[id(twin)]

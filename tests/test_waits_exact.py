@@ -21,7 +21,7 @@ from asleep import alarm, asleep
 
 import sockfsm
 from sockfsm.events import Call
-from sockfsm.tracer.ongoing import waiting
+from sockfsm.tracer import current
 
 
 def refused(call: Callable[..., object], *arguments: Any) -> None:
@@ -155,7 +155,7 @@ def test_a_wait_goes_on_after_a_handlers_own_wait() -> None:
             assert a.recvfrom(10)[0] == b"x"
         finally:
             signal.signal(signal.SIGALRM, before)
-        assert waiting == {}
+        assert current.session.waiting == {}
         for sock in (a, b, c, d):
             sock.close()
     assert seen == [["recvfrom"]]

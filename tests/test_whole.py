@@ -262,9 +262,9 @@ def test_calls_that_nobody_could_count_are_at_least_one(tmp_path: Path) -> None:
     code = (
         PROGRAM
         + """
-    from sockfsm.tracer.recorder import log
+    from sockfsm.tracer.current import session
     for _ in range(3):
-        log.marked[0] = 1
+        session.log.marked[0] = 1
     """
     )
     settled, killed = tmp_path / "settled", tmp_path / "killed"

@@ -6,8 +6,8 @@ import itertools
 
 from sockfsm.record import codec
 from sockfsm.record.layout import MOST
+from sockfsm.record.writer import Log
 from sockfsm.tracer.handlers import from_handler
-from sockfsm.tracer.recorder import log
 
 Form = str | bytes | int | bool | None | tuple["Form", ...]
 
@@ -16,17 +16,6 @@ _LONGEST = 512  # no address is longer: a host name has 255 bytes, a UNIX path 1
 _ITEMS = 8
 _HUGE = 1 << 63
 _type_name = type.__dict__["__name__"].__get__
-
-# Apart, as `python -b` warns of text and bytes that are compared, which a table does.
-_numbers: dict[Form, int] = {}
-_of_bytes: dict[Form, int] = {}
-_next = itertools.count(1)
-
-
-def forget() -> None:
-    """Note every address anew when it is next met."""
-    _numbers.clear()
-    _of_bytes.clear()
 
 
 def form_of(value: object, depth: int = 3) -> Form:
@@ -50,27 +39,56 @@ def _inside(item: object, depth: int) -> Form:
     return form.decode("latin-1") if type(form) is bytes else form
 
 
-def packed(address: object, local: object = None) -> codec.Address:
-    """An address for a record."""
-    if address is None:
-        return codec.NO_ADDRESS
-    peer = _inet(address)
-    if peer >= 0:
-        mine = 0 if local is None else _inet(local)
-        if mine >= 0:
-            return codec.ends(peer, mine)
-    form = form_of(address)
-    if type(local) is tuple:
-        form = form, form_of(local)
-    return codec.noted(_number(form))
+class Addresses:
+    """The addresses that one log has numbers for."""
 
+    __slots__ = ("_log", "_next", "_numbers", "_of_bytes")
 
-def noted(address: object) -> codec.Address:
-    """A datagram's address, always as a note: `done` of its record has the datagram's length."""
-    form = form_of(address)
-    if not form:
-        return codec.NO_ADDRESS
-    return codec.noted(_number((form,) if type(form) is tuple else form))
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        # Apart, as `python -b` warns of text and bytes that are compared, which a table does.
+        self._numbers: dict[Form, int] = {}
+        self._of_bytes: dict[Form, int] = {}
+        self._next = itertools.count(1)
+
+    def forget(self) -> None:
+        """Note every address anew when it is next met."""
+        self._numbers.clear()
+        self._of_bytes.clear()
+
+    def packed(self, address: object, local: object = None) -> codec.Address:
+        """An address for a record."""
+        if address is None:
+            return codec.NO_ADDRESS
+        peer = _inet(address)
+        if peer >= 0:
+            mine = 0 if local is None else _inet(local)
+            if mine >= 0:
+                return codec.ends(peer, mine)
+        form = form_of(address)
+        if type(local) is tuple:
+            form = form, form_of(local)
+        return codec.noted(self._number(form))
+
+    def noted(self, address: object) -> codec.Address:
+        """A datagram's address, always as a note: `done` of its record has the datagram's length."""
+        form = form_of(address)
+        if not form:
+            return codec.NO_ADDRESS
+        return codec.noted(self._number((form,) if type(form) is tuple else form))
+
+    def _number(self, form: Form) -> int:
+        known = self._of_bytes if type(form) is bytes else self._numbers
+        number = known.get(form)
+        if number is None:
+            if len(known) >= _KEPT:
+                known.clear()
+            number = known[form] = next(self._next) & MOST
+            if type(form) is bytes:
+                self._log.note({"abstract": number, "is": form.decode("latin-1")})
+            else:
+                self._log.note({"address": number, "is": _text(form)})
+        return number
 
 
 def shown(address: object) -> object:
@@ -91,20 +109,6 @@ def _inet(address: object) -> int:
         if from_handler(error):
             raise
         return -1  # a host name, or what cannot be one
-
-
-def _number(form: Form) -> int:
-    known = _of_bytes if type(form) is bytes else _numbers
-    number = known.get(form)
-    if number is None:
-        if len(known) >= _KEPT:
-            known.clear()
-        number = known[form] = next(_next) & MOST
-        if type(form) is bytes:
-            log.note({"abstract": number, "is": form.decode("latin-1")})
-        else:
-            log.note({"address": number, "is": _text(form)})
-    return number
 
 
 def _text(form: Form) -> object:

@@ -16,15 +16,15 @@ from sockfsm.record import room, sizes
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.folder import make_folder
 from sockfsm.trace.trace import Trace
-from sockfsm.tracer import packets
-from sockfsm.tracer.session import begin, check, end, report, session, switch, voice
+from sockfsm.tracer import current, packets
+from sockfsm.tracer.session import begin, check, end, switch, trace, write_to
 from sockfsm.tracer.sinks import Sink
 
 if TYPE_CHECKING:
     from sockfsm.model.executed import SocketMachine
 
 
-_NEEDED_LATER = room  # see `session`: then there may be no way to load it
+_NEEDED_LATER = room  # see `session._rotated`: then there may be no way to load it
 
 
 def install(
@@ -46,27 +46,33 @@ def install(
     may take on disk (`512M`): when they are full the oldest calls go.
     UsageError when tracing is already on, or an argument cannot be taken.
     """
-    if session.installed:
-        raise UsageError(f"already tracing, to {session.trace.path if session.trace else '?'}")
+    before = current.session
+    if before.installed:
+        raise UsageError(f"already tracing, to {before.folder}")
     end()
     check(mode)
     max_size = sizes.parse(max_size)
     trace = folder_for(path)
-    voice.listen()
-    if capture:
-        session.capture = packets.begin(trace, report, max_size=max_size)
-    begin(str(trace.path), mode, machines=machines, sinks=sinks, max_size=max_size)
-    session.trace = trace
+    before.voice.listen()
+    running = packets.begin(trace, before.report, max_size=max_size) if capture else None
+    try:
+        session = begin(str(trace.path), mode, machines=machines, sinks=sinks, max_size=max_size)
+    except BaseException:
+        if running is not None:
+            running.stop()
+        raise
+    session.capture = running
+    write_to(trace)
     return trace
 
 
 def uninstall() -> None:
     """Stop tracing and give `socket.socket` its own methods back. Does nothing when it is off."""
-    trace, running = session.trace, session.capture
+    session = current.session
     end()
-    if running is not None and trace is not None:
+    if session.capture is not None and session.trace is not None:
+        packets.finish(session.capture, session.trace, session.report)
         session.capture = None
-        packets.finish(running, trace, report)
 
 
 def folder_for(path: str | os.PathLike[str] | None) -> Trace:
@@ -96,15 +102,17 @@ def tracing(
     being written: same log, from the block's begin to its end, in the block's own mode.
     """
     with _gate:
-        outermost = not session.installed
+        outermost = not current.session.installed
         if outermost:
             trace = install(
                 path, mode=mode, capture=capture, machines=machines, sinks=sinks, max_size=max_size
             )
             before = mode
+            session = current.session
             session.blocks, session.ends_with_blocks = 1, True
         else:
             trace = _view(path, machines, max_size)
+            session = current.session
             before = session.mode
             switch(mode)
             session.blocks += 1
@@ -113,12 +121,13 @@ def tracing(
     finally:
         with _gate:
             session.blocks -= 1
-            if session.ends_with_blocks and not session.blocks and session.installed:
+            going = current.session is session
+            if going and session.ends_with_blocks and not session.blocks:
                 uninstall()
             else:
                 # A block in another thread goes on, or what the block stands in.
                 trace.until = Clocks.monotonic()
-                if session.installed and not outermost:
+                if going and not outermost:
                     switch(before)
 
 
@@ -128,7 +137,7 @@ _gate = threading.RLock()
 
 def _view(path: object, machines: object, max_size: object) -> Trace:
     """The trace that is being written, from now on."""
-    running = session.trace
+    running = trace()
     assert running is not None
     if path is not None:
         raise UsageError(f"{path}: already tracing, to {running.path}; leave the path out")

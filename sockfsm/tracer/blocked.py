@@ -6,35 +6,35 @@ import os
 
 from sockfsm.events import Process, Site, Socket, Thread, Wait
 from sockfsm.record.layout import METHODS
-from sockfsm.tracer import recorder
-from sockfsm.tracer.ongoing import waiting
-from sockfsm.tracer.places import places
+from sockfsm.tracer import current
+from sockfsm.tracer.current import Session
 from sockfsm.tracer.rows import Model
 from sockfsm.tracer.sockets import objects
 
 
 def blocked() -> list[Wait]:
     """The calls of this process that wait in the kernel at this moment, the longest first."""
-    process = Process(os.getpid(), os.getppid(), recorder.log.path, (), 0, 0)
+    session = current.session
+    process = Process(os.getpid(), os.getppid(), session.log.path, (), 0, 0)
     waits = [
         Wait(
             since,
             None,
-            Thread(number, *recorder.threads.get(number, (0, ""))),
-            _socket(model, process),
+            Thread(number, *session.threads.living.get(number, (0, ""))),
+            _socket(session, model, process),
             METHODS[method][0],
-            Site(*place) if (place := places.get(site)) else None,
+            Site(*place) if (place := session.places.named.get(site)) else None,
         )
-        for number in list(waiting)
-        if (wait := waiting.get(number)) is not None
+        for number in list(session.waiting)
+        if (wait := session.waiting.get(number)) is not None
         for model, method, since, site in (wait,)
     ]
     return sorted(waits, key=lambda wait: wait.begin)
 
 
-def _socket(model: Model | None, process: Process) -> Socket | None:
+def _socket(session: Session, model: Model | None, process: Process) -> Socket | None:
     """The socket as a trace would show it; None for a call without one, such as getaddrinfo."""
-    sock = next(objects(model), None) if model is not None else None
+    sock = next(objects(session, model), None) if model is not None else None
     if model is None or sock is None:
         return None
     return Socket(

@@ -15,16 +15,15 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
+from sockfsm.tracer import current
 from sockfsm.tracer.adapters import adapt
-from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.buffers import UNKNOWN, integer
 from sockfsm.tracer.connecting import accept, connector, in_accept, name_of
-from sockfsm.tracer.elsewhere import now
+from sockfsm.tracer.current import Session
 from sockfsm.tracer.likeness import invoke, like, own
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import caller
-from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, Tracked, step
 from sockfsm.tracer.sockets import (
     UNBORN,
@@ -35,7 +34,6 @@ from sockfsm.tracer.sockets import (
     described,
     forget,
     gives_away,
-    holders,
     is_socket,
     note_names,
     note_path,
@@ -44,7 +42,6 @@ from sockfsm.tracer.sockets import (
     released,
     stillborn,
     tracked_by,
-    unclaimed,
 )
 from sockfsm.tracer.transfer import filler, receiver, sender
 
@@ -82,33 +79,34 @@ _plain_close, _plain_real_close = _plain["close"], _plain["_real_close"]
 def init(
     self: Socket, family: Any = -1, type: Any = -1, proto: Any = -1, fileno: Any = None
 ) -> None:
-    begin, frame = Clocks.monotonic(), caller()
+    session, begin, frame = current.session, Clocks.monotonic(), caller()
     try:
         _plain_init(self, family, type, proto, fileno)
     except OSError as error:
         if fileno is None:
-            stillborn(error, (family, type, proto), begin, frame)
+            stillborn(session, error, (family, type, proto), begin, frame)
         raise
     try:
-        _made(self, fileno, begin, frame)
+        _made(session, self, fileno, begin, frame)
     except OURS:
-        log.marked[0] = 1
+        session.log.marked[0] = 1
 
 
-def _made(self: Socket, fileno: Any, begin: int, frame: FrameType | None) -> None:
+def _made(session: Session, self: Socket, fileno: Any, begin: int, frame: FrameType | None) -> None:
     end = Clocks.monotonic()
     if fileno is None:
-        unclaimed.pop(_fileno(self), None)
-        born(self, NUMBER["socket"], begin, end, frame)
+        session.unclaimed.pop(_fileno(self), None)
+        born(session, self, NUMBER["socket"], begin, end, frame)
         return
     # ssl and multiprocessing may have been imported since tracing began.
     adapt()
     if in_accept(frame, _fileno(self)):
-        bury()
+        bury(session)
         # Its record follows that of the accept().
-        register(self, Model(UNBORN, described(self)[0].initial, now()))
+        model = Model(UNBORN, described(session, self)[0].initial, session.shared)
+        register(session, self, model)
     else:
-        claim(self, begin, end, frame)
+        claim(session, self, begin, end, frame)
 
 
 def bind(self: Socket, *args: Any, **named: Any) -> Any:
@@ -120,33 +118,34 @@ def bind(self: Socket, *args: Any, **named: Any) -> Any:
     try:
         invoke(plain, args, named, call.frame, self)
     except BaseException as error:
-        call.failed(error, lambda: packed(address))
+        call.failed(error, lambda: call.session.addresses.packed(address))
         raise
     try:
         _bound(self, call, address)
     except OURS:
-        log.marked[0] = 1
+        call.session.log.marked[0] = 1
     return None
 
 
 def _bound(self: Socket, call: Ongoing, address: Any) -> None:
     """A bind() that succeeded."""
-    model = call.tracked.model
-    if me.missing is not None:
-        _missing_before(model, address)
-    me.resolved = False
+    session, model = call.session, call.tracked.model
+    packed = session.addresses.packed
+    if session.me.missing is not None:
+        _missing_before(session, model, address)
+    session.me.resolved = False
     if type(address) is tuple:
         # The kernel's answer: the port it chose for 0, the number of a host name.
         name = packed(address, name_of(self))
         call.ok(address=lambda: name)
         if not name[1]:
-            note_names(self, model)
+            note_names(session, self, model)
     elif _abstract(address):
         call.ok(address=lambda: packed(address), words=_ABSTRACT if address else _AUTO)
     else:
         path = _path(address)
         if path is not None:
-            note_path(path, model)
+            note_path(session, path, model)
         call.ok(address=lambda: packed(address))
 
 
@@ -167,15 +166,16 @@ def _path(address: Any) -> bytes | None:
     return bytes(address) if kind_ is bytes or kind_ is bytearray else None
 
 
-def _missing_before(model: Model, address: Any) -> None:
+def _missing_before(session: Session, model: Model, address: Any) -> None:
     """An unlink that found nothing, just before this bind to the same path, was the removal of a
     stale name: log it now that this is known."""
-    missing, me.missing = me.missing, None
+    missing, session.me.missing = session.me.missing, None
     if missing is None or type(address) is tuple or _fsencode(missing[0]) != _path(address):
         return
     bits, _ = step(model.row.kind.initial, NUMBER["unlink"], "ENOENT", "")
-    form, _, done = packed(missing[0])
-    log.write(missing[1], missing[2], bits | form, 0, missing[3], me.number, 0, done)
+    form, _, done = session.addresses.packed(missing[0])
+    thread = session.me.number
+    session.log.write(missing[1], missing[2], bits | form, 0, missing[3], thread, 0, done)
 
 
 def listen(self: Socket, *args: Any, **named: Any) -> Any:
@@ -193,9 +193,9 @@ def listen(self: Socket, *args: Any, **named: Any) -> Any:
     try:
         call.ok()
         if unbound:
-            note_names(self, call.tracked.model)
+            note_names(call.session, self, call.tracked.model)
     except OURS:
-        log.marked[0] = 1
+        call.session.log.marked[0] = 1
     return None
 
 
@@ -213,7 +213,7 @@ def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
     try:
         call.ok()
     except OURS:
-        log.marked[0] = 1
+        call.session.log.marked[0] = 1
     return None
 
 
@@ -234,7 +234,7 @@ def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
         else:
             call.ok()
     except OURS:
-        log.marked[0] = 1
+        call.session.log.marked[0] = 1
     return value
 
 
@@ -243,12 +243,12 @@ def setsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     result = invoke(_plain["setsockopt"], args, named, caller(), self)
     try:
         if len(args) > 2 and _asks(args, _SO_RCVLOWAT):
-            model = tracked_by(self).model
-            model.lowat = True
-            for each in objects(model):
+            tracked = tracked_by(self)
+            tracked.model.lowat = True
+            for each in objects(tracked.session, tracked.model):
                 adjust(each, tracked_by(each))
     except OURS:
-        log.marked[0] = 1
+        current.session.log.marked[0] = 1
     return result
 
 
@@ -281,7 +281,7 @@ def real_close(self: Socket, *args: Any, **named: Any) -> Any:
         else:
             released(tracked, call)
     except OURS:
-        log.marked[0] = 1
+        call.session.log.marked[0] = 1
     return None
 
 
@@ -296,7 +296,7 @@ def detach(self: Socket) -> Any:
     try:
         _detached(tracked, call, descriptor)
     except OURS:
-        log.marked[0] = 1
+        call.session.log.marked[0] = 1
     return descriptor
 
 
@@ -307,7 +307,7 @@ def _detached(tracked: Tracked, call: Ongoing, descriptor: int) -> None:
         return
     model, row = tracked.model, call.row
     tracked.open = False
-    twin = holders.get(descriptor)
+    twin = call.session.holders.get(descriptor)
     if twin is not None and twin is not tracked and twin.model is model and twin.open:
         # ssl makes its own object on the same descriptor: that one goes on with the model.
         call.ok(outcome="deferred")
@@ -316,9 +316,9 @@ def _detached(tracked: Tracked, call: Ongoing, descriptor: int) -> None:
     if model.descriptors > 0:
         call.ok(outcome="deferred")
     else:
-        forget(model)
+        forget(call.session, model)
         call.ok()
-    unclaimed[descriptor] = model, row
+    call.session.unclaimed[descriptor] = model, row
 
 
 def dup(self: Socket) -> Any:
@@ -326,6 +326,7 @@ def dup(self: Socket) -> Any:
         return _plain["dup"](self)
     tracked = tracked_by(self)
     gives_away(self, tracked)
+    me = tracked.session.me
     me.expected = tracked.model
     try:
         return _plain["dup"](self)
@@ -342,7 +343,7 @@ def moded(name: str) -> Method:
         try:
             adjust(self, tracked_by(self))
         except OURS:
-            log.marked[0] = 1
+            current.session.log.marked[0] = 1
         return result
 
     return change

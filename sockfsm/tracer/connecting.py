@@ -13,13 +13,11 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
-from sockfsm.tracer.addresses import packed
 from sockfsm.tracer.buffers import members, mro
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, own
 from sockfsm.tracer.ongoing import OURS, Ongoing
-from sockfsm.tracer.places import caller, site_of
-from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.places import caller
 from sockfsm.tracer.rows import step
 from sockfsm.tracer.sockets import (
     UNBORN,
@@ -27,8 +25,6 @@ from sockfsm.tracer.sockets import (
     described,
     is_socket,
     note_names,
-    number,
-    records,
     tracked_by,
     will_wait,
 )
@@ -52,7 +48,7 @@ def in_accept(frame: FrameType | None, descriptor: int) -> bool:
         return False
     # A class that the program put in place may make other sockets in its __init__.
     return maker is frame or any(
-        type(value) is int and value == descriptor for value in maker.f_locals.values()
+        type(value) is int and value == descriptor for value in list(maker.f_locals.values())
     )
 
 
@@ -70,7 +66,7 @@ def accept(self: Socket) -> Any:
     try:
         _accepted(call, *result)
     except OURS:
-        log.marked[0] = 1
+        call.session.log.marked[0] = 1
     return result
 
 
@@ -86,18 +82,19 @@ def _acceptor(cls: type) -> Method:
 
 def _accepted(call: Ongoing, data: Socket, address: Any) -> None:
     """The record of an accept(), and that of the data socket's birth."""
-    now = Clocks.monotonic()
-    call.ok(address=lambda: packed(address or None), end=now)
-    tracked = records.get(_id(data))
+    session, now = call.session, Clocks.monotonic()
+    call.ok(address=lambda: session.addresses.packed(address or None), end=now)
+    tracked = session.records.get(_id(data))
     if tracked is None or tracked.model.number != UNBORN:
         return
-    model, frame = tracked.model, call.frame
+    model = tracked.model
     model.lowat = call.tracked.model.lowat
     adjust(data, tracked)
-    model.number = number()
-    found, asked, done = described(data)
+    model.number = session.number()
+    found, asked, done = described(session, data)
     bits, model.row = step(found.initial, ACCEPTED, "ok", "", model)
-    log.write(now, now, bits, model.number, site_of(frame), me.number, asked, done)
+    site, thread = session.places.site_of(call.frame), session.me.number
+    session.log.write(now, now, bits, model.number, site, thread, asked, done)
 
 
 def connector(name: str) -> Method:
@@ -126,7 +123,7 @@ def connector(name: str) -> Method:
         try:
             _connected(self, call, address, result, sleeps if may_wait else None)
         except OURS:
-            log.marked[0] = 1
+            call.session.log.marked[0] = 1
         return result
 
     return connect
@@ -143,20 +140,21 @@ def _connected(self: Socket, call: Ongoing, address: Any, result: Any, sleeps: i
     if refusal is not None:
         call.failed(refusal, lambda: ends)
         return
-    me.resolved = False
+    call.session.me.resolved = False
     call.ok(address=lambda: ends)
     if type(address) is tuple and not ends[1]:
-        note_names(self, call.tracked.model)
+        note_names(call.session, self, call.tracked.model)
 
 
 def _ends(
     sock: Socket, call: Ongoing, address: Any, error: BaseException | None
 ) -> tuple[int, int, int]:
     """Both ends of a connection: the kernel has given a local name unless it refused."""
+    packed = call.session.addresses.packed
     if type(address) is not tuple or (error and not isinstance(error, BlockingIOError)):
         return packed(address)
     if error is not None and len(address) != 2:
-        note_names(sock, call.tracked.model)
+        note_names(call.session, sock, call.tracked.model)
     return packed(address, name_of(sock) if len(address) == 2 else None)
 
 

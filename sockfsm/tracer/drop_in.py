@@ -5,6 +5,7 @@ from __future__ import annotations
 import socket as _stdlib
 from typing import TYPE_CHECKING, Any
 
+from sockfsm.tracer import current as _current
 from sockfsm.tracer import session as _session
 from sockfsm.tracer.block import folder_for
 from sockfsm.tracer.connecting import ACCEPTING
@@ -19,7 +20,7 @@ def _temporary() -> None:
     """Nobody traces: the calls go to a temporary trace."""
     trace = folder_for(None)
     _session.start(str(trace.path))
-    _session.session.trace = trace
+    _session.write_to(trace)
 
 
 class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
@@ -31,7 +32,7 @@ class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
     __slots__ = ()
 
     def __new__(cls, *args: Any, **kwargs: Any) -> socket:
-        if not _session.session.folder:
+        if not _current.session.folder:
             _temporary()
         return super().__new__(cls, *args, **kwargs)
 
@@ -63,5 +64,5 @@ def state(sock: _stdlib.socket) -> str:
 
 socket.accept_plainly = _accept  # type: ignore[attr-defined]
 ACCEPTING.append(_accept.__code__)
-_session.session.drop_in = socket
+_session.drop_in.append(socket)
 _session.dress("observe")

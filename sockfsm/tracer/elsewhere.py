@@ -13,23 +13,18 @@ import socket as _stdlib
 from sockfsm.model.compiled import joined
 from sockfsm.model.stepping import GONE
 from sockfsm.record.layout import UNEXPLAINED
+from sockfsm.tracer import current
 from sockfsm.tracer.buffers import integer
-from sockfsm.tracer.recorder import log
+from sockfsm.tracer.current import Session
 from sockfsm.tracer.rows import Model, Move, Row, step
 from sockfsm.tracer.witness import can_be, facts
 
 _RIGHTS = int(_stdlib.SCM_RIGHTS)
-_times = [0]
-
-
-def now() -> int:
-    """How often sockets were shared so far: a model from before that is of a socket that may be."""
-    return _times[0]
 
 
 def share() -> None:
     """Every socket that is open now gets another holder, or may get one."""
-    _times[0] += 1
+    current.session.shared += 1
 
 
 def has_descriptors(ancillary: object) -> bool:
@@ -42,12 +37,12 @@ def has_descriptors(ancillary: object) -> bool:
     )
 
 
-def shared(model: Model) -> bool:
+def shared(session: Session, model: Model) -> bool:
     """Whether somebody else may have changed its socket."""
-    return model.age < _times[0]
+    return model.age < session.shared
 
 
-def changed(sock: _stdlib.socket | None, model: Model, call: Move) -> Row | None:
+def changed(session: Session, sock: _stdlib.socket | None, model: Model, call: Move) -> Row | None:
     """Where the socket may be after a call that nothing of ours explains; None where nothing does."""
     seen = facts(sock) if sock is not None else None
     kind = call.before.kind
@@ -65,7 +60,7 @@ def changed(sock: _stdlib.socket | None, model: Model, call: Move) -> Row | None
     if not model.told:
         model.told = True
         why = "changed by another process, or by its descriptor's number"
-        log.note({"unseen": f"socket {model.number}", "why": why})
+        session.log.note({"unseen": f"socket {model.number}", "why": why})
     return kind.among(fitting)
 
 

@@ -14,14 +14,12 @@ from sockfsm.model.errnos import errno_number
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import ENFORCED, METHODS, NUMBER
-from sockfsm.tracer.adapters import unseen
 from sockfsm.tracer.buffers import all_octets, integer, octets
 from sockfsm.tracer.calls import SHUTDOWN
 from sockfsm.tracer.elsewhere import shared
 from sockfsm.tracer.flags import flags_of
 from sockfsm.tracer.likeness import like
-from sockfsm.tracer.places import caller, site_of
-from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.places import caller
 from sockfsm.tracer.rows import Row, Tracked, head
 from sockfsm.tracer.sockets import is_socket, tracked_by
 from sockfsm.tracer.witness import shows
@@ -135,9 +133,10 @@ def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]
                 if error.errno != errno_number(refusal):
                     raise
             raise illegal(row, number, refusal, history(tracked.model.number))
-        now, site = Clocks.monotonic(), site_of(caller())
+        session, now = tracked.session, Clocks.monotonic()
+        site, thread = session.places.site_of(caller()), session.me.number
         bits = head(row, row, number, refusal) | ENFORCED
-        log.write(now, now, bits, tracked.model.number, site, me.number, 0, 0)
+        session.log.write(now, now, bits, tracked.model.number, site, thread, 0, 0)
         if name == "connect_ex":
             return errno_number(refusal)  # it tells errors by its result
         raise illegal(row, number, refusal, history(tracked.model.number))
@@ -175,7 +174,7 @@ def _certain(sock: Any, tracked: Tracked, number: int, refusal: str) -> bool:
     if refusal == "EPERM" or _fileno(sock) < 0:
         return True
     row = tracked.row
-    settled = not shared(tracked.model) and row.settled(number)
+    settled = not shared(tracked.session, tracked.model) and row.settled(number)
     return settled and shows(sock, row.state, number, refusal)
 
 
@@ -185,7 +184,6 @@ def enforced(
     """The traced methods, those that can be refused behind a guard."""
     # What explains a refusal, loaded now: later it may be out of reach.
     import_module("sockfsm.model.teach")
-    unseen.guarding[0] = True
     for kind in KINDS:
         flat_of(kind)
     return {

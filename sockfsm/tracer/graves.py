@@ -18,12 +18,6 @@ from sockfsm.record.clocks import Clocks
 if TYPE_CHECKING:
     from sockfsm.tracer.rows import Tracked
 
-gone: deque[Grave] = deque()
-"""The references whose objects are gone, the first gone first."""
-_times: deque[int] = deque()
-# Each next() appends the time; it is called with the reference as the default that it never needs.
-_note_time = partial(next, map(_times.append, iter(Clocks.monotonic, None)))
-
 
 class Grave(ref[_stdlib.socket]):
     """A weak reference that knows which socket object it was."""
@@ -34,23 +28,33 @@ class Grave(ref[_stdlib.socket]):
     clock: ref[_stdlib.socket]
 
 
-def grave_of(sock: _stdlib.socket, key: int, tracked: Tracked) -> Grave:
-    """A reference that gets into `gone` when the object goes."""
-    grave = Grave(sock, gone.append)
-    grave.key, grave.tracked = key, tracked
-    grave.clock = ref(sock, _note_time)
-    return grave
+class Graves:
+    """The graves of one session's sockets."""
 
+    __slots__ = ("_note_time", "_times", "gone")
 
-def time_of_next() -> int:
-    """When the object of the first reference went."""
-    try:
-        return _times.popleft()
-    except IndexError:
-        return Clocks.monotonic()
+    def __init__(self) -> None:
+        self.gone: deque[Grave] = deque()
+        """The references whose objects are gone, the first gone first."""
+        self._times: deque[int] = deque()
+        # Each next() appends the time; the reference comes as the default that it never needs.
+        self._note_time = partial(next, map(self._times.append, iter(Clocks.monotonic, None)))
 
+    def dig(self, sock: _stdlib.socket, key: int, tracked: Tracked) -> Grave:
+        """A reference that gets into `gone` when the object goes."""
+        grave = Grave(sock, self.gone.append)
+        grave.key, grave.tracked = key, tracked
+        grave.clock = ref(sock, self._note_time)
+        return grave
 
-def forget() -> None:
-    """What has gone belongs to a session that is over, or to the parent process."""
-    gone.clear()
-    _times.clear()
+    def time_of_next(self) -> int:
+        """When the object of the first reference went."""
+        try:
+            return self._times.popleft()
+        except IndexError:
+            return Clocks.monotonic()
+
+    def forget(self) -> None:
+        """After a fork: what has gone is the parent's to write down."""
+        self.gone.clear()
+        self._times.clear()

@@ -10,7 +10,6 @@ from typing import Any
 
 from sockfsm.record.layout import NUMBER
 from sockfsm.record.writer import UNWATCHED
-from sockfsm.tracer.addresses import noted
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.elsewhere import has_descriptors, share
 from sockfsm.tracer.flags import flags_of, words_of
@@ -18,7 +17,6 @@ from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
 from sockfsm.tracer.places import caller
-from sockfsm.tracer.recorder import log
 from sockfsm.tracer.sockets import is_socket, is_stream, tracked_by, will_wait
 
 Method = Callable[..., Any]
@@ -45,13 +43,13 @@ def message_sender(name: str) -> Method:
         try:
             done = invoke(original, args, named, call.frame, self)
         except BaseException as error:
-            call.failed(error, lambda: noted(address), words)
+            call.failed(error, lambda: call.session.addresses.noted(address), words)
             raise
         try:
-            call.ok(done, lambda: noted(address), words=words)
+            call.ok(done, lambda: call.session.addresses.noted(address), words=words)
         except BaseException as error:
             if call.watch == UNWATCHED:
-                log.untold.append(None)
+                call.session.log.untold.append(None)
             if not isinstance(error, OURS) or from_handler(error):
                 raise
         return done
@@ -90,10 +88,10 @@ def message_receiver(name: str) -> Method:
             first = result[0]
             done = first if type(first) is int else len(first)
             outcome = "ok" if done or not size or not is_stream(self) else "eof"
-            call.ok(done, lambda: noted(result[-1]), outcome, words)
+            call.ok(done, lambda: call.session.addresses.noted(result[-1]), outcome, words)
         except BaseException as error:
             if call.watch == UNWATCHED:
-                log.untold.append(None)
+                call.session.log.untold.append(None)
             if not isinstance(error, OURS) or from_handler(error):
                 raise
         return result
@@ -130,7 +128,7 @@ def sendfile(self: Socket, file: Any, offset: Any = 0, count: Any = None) -> Any
         call.ok(done)
     except BaseException as error:
         if call.watch == UNWATCHED:
-            log.untold.append(None)
+            call.session.log.untold.append(None)
         if not isinstance(error, OURS) or from_handler(error):
             raise
     return done

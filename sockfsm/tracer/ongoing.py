@@ -17,11 +17,10 @@ from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, MOST, NUMBER, REFUSED, UNEXPLAINED, WAITED
 from sockfsm.record.writer import UNWATCHED, Told
 from sockfsm.tracer.buffers import class_name, members
+from sockfsm.tracer.current import Session
 from sockfsm.tracer.elsewhere import changed, shared
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.orders import kept, orders, overlapped
-from sockfsm.tracer.places import site_of
-from sockfsm.tracer.recorder import log, me
 from sockfsm.tracer.rows import Model, Move, Row, Tracked, head, step
 
 OURS = (MemoryError, RecursionError)
@@ -46,10 +45,6 @@ def _nowhere() -> codec.Address:
     return codec.NO_ADDRESS
 
 
-waiting: dict[int, tuple[Model | None, int, int, int]] = {}
-"""thread number -> (model, method, since, site) of the call that blocks it now."""
-
-
 class Ongoing(Told):
     """One call. Make it just before the kernel is asked; tell it once how the call ended.
 
@@ -58,8 +53,8 @@ class Ongoing(Told):
     """
 
     __slots__ = (
-        *("asked", "begin", "frame", "held", "method", "row", "site", "sleeps", "tracked"),
-        "waited",
+        *("asked", "begin", "frame", "held", "method", "row", "session", "site", "sleeps"),
+        *("tracked", "waited"),
     )
 
     def __init__(
@@ -72,6 +67,7 @@ class Ongoing(Told):
         row: Row | None = None,
     ) -> None:
         self.tracked = tracked
+        self.session = session = tracked.session
         self.method = method
         self.frame = frame
         self.asked = asked
@@ -80,8 +76,8 @@ class Ongoing(Told):
         self.row = row or tracked.row
         if method in _MOVING:
             tracked.model.flying[id(self)] = ref(self)
-        if log.untold:
-            log.settle()
+        if session.log.untold:
+            session.log.settle()
         self.watch = UNWATCHED
         self.begin = begin or Clocks.monotonic()
 
@@ -94,22 +90,23 @@ class Ongoing(Told):
         if self.waited:
             return
         try:
-            self.site = site_of(self.frame)
-            model, thread = self.tracked.model, me.number
-            self.held = waiting.get(thread)
+            session = self.session
+            self.site = session.places.site_of(self.frame)
+            model, thread = self.tracked.model, session.me.number
+            self.held = session.waiting.get(thread)
             self.waited = True
-            waiting[thread] = model, self.method, Clocks.monotonic(), self.site
+            session.waiting[thread] = model, self.method, Clocks.monotonic(), self.site
             if model.waiters is None:
                 model.waiters = set()
             model.waiters.add(thread)
-            _begun(thread)
+            _begun(session, thread)
         except BaseException as error:
             if not isinstance(error, OURS) and from_handler(error):
                 raise
             try:
-                log.lose()
+                self.session.log.lose()
             except OURS:
-                log.marked[0] = 1
+                self.session.log.marked[0] = 1
 
     def ok(
         self,
@@ -121,7 +118,7 @@ class Ongoing(Told):
     ) -> None:
         """The call gave a result. words: those of
         `model.variants.VARIANTS` that hold beside the blocking mode. end: when, if that is not now."""
-        self.begin_watch(log)
+        self.begin_watch(self.session.log)
         try:
             end = end or Clocks.monotonic()
             bits, name = self._judged(outcome, words, end), address()
@@ -131,13 +128,13 @@ class Ongoing(Told):
                 raise
             self.watch = None
             try:
-                log.lose()
+                self.session.log.lose()
             except OURS:
-                log.marked[0] = 1
+                self.session.log.marked[0] = 1
 
     def failed(self, error: BaseException, address: Named = _nowhere, words: str = "") -> None:
         """The call raised."""
-        self.begin_watch(log)
+        self.begin_watch(self.session.log)
         try:
             end = Clocks.monotonic()
             outcome, timeout = outcome_of(error, METHODS[self.method][1], self.tracked.mode)
@@ -156,9 +153,9 @@ class Ongoing(Told):
                 raise
             self.watch = None
             try:
-                log.lose()
+                self.session.log.lose()
             except OURS:
-                log.marked[0] = 1
+                self.session.log.marked[0] = 1
 
     def _judged(self, outcome: str, words: str, end: int) -> int:
         """Judge the outcome, move the model, and give the head word."""
@@ -216,8 +213,8 @@ class Ongoing(Told):
             )
             possible = orders(others, mine, flying) if flying else None
             amid = _AMID
-        if possible is None and bits & UNEXPLAINED and shared(model):
-            possible = changed(self.tracked.sock(), model, mine)
+        if possible is None and bits & UNEXPLAINED and shared(self.session, model):
+            possible = changed(self.session, self.tracked.sock(), model, mine)
         if possible is None:
             return bits, after
         return head(now, possible, method, outcome) | bits & REFUSED | amid, possible
@@ -229,30 +226,32 @@ class Ongoing(Told):
             self.waited = False
 
     def _write(self, bits: int, end: int, asked: int, done: int) -> None:
-        tracked, model = self.tracked, self.tracked.model
+        tracked, model, session = self.tracked, self.tracked.model, self.session
         if not self.waited and 0 <= self.sleeps < getrusage(RUSAGE_THREAD).ru_nvcsw:
             self.waits()
-        site = self.site if self.waited else site_of(self.frame)
+        site = self.site if self.waited else session.places.site_of(self.frame)
         if self.waited:
             bits |= WAITED
             self._resume()
         asked, done = min(max(asked, 0), MOST), min(max(done, 0), _LARGEST)
-        log.tell(self, self.begin, end, bits, model.number, site, me.number, asked, done)
+        thread = session.me.number
+        session.log.tell(self, self.begin, end, bits, model.number, site, thread, asked, done)
         if model.closing and not model.waiters:
             # The kernel held the socket for this call alone: now it is closed for good.
             model.closing = False
             released, tracked_row = Clocks.monotonic(), model.row
             bits, model.row = step(tracked_row, _RELEASED, "ok", tracked.mode, model)
-            log.write(released, released, bits, model.number, 0, me.number, 0, 0)
+            session.log.write(released, released, bits, model.number, 0, thread, 0, 0)
 
     def _resume(self) -> None:
         """The current thread's call blocks no longer; one that it interrupted does again."""
-        thread, model = me.number, self.tracked.model
+        session, model = self.session, self.tracked.model
+        thread = session.me.number
         if self.held is None:
-            waiting.pop(thread, None)
+            session.waiting.pop(thread, None)
         else:
-            waiting[thread] = self.held
-            _begun(thread)
+            session.waiting[thread] = self.held
+            _begun(session, thread)
         if model.waiters is not None and (self.held is None or self.held[0] is not model):
             model.waiters.discard(thread)
 
@@ -280,7 +279,10 @@ class Ongoing(Told):
 def _flying(model: Model) -> list[Ongoing]:
     """The calls under way; those that a signal handler has cut off are gone."""
     calls = []
-    for number, call in [(key, watch()) for key, watch in list(model.flying.items())]:
+    # One step: whatever the collector runs meanwhile may begin and end calls on the same socket.
+    for number in list(model.flying):
+        watch = model.flying.get(number)
+        call = watch() if watch is not None else None
         if call is None:
             model.flying.pop(number, None)
         else:
@@ -288,12 +290,12 @@ def _flying(model: Model) -> list[Ongoing]:
     return calls
 
 
-def _begun(thread: int) -> None:
+def _begun(session: Session, thread: int) -> None:
     """Tell the log what blocks this thread now."""
-    model, method, since, site = waiting[thread]
+    model, method, since, site = session.waiting[thread]
     number = 0 if model is None else model.number
     bits = codec.begun(method, 0 if model is None else model.row.index)
-    log.write(since, 0, bits, number, site, thread, 0, 0)
+    session.log.write(since, 0, bits, number, site, thread, 0, 0)
 
 
 def outcome_of(error: BaseException, word: str, mode: str = "timeout") -> tuple[str, bool]:

@@ -12,15 +12,15 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
-from sockfsm.tracer.addresses import packed
+from sockfsm.tracer import current
 from sockfsm.tracer.buffers import integer, members
+from sockfsm.tracer.current import Session
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import genuine, like, line_of
-from sockfsm.tracer.ongoing import OURS, outcome_of, waiting
-from sockfsm.tracer.places import caller, site_of
-from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.ongoing import OURS, outcome_of
+from sockfsm.tracer.places import caller
 from sockfsm.tracer.rows import head, step, unmodelled
-from sockfsm.tracer.sockets import holders, paths, renumbered
+from sockfsm.tracer.sockets import renumbered
 
 _RESOLVE = NUMBER["getaddrinfo"]
 _getaddrinfo = genuine(_stdlib.getaddrinfo)
@@ -51,13 +51,15 @@ def resolver(original: Any) -> Any:
 class _Lookup:
     """A call of getaddrinfo, from its begin to its record."""
 
-    __slots__ = ("begin", "held", "host", "port", "site", "thread")
+    __slots__ = ("begin", "held", "host", "port", "session", "site", "thread")
 
     def __init__(self, host: Any, port: Any, frame: FrameType | None) -> None:
         self.host, self.port = host, port
-        self.begin, self.site, self.thread = Clocks.monotonic(), site_of(frame), me.number
-        self.held = waiting.get(self.thread)
-        waiting[self.thread] = None, _RESOLVE, self.begin, self.site
+        self.session = session = current.session
+        self.begin, self.thread = Clocks.monotonic(), session.me.number
+        self.site = session.places.site_of(frame)
+        self.held = session.waiting.get(self.thread)
+        session.waiting[self.thread] = None, _RESOLVE, self.begin, self.site
 
     def told(self, original: Any, *args: Any, **named: Any) -> Any:
         """Make the call."""
@@ -71,19 +73,22 @@ class _Lookup:
 
     def ended(self, outcome: str, count: int) -> None:
         """Write it down."""
+        session = self.session
         try:
             end, row = Clocks.monotonic(), unmodelled().initial
             if self.held is None:
-                waiting.pop(self.thread, None)
+                session.waiting.pop(self.thread, None)
             else:
-                waiting[self.thread] = self.held
+                session.waiting[self.thread] = self.held
             if outcome == "ok":
-                me.resolved = True
-            form, _, place = packed((_text(self.host), _text(self.port), "resolve"))
+                session.me.resolved = True
+            form, _, place = session.addresses.packed(
+                (_text(self.host), _text(self.port), "resolve")
+            )
             bits = head(row, row, _RESOLVE, outcome) | form
-            log.write(self.begin, end, bits, 0, self.site, self.thread, 0, place | count)
+            session.log.write(self.begin, end, bits, 0, self.site, self.thread, 0, place | count)
         except OURS:
-            log.marked[0] = 1
+            session.log.marked[0] = 1
 
 
 def _text(value: Any) -> Any:
@@ -109,35 +114,35 @@ class StandIn:
         self.__module__, self.__doc__ = "os", original.__doc__
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        frame = after = None
+        session, frame, after = current.session, None, None
         try:
             frame = caller()
-            after = self._before(args, named, frame)
+            after = self._before(session, args, named, frame)
         except OURS:
-            log.marked[0] = 1
+            session.log.marked[0] = 1
         if after is None:
-            return self._plainly(args, named, frame)
+            return self._plainly(session, args, named, frame)
         try:
             result = self.__wrapped__(*args, **named)
         except OSError as error:
             try:
                 after(error)
             except OURS:
-                log.marked[0] = 1
+                session.log.marked[0] = 1
             raise
         try:
             after(None)
         except OURS:
-            log.marked[0] = 1
+            session.log.marked[0] = 1
         return result
 
-    def _plainly(self, args: Any, named: Any, frame: FrameType | None) -> Any:
+    def _plainly(self, session: Session, args: Any, named: Any, frame: FrameType | None) -> Any:
         """C warns of the line that runs, which should be the program's."""
         if frame is not None:
             try:
                 line = line_of(frame)
             except OURS:
-                log.marked[0] = 1
+                session.log.marked[0] = 1
             else:
                 return line(self.__wrapped__, args, named)
         return self.__wrapped__(*args, **named)
@@ -152,31 +157,41 @@ class StandIn:
 Told = Callable[[OSError | None], None] | None
 
 
-def _removal(args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None) -> Told:
+def _removal(
+    session: Session, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
+) -> Told:
     """The removal of a path is logged when it is a socket's."""
     path, begin = _plain_path(args, named), Clocks.monotonic()
     if path is None:
         return None
     ours = _is_socket(path)
-    return lambda error: _note(path, error, ours, begin, frame)
+    return lambda error: _note(session, path, error, ours, begin, frame)
 
 
-def _renumbering(args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None) -> Told:
+def _renumbering(
+    session: Session, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
+) -> Told:
     """A number that os.dup2 gives away: a socket object that has it is another socket from then on."""
     second = args[1] if len(args) > 1 else named.get("fd2")
     number, begin = integer(second), Clocks.monotonic()
-    if number not in holders or number == integer(args[0] if args else named.get("fd")):
+    if number not in session.holders or number == integer(args[0] if args else named.get("fd")):
         return None
-    return lambda error: None if error else renumbered(number, begin, frame)
+    return lambda error: None if error else renumbered(session, number, begin, frame)
 
 
 def _note(
-    path: str, error: OSError | None, ours: bool, begin: int, frame: FrameType | None
+    session: Session,
+    path: str,
+    error: OSError | None,
+    ours: bool,
+    begin: int,
+    frame: FrameType | None,
 ) -> None:
     if isinstance(error, FileNotFoundError):
-        me.missing = path, begin, Clocks.monotonic(), site_of(frame)
+        site = session.places.site_of(frame)
+        session.me.missing = path, begin, Clocks.monotonic(), site
     elif ours:
-        _log(path, outcome_of(error, "unlink")[0] if error else "ok", begin, frame)
+        _log(session, path, outcome_of(error, "unlink")[0] if error else "ok", begin, frame)
 
 
 def _plain_path(args: tuple[Any, ...], named: dict[str, Any]) -> str | None:
@@ -200,18 +215,19 @@ def _is_socket(path: str) -> bool:
         return False  # absent, or no path at all: the call itself says so
 
 
-def _log(path: str, outcome: str, begin: int, frame: FrameType | None) -> None:
+def _log(session: Session, path: str, outcome: str, begin: int, frame: FrameType | None) -> None:
     end, method, owner = Clocks.monotonic(), NUMBER["unlink"], None
     if outcome == "ok":
-        owner = paths.pop(_fsencode(path), None)
+        owner = session.paths.pop(_fsencode(path), None)
     if owner is not None:
         row, number = owner.row, owner.number
         bits, owner.row = step(row, method, outcome, "", owner)
     else:
         row, number = unmodelled().initial, 0
         bits = head(row, row, method, outcome)
-    form, _, place = packed(path)
-    log.write(begin, end, bits | form, number, site_of(frame), me.number, 0, place)
+    form, _, place = session.addresses.packed(path)
+    site, thread = session.places.site_of(frame), session.me.number
+    session.log.write(begin, end, bits | form, number, site, thread, 0, place)
 
 
 FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (

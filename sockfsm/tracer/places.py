@@ -9,22 +9,15 @@ import sys
 from sys import _getframe
 from types import CodeType, FrameType
 
+from sockfsm.record.writer import Log
 from sockfsm.tracer.handlers import interrupts
-from sockfsm.tracer.recorder import log
 
 # From 3.11 on a code object holds its bytecode, so its address plus an offset names one instruction.
 STRIDE = 1 if sys.version_info >= (3, 11) else 1 << 48
 
-sites: dict[int, int] = {}
-"""id(code) + offset * STRIDE -> number of the place; 0 inside the standard library's `socket`."""
-places: dict[int, tuple[str, int, str]] = {}
-"""number -> (file, line, function)"""
-
 MOST = 20_000
 """So many code objects are kept alive. A program that generates code for ever has them noted anew."""
 
-_codes: list[CodeType] = []
-_numbers = itertools.count(1)
 _INSIDE = {_stdlib.__file__}
 _HERE = os.path.dirname(__file__) + os.sep
 _id = id
@@ -45,54 +38,64 @@ def caller() -> FrameType | None:
         return None  # there is none, or an audit hook wants nobody to look
 
 
-def forget() -> None:
-    """Note every place anew when it is next met."""
-    global _codes
-    # The old code objects live until nobody can find them by their addresses any more.
-    kept, _codes = _codes, []
-    sites.clear()
-    places.clear()
-    kept.clear()
+class Places:
+    """The places that one log has numbers for."""
 
+    __slots__ = ("_codes", "_log", "_numbers", "named", "sites")
 
-def site_of(frame: FrameType | None) -> int:
-    """The number of the nearest place at or above `frame` that is outside the socket library."""
-    try:
-        return _nearest(frame)
-    except BaseException as error:
-        if interrupts(error) or isinstance(error, MemoryError | RecursionError):
-            raise
-        return 0  # an audit hook does not let us look
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self.sites: dict[int, int] = {}
+        """id(code) + offset * STRIDE -> number of the place; 0 inside the library's `socket`"""
+        self.named: dict[int, tuple[str, int, str]] = {}
+        """number -> (file, line, function)"""
+        self._codes: list[CodeType] = []
+        self._numbers = itertools.count(1)
 
+    def forget(self) -> None:
+        """Note every place anew when it is next met."""
+        # The old code objects live until nobody can find them by their addresses any more.
+        kept, self._codes = self._codes, []
+        self.sites.clear()
+        self.named.clear()
+        kept.clear()
 
-def _nearest(frame: FrameType | None) -> int:
-    while frame is not None:
-        key = _id(frame.f_code) + frame.f_lasti * STRIDE
-        number = sites.get(key)
-        if number is None:
-            number = _new_site(frame, key)
-        if number:
-            return number
-        frame = frame.f_back
-    return 0
+    def site_of(self, frame: FrameType | None) -> int:
+        """The number of the nearest place at or above `frame` that is outside the socket library."""
+        try:
+            return self._nearest(frame)
+        except BaseException as error:
+            if interrupts(error) or isinstance(error, MemoryError | RecursionError):
+                raise
+            return 0  # an audit hook does not let us look
 
+    def _nearest(self, frame: FrameType | None) -> int:
+        while frame is not None:
+            key = _id(frame.f_code) + frame.f_lasti * STRIDE
+            number = self.sites.get(key)
+            if number is None:
+                number = self._new_site(frame, key)
+            if number:
+                return number
+            frame = frame.f_back
+        return 0
 
-def _new_site(frame: FrameType, key: int) -> int:
-    if len(_codes) >= MOST:
-        forget()
-    codes, code = _codes, frame.f_code
-    # The code object is kept, or another one could take its address.
-    codes.append(code)
-    file = code.co_filename
-    if file in _INSIDE or file.startswith(_HERE):
-        number = 0
-    else:
-        number = next(_numbers)
-        name = getattr(code, "co_qualname", code.co_name)
-        places[number] = file, frame.f_lineno, name
-        log.note({"site": number, "file": file, "line": frame.f_lineno, "function": name})
-    sites[key] = number
-    if codes is not _codes:
-        # Somebody forgot all places meanwhile, and let go of this code object.
-        sites.pop(key, None)
-    return number
+    def _new_site(self, frame: FrameType, key: int) -> int:
+        if len(self._codes) >= MOST:
+            self.forget()
+        codes, code = self._codes, frame.f_code
+        # The code object is kept, or another one could take its address.
+        codes.append(code)
+        file = code.co_filename
+        if file in _INSIDE or file.startswith(_HERE):
+            number = 0
+        else:
+            number, line = next(self._numbers), frame.f_lineno
+            name = getattr(code, "co_qualname", code.co_name)
+            self.named[number] = file, line, name
+            self._log.note({"site": number, "file": file, "line": line, "function": name})
+        self.sites[key] = number
+        if codes is not self._codes:
+            # Somebody forgot all places meanwhile, and let go of this code object.
+            self.sites.pop(key, None)
+        return number

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from sockfsm.model.compiled import Compiled
     from sockfsm.model.executed import SocketMachine
     from sockfsm.model.rules import Rule
+    from sockfsm.tracer.current import Session
     from sockfsm.tracer.graves import Grave
     from sockfsm.tracer.ongoing import Ongoing
 
@@ -50,6 +51,10 @@ class Row(dict[Key, Entry]):
         self.index = index
         self.gone = self.state in GONE
         self._refusals: dict[int, str] = {}
+
+    def anew(self) -> Row:
+        """A row of the same states that has met no outcome yet."""
+        return Row(self.kind, self.states, self.index)
 
     def refusal(self, method: int) -> str:
         """The errno's name with which the machine refuses the method here, '' where it is legal."""
@@ -112,7 +117,7 @@ class Model:
     asked for, -1 where the kernel does not say. waiters: the threads that are blocked in a call on it.
     closing: its last descriptor was closed while a thread was, and so the kernel still holds it.
     flying: the calls under way that may move the socket, by `id`. moves: the last that did.
-    age: see `elsewhere.now`, -1 for a socket that came from elsewhere. told: that it was changed there.
+    age: `Session.shared` at its birth, -1 for a socket from elsewhere. told: that it was changed there.
     lowat: SO_RCVLOWAT was set, so that trying without waiting would take less than a blocking call.
     """
 
@@ -152,9 +157,10 @@ class Tracked:
     whether it holds a descriptor.
     """
 
-    __slots__ = ("first_try", "grave", "mode", "model", "open")
+    __slots__ = ("first_try", "grave", "mode", "model", "open", "session")
 
-    def __init__(self, model: Model) -> None:
+    def __init__(self, session: Session, model: Model) -> None:
+        self.session = session
         self.model = model
         self.first_try = 0
         self.mode = "nonblocking"
@@ -210,7 +216,10 @@ def head(before: Row, after: Row, method: int, outcome: str) -> int:
 
 @cache
 def unmodelled() -> Kind:
-    """The rows of sockets that no machine covers: they are logged and never judged."""
+    """The rows of sockets that no machine covers: they are logged and never judged.
+
+    The same in every session, as no machine of a user's is in them.
+    """
     return Kind(OTHER, None)
 
 

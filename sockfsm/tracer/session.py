@@ -1,4 +1,4 @@
-"""What is on in this process: the log, the patched methods; and how it goes on across fork.
+"""Starts and stops the session; puts the traced methods in place; goes on across fork.
 
 A process that `sockfsm run` starts needs this and no more; for users it is `tracer.block`.
 """
@@ -9,11 +9,11 @@ import atexit
 import contextlib
 import os
 import socket as _stdlib
-import stat
 import sys
 from collections.abc import Iterable, Mapping
-from os import fstat, getpid, getppid, write
-from typing import TYPE_CHECKING, Any, NamedTuple
+from functools import partial
+from os import getpid, getppid
+from typing import TYPE_CHECKING, Any
 
 from sockfsm.errors import UsageError
 from sockfsm.model.kinds import KINDS
@@ -22,114 +22,30 @@ from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.record.names import namespace
 from sockfsm.record.windows import SIZE
-from sockfsm.record.writer import MAX_SIZE, Note, per_segment, programs
-from sockfsm.tracer import adapters, addresses, graves, outside, places, recorder, sockets
+from sockfsm.record.writer import Note, per_segment, programs
+from sockfsm.tracer import adapters, current, outside, transfer
 from sockfsm.tracer.calls import METHODS_TRACED
+from sockfsm.tracer.current import Origin, Session
 from sockfsm.tracer.enforce import enforced
-from sockfsm.tracer.ongoing import waiting
-from sockfsm.tracer.recorder import log
 from sockfsm.tracer.rows import step
 from sockfsm.tracer.sinks import Sink, feed
+from sockfsm.tracer.sockets import bury, note_kind, prepare
 
 if TYPE_CHECKING:
     from sockfsm.events import Call
     from sockfsm.model.executed import SocketMachine
     from sockfsm.trace.trace import Trace
-    from sockfsm.wire.capture import Capture
 
 # The program may put a class of its own in its place.
 _Socket = _stdlib.socket
 MODES = ("observe", "enforce")
-
-
-class _Origin(NamedTuple):
-    """Where a process's sockets come from: the log of its parent, those below `number`, and when."""
-
-    log: str
-    number: int
-    time: int
-
-
-class _Session:
-    """What is on in this process."""
-
-    def __init__(self) -> None:
-        self.folder = ""
-        self.mode = "observe"
-        self.installed = False
-        self.capture: Capture | None = None
-        self.sinks: list[Sink] = []
-        self.originals: list[tuple[Any, str, Any, Any]] = []
-        self.pid = 0
-        self.blocks = 0
-        self.ends_with_blocks = False
-        """Whether `tracing` began it: then it ends with the last of the blocks."""
-        self.forking = 0
-        self.origin = _Origin("", 0, 0)
-        self.max_size = MAX_SIZE
-        self.supervised = False
-        self.drop_in: type | None = None
-        self._trace: Trace | None = None
-
-    @property
-    def trace(self) -> Trace | None:
-        """The trace that is being written."""
-        if self.folder and self._trace is None:
-            from sockfsm.trace.trace import Trace
-
-            self._trace = Trace(self.folder)
-            self._trace.up_to_date = sockets.bury
-        return self._trace
-
-    @trace.setter
-    def trace(self, trace: Trace | None) -> None:
-        self._trace = trace
-        if trace is not None:
-            trace.up_to_date = sockets.bury
-        self.folder = str(trace.path) if trace is not None else ""
-
-
-session = _Session()
-
-
-class _Voice:
-    """Standard error as it was when tracing began; the program may close it, and a socket of its own
-    may get the number."""
-
-    def __init__(self) -> None:
-        self.known: tuple[int, int] | None = None
-
-    def listen(self) -> None:
-        """What descriptor 2 is now is where we may write."""
-        self.known = self._now()
-
-    def _now(self) -> tuple[int, int] | None:
-        try:
-            found = fstat(2)
-        except OSError:
-            return None
-        return None if stat.S_ISSOCK(found.st_mode) else (found.st_dev, found.st_ino)
-
-    def say(self, line: str) -> None:
-        """Write a line if it reaches whom it is for."""
-        if self.known is not None and self._now() == self.known:
-            try:
-                write(2, line.encode("utf-8", "backslashreplace"))
-            except OSError:
-                self.known = None  # nobody is left to tell
-
-
-voice = _Voice()
-
-
-def report(line: str) -> None:
-    """One line for the person who runs the program, on standard error and in the trace."""
-    voice.say(f"sockfsm: {line}\n")
-    _note(line)
-
-
-def _note(line: str) -> None:
-    log.note({"said": line, "at": Clocks.monotonic()})
+_originals: list[tuple[Any, str, Any, Any]] = []
+"""(owner, attribute, what stood there, what stands there now). The methods are the interpreter's, no
+session's: so are these, and the two below."""
+drop_in: list[type] = []
+"""The drop-in class, once it is loaded."""
+_forking = [0]
+"""When the fork began that is under way, or was last."""
 
 
 def start(
@@ -139,8 +55,8 @@ def start(
     machines: Mapping[str, SocketMachine] | None = None,
     sinks: Iterable[Sink] | None = None,
     max_size: int | str | None = None,
-) -> None:
-    """Begin a log in `folder`, which exists.
+) -> Session:
+    """Begin a session with a log in `folder`, which exists.
 
     max_size: bytes that the logs of the trace may take, see `sizes.parse`; the newest calls stay.
     UsageError for an unknown mode or kind, or a folder that cannot be written.
@@ -149,19 +65,20 @@ def start(
     for name in machines or ():
         if name not in KINDS:
             raise UsageError(f"no kind {name!r}: choose one of {', '.join(KINDS)}")
+    session = Session(machines)
     session.max_size = sizes.parse(max_size)
     session.supervised = os.environ.get("SOCKFSM_TRACE") == folder
-    voice.listen()
-    adapters.unseen.say = report
-    sockets.reset(machines)
+    session.voice.listen()
     session.mode, session.pid = mode, getpid()
-    session.sinks = feed(log, sinks, report)
+    session.sinks = feed(session, sinks)
+    prepare(session)
     try:
-        _open(folder, _Origin("", 0, Clocks.monotonic()))
+        _open(session, folder, Origin("", 0, Clocks.monotonic()))
     except OSError as error:
         raise UsageError(f"{folder}: cannot write a trace there: {error.strerror}") from None
     session.folder = folder
-    sockets.prepare()
+    _turn_to(session)
+    return session
 
 
 def check(mode: str) -> None:
@@ -170,29 +87,45 @@ def check(mode: str) -> None:
         raise UsageError(f"no mode {mode!r}: choose observe or enforce")
 
 
-def begin(folder: str, mode: str, **options: Any) -> None:
+def begin(folder: str, mode: str, **options: Any) -> Session:
     """Trace every socket of this process from now on. Options: those of `start`."""
-    start(folder, mode=mode, **options)
+    session = start(folder, mode=mode, **options)
     session.installed = True
     patch()
     dress(mode)
+    return session
 
 
 def end() -> None:
     """Stop tracing and give `socket.socket` its own methods back."""
-    session.ends_with_blocks = False
+    session = current.session
     if session.installed:
         unpatch()
         dress("observe")
-        session.installed = False
     if session.folder:
-        stop()
+        _stop(session)
 
 
-def _open(folder: str, origin: _Origin) -> None:
+def trace() -> Trace | None:
+    """The trace that is being written."""
+    session = current.session
+    if session.folder and session.trace is None:
+        from sockfsm.trace.trace import Trace
+
+        write_to(Trace(session.folder))
+    return session.trace
+
+
+def write_to(trace: Trace) -> None:
+    """Let `trace` be the one that the current session writes."""
+    trace.up_to_date = partial(bury, current.session)
+    current.session.trace = trace
+
+
+def _open(session: Session, folder: str, origin: Origin) -> None:
     """Begin this process's log in `folder`."""
-    places.forget()
-    addresses.forget()
+    session.places.forget()
+    session.addresses.forget()
     pid = getpid()
 
     def told(number: int) -> list[Note]:
@@ -214,16 +147,17 @@ def _open(folder: str, origin: _Origin) -> None:
                 "methods": METHODS,
             }
         ]
-        for thread in list(recorder.threads):
-            ident, known = recorder.threads.get(thread, (0, ""))
+        for thread in list(session.threads.living):
+            ident, known = session.threads.living.get(thread, (0, ""))
             notes.append({"thread": thread, "ident": ident, "name": known})
         return notes
 
-    log.rotated = _rotated
+    session.log.rotated = partial(_rotated, session)
     # What went wrong the supervisor says at the end: the program's own output is the program's.
-    log.open(folder, pid, told, _note if session.supervised else report, session.max_size)
-    for name in list(sockets.kinds):
-        sockets.note_kind(sockets.kinds[name])
+    report = session.say if session.supervised else session.report
+    session.log.open(folder, pid, told, report, session.max_size)
+    for name in list(session.kinds):
+        note_kind(session, session.kinds[name])
 
 
 def _command() -> list[str]:
@@ -239,15 +173,17 @@ def _command() -> list[str]:
 
 
 _trimmers = [1]
+"""Of the threads of a process one trims at a time, whatever the session: the next segment comes."""
 
 
-def _rotated(path: str, segment: int) -> None:
+def _rotated(session: Session, path: str, segment: int) -> None:
     """A segment has begun: without a supervisor it is for us to keep below `max_size`."""
-    if session.supervised and segment * per_segment(session.max_size) * SIZE < session.max_size:
+    most = session.max_size
+    if session.supervised and segment * per_segment(most) * SIZE < most:
         return
     folder, name = os.path.split(path)
-    # One that runs beside us has its own pace: leave it a fifth.
-    most = session.max_size + session.max_size // 5 if session.supervised else session.max_size
+    if session.supervised:
+        most += most // 5  # one that runs beside us has its own pace: leave it a fifth
     try:
         trimmer = _trimmers.pop()
     except IndexError:
@@ -265,45 +201,51 @@ def _rotated(path: str, segment: int) -> None:
         _trimmers.append(trimmer)
 
 
-def stop() -> None:
-    """End the log. Sockets that are still open stay so, untraced."""
-    sockets.bury()
-    log.note({"ended": Clocks.monotonic()})
-    log.listen(None)
-    log.close()
-    session.trace = None
-    session.sinks = []
-    sockets.reset()
+def _stop(session: Session) -> None:
+    """End the log. Sockets that are still open stay so, untraced.
+
+    A call that is under way in another thread ends in the log that is closed, which takes nothing.
+    """
+    bury(session)
+    session.log.note({"ended": Clocks.monotonic()})
+    session.log.listen(None)
+    session.log.close()
+    _turn_to(Session())
+    session.forget()
+
+
+def _turn_to(session: Session) -> None:
+    """From now on calls are this session's."""
+    transfer.use(session)
+    current.session = session
 
 
 def _child() -> None:
     """After fork: the sockets are ours too, the log is the parent's."""
+    session = current.session
     if not session.folder:
         return
-    folder = session.folder
+    log = session.log
     if log.path:
-        session.origin = _Origin(os.path.basename(log.path), sockets.number(), session.forking)
+        session.origin = Origin(os.path.basename(log.path), session.number(), _forking[0])
     origin = session.origin  # else the log of a parent that has written nothing itself
-    waiting.clear()
-    graves.forget()
-    recorder.threads.clear()
-    session.capture = None
-    if session._trace is not None and session._trace.keep is not None:
-        session._trace.keep.detach()
+    session.forked()
+    if session.trace is not None and session.trace.keep is not None:
+        session.trace.keep.detach()
 
     def reopen() -> None:
         session.pid = getpid()
-        _open(folder, origin)
-        recorder.note_thread(recorder.me.number)
+        _open(session, session.folder, origin)
+        session.threads.note(session.me.number)
 
     log.leave(reopen)
 
 
 def _fork() -> None:
     """Before a fork. Afterwards the parent may go on, and close what the child has, long before it."""
-    if session.folder:
-        sockets.bury()
-    session.forking = Clocks.monotonic()
+    if current.session.folder:
+        bury(current.session)
+    _forking[0] = Clocks.monotonic()
 
 
 os.register_at_fork(before=_fork, after_in_child=_child)
@@ -311,17 +253,18 @@ os.register_at_fork(before=_fork, after_in_child=_child)
 
 def _exit() -> None:
     """The program ends: what is still open is closed by the kernel."""
+    session = current.session
     if not session.folder or session.pid != getpid():
         return
-    sockets.bury()
+    bury(session)
     now = Clocks.monotonic()
-    for key in list(sockets.records):
-        tracked = sockets.records.get(key)
+    for key in list(session.records):
+        tracked = session.records.get(key)
         if tracked is None or tracked.model.row.gone:
             continue
         model = tracked.model
         bits, model.row = step(model.row, NUMBER["exit"], "ok", "", model)
-        log.write(now, now, bits, model.number, 0, recorder.me.number, 0, 0)
+        session.log.write(now, now, bits, model.number, 0, session.me.number, 0, 0)
     end()
 
 
@@ -342,13 +285,13 @@ if _main_interpreter():
 def patch() -> None:
     """Put the traced methods in place, on `socket.socket` and on the drop-in class."""
     methods = METHODS_TRACED
-    if session.mode == "enforce":
+    if current.session.mode == "enforce":
         methods = enforced(METHODS_TRACED, history)
     for name, method in methods.items():
-        session.originals.append((_Socket, name, _Socket.__dict__.get(name), method))
+        _originals.append((_Socket, name, _Socket.__dict__.get(name), method))
         setattr(_Socket, name, method)
     for module, name, function in outside.FUNCTIONS:
-        session.originals.append((module, name, getattr(module, name), function))
+        _originals.append((module, name, getattr(module, name), function))
         outside.claim_support(getattr(module, name), function)
         setattr(module, name, function)
     adapters.watch()
@@ -357,7 +300,7 @@ def patch() -> None:
 def unpatch() -> None:
     """Give everybody their own methods back."""
     adapters.restore()
-    for owner, name, original, ours in reversed(session.originals):
+    for owner, name, original, ours in reversed(_originals):
         if vars(owner).get(name) is not ours:
             continue  # somebody has put another one there since, and will take it away
         if original is None:
@@ -366,25 +309,26 @@ def unpatch() -> None:
             setattr(owner, name, original)
     for _, _, function in outside.FUNCTIONS:
         outside.drop_support(function)
-    session.originals.clear()
+    _originals.clear()
 
 
 def dress(mode: str) -> None:
     """Let the drop-in class follow the mode."""
-    if session.drop_in is not None:
+    for cls in drop_in:
         table = METHODS_TRACED if mode == "observe" else enforced(METHODS_TRACED, history)
         for name, method in table.items():
-            setattr(session.drop_in, name, method)
+            setattr(cls, name, method)
 
 
 def history(number: int) -> tuple[Call, ...]:
     """The finished calls of one socket of this process."""
-    if session.trace is None:
+    running = trace()
+    if running is None:
         return ()
-    name = os.path.basename(log.path)
+    name = os.path.basename(current.session.log.path)
     return tuple(
         call
-        for call in session.trace.calls()
+        for call in running.calls()
         if call.socket is not None and call.socket.number == number and call.process.log == name
     )
 
@@ -392,8 +336,8 @@ def history(number: int) -> tuple[Call, ...]:
 def switch(mode: str) -> None:
     """Go on in another mode."""
     check(mode)
-    if mode != session.mode:
+    if mode != current.session.mode:
         unpatch()
-        session.mode = mode
+        current.session.mode = mode
         patch()
         dress(mode)

@@ -10,8 +10,8 @@ import threading
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
-from sockfsm.record.writer import Fields, Log, programs
-from sockfsm.tracer.recorder import threads
+from sockfsm.record.writer import Fields, programs
+from sockfsm.tracer.current import Session
 
 if TYPE_CHECKING:
     from sockfsm.events import Call
@@ -20,16 +20,15 @@ _THREADS = 64
 Sink = Callable[["Call"], Any]
 
 
-def feed(log: Log, sinks: Iterable[Sink] | None, report: Callable[[str], None]) -> list[Sink]:
-    """Let `log` tell its calls to `sinks` (None: the `sockfsm` logger, if it is listened to)."""
+def feed(session: Session, sinks: Iterable[Sink] | None) -> list[Sink]:
+    """Have `sinks` told of the session's calls (None: the `sockfsm` logger, if somebody listens)."""
     chosen = _default() if sinks is None else list(sinks)
     if not chosen:
-        log.listen(None)
         return chosen
     from sockfsm.trace.decode import Decoder
 
     decoder = Decoder("live", {})
-    busy = threading.local()
+    busy, living = threading.local(), session.threads.living
 
     def listener(fields: Fields) -> None:
         try:
@@ -57,19 +56,19 @@ def feed(log: Log, sinks: Iterable[Sink] | None, report: Callable[[str], None]) 
                 if sink in chosen:
                     chosen.remove(sink)
                 name = getattr(sink, "__qualname__", None) or type(sink).__name__
-                report(f"sink {name} is switched off: {type(error).__name__}: {error}")
+                session.report(f"sink {name} is switched off: {type(error).__name__}: {error}")
 
     def note_listener(note: dict[str, object]) -> None:
         try:
             decoder.note(note)
-            if "thread" in note and len(decoder.process.threads) > 2 * len(threads) + _THREADS:
-                decoder.threads_live(threads)
+            if "thread" in note and len(decoder.process.threads) > 2 * len(living) + _THREADS:
+                decoder.threads_live(living)
         except Exception as error:
             if programs(error):
                 raise
             # One note less: the calls that it is about are told without it.
 
-    log.listen(listener, note_listener)
+    session.log.listen(listener, note_listener)
     return chosen
 
 

@@ -8,30 +8,28 @@ table is walked and each step on one is a single operation.
 from __future__ import annotations
 
 import _socket
-import itertools
 import select
 import socket as _stdlib
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sockfsm.model.kinds import KINDS, OTHER, kind_of
 from sockfsm.record import codec
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, NUMBER
-from sockfsm.tracer import elsewhere
+from sockfsm.tracer import current
 from sockfsm.tracer.addresses import shown
 from sockfsm.tracer.buffers import integer
+from sockfsm.tracer.current import Session
 from sockfsm.tracer.flags import may_go_on, waits_by
-from sockfsm.tracer.graves import Grave, gone, grave_of, time_of_next
-from sockfsm.tracer.graves import forget as forget_graves
+from sockfsm.tracer.graves import Grave
 from sockfsm.tracer.handlers import from_handler
-from sockfsm.tracer.ongoing import Ongoing, outcome_of, waiting
-from sockfsm.tracer.places import caller, site_of
-from sockfsm.tracer.recorder import log, me
+from sockfsm.tracer.ongoing import Ongoing, outcome_of
+from sockfsm.tracer.places import caller
 from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step, unmodelled
-from sockfsm.tracer.witness import Facts, facts, states
+from sockfsm.tracer.witness import facts, states
 
 _family = _socket.socket.family.__get__
 _type = _socket.socket.type.__get__
@@ -49,79 +47,42 @@ _COOKIE = 57  # SO_COOKIE, socket(7) does not know it: a number that the kernel 
 _RCVLOWAT = _stdlib.SO_RCVLOWAT
 _STREAM = int(_stdlib.SOCK_STREAM)
 
-if TYPE_CHECKING:
-    from sockfsm.model.executed import SocketMachine
-
-records: dict[int, Tracked] = {}
-"""id(socket object) -> what is known of it"""
-holders: dict[int, Tracked] = {}
-"""descriptor -> the socket object that was last seen with it"""
-unclaimed: dict[int, tuple[Model, Row]] = {}
-"""descriptor -> (model, its row) of one that `detach` took from its socket object"""
-paths: dict[object, Model] = {}
-"""UNIX path -> who bound it last"""
-kinds: dict[str, Kind] = {}
 _MOST_PATHS = 10_000
 UNBORN = 0
 """The number of a data socket that accept() has not returned yet."""
-_kind_of: dict[tuple[int, int, int], Kind] = {}
-_cookies: dict[int, Model] = {}
-"""the kernel's number for a socket -> its model, of those whose number was asked for"""
-_unasked: dict[int, Tracked] = {}
-"""id(socket object) -> the same, of those whose number was not asked for yet"""
-_situations: dict[tuple[str, str, Facts], Row] = {}
-_numbers = itertools.count(1)
-_machines: dict[str, SocketMachine] = {}
-
 _BIRTHS = {_stdlib.socketpair.__code__: "socketpair", _stdlib.fromfd.__code__: "fromfd"}
 
 
-def reset(machines: Mapping[str, SocketMachine] | None = None) -> None:
-    """Drop all models and number anew: a new session adopts what is still open.
-
-    machines: kind -> a `transitions` machine to use in place of the shared one.
-    """
-    global _numbers, _machines
-    _numbers, _machines = itertools.count(1), dict(machines or {})
-    for table in (records, holders, unclaimed, paths, kinds, _kind_of, _cookies, _unasked, waiting):
-        table.clear()
-    _situations.clear()
-    forget_graves()
-
-
-def prepare() -> None:
+def prepare(session: Session) -> None:
     """Compile every kind now: later the program may have taken away what that needs."""
     for name in (*KINDS, OTHER):
-        _kind(name)
+        _kind(session, name)
 
 
-def _kind(name: str) -> Kind:
-    found = kinds.get(name)
+def _kind(session: Session, name: str) -> Kind:
+    found = session.kinds.get(name)
     if found is None:
-        found = kinds[name] = compile_kind(name, _machines.get(name))
-        note_kind(found)
+        found = session.kinds[name] = compile_kind(name, session.machines.get(name))
+        note_kind(session, found)
     return found
 
 
-def number() -> int:
-    """The next socket's number in this process's log."""
-    return next(_numbers)
-
-
-def _birth(family: int, type_: int, proto: int, descriptor: int) -> tuple[Kind, int, int]:
+def _birth(
+    session: Session, family: int, type_: int, proto: int, descriptor: int
+) -> tuple[Kind, int, int]:
     """(kind, asked, done) of a birth's record."""
     key = family, type_, proto
-    found = _kind_of.get(key)
+    found = session.kind_of.get(key)
     if found is None:
-        found = _kind(kind_of(family, type_, proto))
-        if len(_kind_of) < 1000:
-            _kind_of[key] = found
+        found = _kind(session, kind_of(family, type_, proto))
+        if len(session.kind_of) < 1000:
+            session.kind_of[key] = found
     return found, *codec.birth(found.number, family, type_, proto, descriptor)
 
 
-def note_kind(found: Kind) -> None:
+def note_kind(session: Session, found: Kind) -> None:
     """Write down the numbers of a kind's states."""
-    log.note({"kind": found.number, "name": found.name, "states": found.states})
+    session.log.note({"kind": found.number, "name": found.name, "states": found.states})
 
 
 def is_socket(value: object) -> bool:
@@ -145,54 +106,54 @@ def is_stream(sock: _stdlib.socket) -> bool:
     return bool(_type(sock) & 0xF == _STREAM)
 
 
-def described(sock: _stdlib.socket) -> tuple[Kind, int, int]:
+def described(session: Session, sock: _stdlib.socket) -> tuple[Kind, int, int]:
     """(kind, asked, done) of a birth's record."""
-    return _birth(_family(sock), _type(sock), _proto(sock), _fileno(sock))
+    return _birth(session, _family(sock), _type(sock), _proto(sock), _fileno(sock))
 
 
-def register(sock: _stdlib.socket, model: Model) -> Tracked:
+def register(session: Session, sock: _stdlib.socket, model: Model) -> Tracked:
     """Let `model` stand for this socket object until the object is gone."""
     key, descriptor = _id(sock), _fileno(sock)
-    tracked = Tracked(model)
+    tracked = Tracked(session, model)
     # Before it can be found: from then on another thread may use it.
     adjust(sock, tracked)
-    tracked.grave = grave_of(sock, key, tracked)
+    tracked.grave = session.graves.dig(sock, key, tracked)
     if descriptor >= 0:
-        before = holders.get(descriptor)
+        before = session.holders.get(descriptor)
         if before is None or before.model is not model or not before.open:
             model.descriptors += 1
-        holders[descriptor] = tracked
+        session.holders[descriptor] = tracked
         if model.cookie == 0:
-            _unasked[key] = tracked
+            session.unasked[key] = tracked
     else:
         tracked.open = False
-    records[key] = tracked
+    session.records[key] = tracked
     return tracked
 
 
-def bury() -> None:
+def bury(session: Session) -> None:
     """Write down the ends of the socket objects that have gone. Before an `id` is looked up: a new
     object may have the same one."""
-    while gone:
+    while session.gone:
         try:
-            grave = gone.popleft()
+            grave = session.gone.popleft()
         except IndexError:
             return  # another thread was quicker
         try:
-            _collected(grave, time_of_next())
+            _collected(session, grave, session.graves.time_of_next())
         except BaseException:
             if grave.tracked is not None:
-                gone.appendleft(grave)
+                session.gone.appendleft(grave)
             raise
 
 
-def _collected(grave: Grave, time: int) -> None:
+def _collected(session: Session, grave: Grave, time: int) -> None:
     tracked = grave.tracked
     if tracked is None or tracked.grave is not grave:
         return
-    if records.get(grave.key) is tracked:
-        del records[grave.key]
-        _unasked.pop(grave.key, None)
+    if session.records.get(grave.key) is tracked:
+        del session.records[grave.key]
+        session.unasked.pop(grave.key, None)
     if tracked.open and tracked.model.number != UNBORN:
         # Python closes the descriptor of a socket object that nobody holds any more.
         released(tracked, Ongoing(tracked, NUMBER["collected"], None, begin=time), time)
@@ -217,86 +178,114 @@ def released(tracked: Tracked, call: Ongoing, end: int = 0) -> None:
     else:
         call.ok(end=end)
     if model.descriptors <= 0:
-        forget(model)
+        forget(tracked.session, model)
 
 
-def forget(model: Model) -> None:
+def forget(session: Session, model: Model) -> None:
     """Nobody of this process holds the socket any more, or knows that it does."""
-    _cookies.pop(model.cookie, None)
+    session.cookies.pop(model.cookie, None)
 
 
 def born(
-    sock: _stdlib.socket, method: int, begin: int, end: int, frame: FrameType | None
+    session: Session,
+    sock: _stdlib.socket,
+    method: int,
+    begin: int,
+    end: int,
+    frame: FrameType | None,
 ) -> Tracked:
     """A new socket: model, record, registration."""
-    if gone:
-        bury()
-    found, asked, done = described(sock)
+    if session.gone:
+        bury(session)
+    found = described(session, sock)[0]
     row = found.initial
-    if me.resolved and METHODS[method][1] == "create":
+    if session.me.resolved and METHODS[method][1] == "create":
         row = found.row("RESOLVED")
-    model = Model(number(), row, elsewhere.now())
-    tracked = register(sock, model)
+    model = Model(session.number(), row, session.shared)
+    tracked = register(session, sock, model)
     bits, model.row = step(row, method, "ok", "", model)
-    log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
+    _born(session, sock, model, bits, begin, end, frame)
     return tracked
 
 
 def stillborn(
-    error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType | None
+    session: Session, error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType | None
 ) -> None:
     """The kernel gave no socket: log the refusal under a model that never gets an object."""
     family, type_, proto = map(integer, numbers)
     found, asked, done = _birth(
+        session,
         family if family > 0 else int(_stdlib.AF_INET),
         type_ if type_ > 0 else int(_stdlib.SOCK_STREAM),
         max(proto, 0),
         -1,
     )
     bits, _ = step(found.initial, NUMBER["socket"], outcome_of(error, "create")[0], "")
-    end, site = Clocks.monotonic(), site_of(frame)
-    log.write(begin, end, bits, next(_numbers), site, me.number, asked, done)
+    end, site, thread = Clocks.monotonic(), session.places.site_of(frame), session.me.number
+    session.log.write(begin, end, bits, session.number(), site, thread, asked, done)
 
 
-def claim(sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None) -> None:
+def claim(
+    session: Session, sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None
+) -> None:
     """A socket object was made for a descriptor that exists: find out whose it is."""
-    bury()
+    bury(session)
     # Its class may make others first: it is the one that the kernel says it is.
-    if me.expected is not None and _cookie(sock) == me.expected.cookie:
-        _share(sock, me.expected, NUMBER["dup"], begin, end, frame)
+    expected = session.me.expected
+    if expected is not None and _cookie(sock) == expected.cookie:
+        _share(session, sock, expected, NUMBER["dup"], begin, end, frame)
         return
     descriptor = _fileno(sock)
-    detached = unclaimed.pop(descriptor, None)
+    detached = session.unclaimed.pop(descriptor, None)
     if detached is not None and detached[0].cookie == _cookie(sock):
         model, row = detached
         before = model.row
         if before.gone:
             model.row, model.moves = row, ()
-        register(sock, model)
-        _cookies[model.cookie] = model
+        register(session, sock, model)
+        session.cookies[model.cookie] = model
         bits = head(before, model.row, NUMBER["adopt"], "ok")
-        _, asked, done = described(sock)
-        log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
+        _born(session, sock, model, bits, begin, end, frame)
         return
     name = _BIRTHS.get(frame.f_code, "adopt") if frame else "adopt"
-    if name == "socketpair" and described(sock)[0].name in KINDS:
-        born(sock, NUMBER[name], begin, end, frame)
+    if name == "socketpair" and described(session, sock)[0].name in KINDS:
+        born(session, sock, NUMBER[name], begin, end, frame)
     else:
-        adopt(sock, NUMBER[name], begin, end, frame)
+        adopt(session, sock, NUMBER[name], begin, end, frame)
 
 
 def _share(
-    sock: _stdlib.socket, model: Model, method: int, begin: int, end: int, frame: FrameType | None
+    session: Session,
+    sock: _stdlib.socket,
+    model: Model,
+    method: int,
+    begin: int,
+    end: int,
+    frame: FrameType | None,
 ) -> Tracked:
     """Another socket object on a socket that is known."""
-    tracked = register(sock, model)
-    bits = head(model.row, model.row, method, "ok")
-    _, asked, done = described(sock)
-    log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
+    tracked = register(session, sock, model)
+    _born(session, sock, model, head(model.row, model.row, method, "ok"), begin, end, frame)
     return tracked
 
 
+def _born(
+    session: Session,
+    sock: _stdlib.socket,
+    model: Model,
+    bits: int,
+    begin: int,
+    end: int,
+    frame: FrameType | None,
+) -> None:
+    """Write down what made a socket object."""
+    _, asked, done = described(session, sock)
+    site, thread = session.places.site_of(frame), session.me.number
+    session.log.write(begin, end, bits, model.number, site, thread, asked, done)
+
+
 def adopt(
+    session: Session,
     sock: _stdlib.socket,
     method: int = NUMBER["adopt"],
     begin: int = 0,
@@ -304,48 +293,47 @@ def adopt(
     frame: FrameType | None = None,
 ) -> Tracked:
     """A socket that was made out of our sight. Its state is read off by calls that change nothing."""
-    bury()
+    bury(session)
     begin, end = begin or Clocks.monotonic(), end or Clocks.monotonic()
     frame = frame or caller()
     cookie = _cookie(sock)
-    twin = _known(cookie, _fileno(sock))
+    twin = _known(session, cookie, _fileno(sock))
     if twin is not None:
-        return _share(sock, twin, method, begin, end, frame)
-    found, asked, done = described(sock)
-    model = Model(number(), situation(sock, found))
+        return _share(session, sock, twin, method, begin, end, frame)
+    found = described(session, sock)[0]
+    model = Model(session.number(), situation(session, sock, found))
     model.cookie = cookie
     model.lowat = (_ask(_getsockopt, sock, _stdlib.SOL_SOCKET, _RCVLOWAT) or 1) != 1
-    tracked = register(sock, model)
-    _cookies[cookie] = model
+    tracked = register(session, sock, model)
+    session.cookies[cookie] = model
     bits = head(found.initial, model.row, method, "ok")
-    log.write(begin, end, bits, model.number, site_of(frame), me.number, asked, done)
-    note_names(sock, model)
+    _born(session, sock, model, bits, begin, end, frame)
+    note_names(session, sock, model)
     return tracked
 
 
-def renumbered(descriptor: int, begin: int, frame: FrameType | None) -> None:
+def renumbered(session: Session, descriptor: int, begin: int, frame: FrameType | None) -> None:
     """os.dup2 gave the number to another file: what a socket object had under it is closed, and the
     object goes on with what is there now."""
-    tracked = holders.get(descriptor)
+    tracked = session.holders.get(descriptor)
     sock = tracked.sock() if tracked is not None else None
     if tracked is None or sock is None or not tracked.open or _fileno(sock) != descriptor:
         return
     end = Clocks.monotonic()
     released(tracked, Ongoing(tracked, NUMBER["close"], frame, begin=begin), end)
     cookie = _cookie(sock)
-    model = _known(cookie, -1)
+    model = _known(session, cookie, -1)
     if model is None:
-        found = described(sock)[0] if cookie > 0 else unmodelled()
-        model = Model(number(), situation(sock, found))
+        found = described(session, sock)[0] if cookie > 0 else unmodelled()
+        model = Model(session.number(), situation(session, sock, found))
         model.cookie = cookie
         if cookie > 0:
-            _cookies[cookie] = model
+            session.cookies[cookie] = model
     tracked.model, tracked.open = model, True
     model.descriptors += 1
     adjust(sock, tracked)
-    _, asked, done = described(sock)
     bits = head(model.row, model.row, NUMBER["adopt"], "ok")
-    log.write(end, end, bits, model.number, site_of(frame), me.number, asked, done)
+    _born(session, sock, model, bits, end, end, frame)
 
 
 def _ask(question: Callable[..., object], *arguments: object) -> object:
@@ -363,20 +351,20 @@ def _cookie(sock: _stdlib.socket) -> int:
     return int.from_bytes(cookie, sys.byteorder) if isinstance(cookie, bytes) else -1
 
 
-def _known(cookie: int, descriptor: int) -> Model | None:
+def _known(session: Session, cookie: int, descriptor: int) -> Model | None:
     """The model of a kernel socket that another object holds as well."""
     if cookie <= 0:
         return None
-    holder = holders.get(descriptor)
+    holder = session.holders.get(descriptor)
     # Most often the other object has the same descriptor. Each of the others is asked once in its life.
     if holder is not None and _asked(holder) == cookie:
         return holder.model
-    while cookie not in _cookies:
+    while cookie not in session.cookies:
         try:
-            _asked(_unasked.popitem()[1])
+            _asked(session.unasked.popitem()[1])
         except KeyError:
             return None
-    return _cookies[cookie]
+    return session.cookies[cookie]
 
 
 def _asked(tracked: Tracked) -> int:
@@ -388,7 +376,7 @@ def _asked(tracked: Tracked) -> int:
     cookie = _cookie(sock)
     if not model.cookie:
         model.cookie = cookie
-        _cookies[cookie] = model
+        tracked.session.cookies[cookie] = model
     return cookie if cookie == model.cookie else 0
 
 
@@ -398,10 +386,10 @@ def gives_away(sock: _stdlib.socket, tracked: Tracked) -> None:
     if not model.cookie:
         model.cookie = _cookie(sock)
         if tracked.open:
-            _cookies[model.cookie] = model
+            tracked.session.cookies[model.cookie] = model
 
 
-def situation(sock: _stdlib.socket, found: Kind) -> Row:
+def situation(session: Session, sock: _stdlib.socket, found: Kind) -> Row:
     """All that an unknown socket may be in, by what the kernel shows of it, the likeliest first."""
     seen = facts(sock)
     if seen is None:
@@ -413,33 +401,33 @@ def situation(sock: _stdlib.socket, found: Kind) -> Row:
     else:
         likely = found.row("BOUND" if seen.named else "CREATED")
     key = found.name, likely.state, seen
-    row = _situations.get(key) if found.compiled is not None else likely
+    row = session.situations.get(key) if found.compiled is not None else likely
     if row is None:
         others = (state for state in states(found, seen) if state != likely.state)
-        row = _situations[key] = found.among("|".join((likely.state, *others)))
+        row = session.situations[key] = found.among("|".join((likely.state, *others)))
     return row
 
 
-def objects(model: Model) -> Iterator[_stdlib.socket]:
+def objects(session: Session, model: Model) -> Iterator[_stdlib.socket]:
     """The living socket objects of a model."""
-    bury()
-    for key in list(records):
-        tracked = records.get(key)
+    bury(session)
+    for key in list(session.records):
+        tracked = session.records.get(key)
         if tracked is not None and tracked.model is model and (sock := tracked.sock()) is not None:
             yield sock
 
 
-def note_path(path: object, model: Model) -> None:
+def note_path(session: Session, path: object, model: Model) -> None:
     """Remember who made a UNIX path."""
-    if len(paths) >= _MOST_PATHS:
-        paths.clear()
-    paths[path] = model
+    if len(session.paths) >= _MOST_PATHS:
+        session.paths.clear()
+    session.paths[path] = model
 
 
-def note_names(sock: _stdlib.socket, model: Model) -> None:
+def note_names(session: Session, sock: _stdlib.socket, model: Model) -> None:
     """Write down both names of a socket."""
     local, remote = _ask(_getsockname, sock), _ask(_getpeername, sock)
-    log.note({"socket": model.number, "local": shown(local), "remote": shown(remote)})
+    session.log.note({"socket": model.number, "local": shown(local), "remote": shown(remote)})
 
 
 def ready(sock: _stdlib.socket, event: int) -> bool:
@@ -456,10 +444,11 @@ def ready(sock: _stdlib.socket, event: int) -> bool:
 
 def tracked_by(sock: _stdlib.socket) -> Tracked:
     """What is known of a socket object, adopted if need be."""
-    if gone:
-        bury()
-    tracked = records.get(_id(sock))
-    return adopt(sock) if tracked is None else tracked
+    session = current.session
+    if session.gone:
+        bury(session)
+    tracked = session.records.get(_id(sock))
+    return adopt(session, sock) if tracked is None else tracked
 
 
 def will_wait(call: Ongoing, sock: _stdlib.socket, event: int, flags: int = 0) -> bool:

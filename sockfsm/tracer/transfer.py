@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import _socket
 import socket as _stdlib
+from collections import deque
 from collections.abc import Callable
 from select import POLLIN, POLLOUT
 from struct import error as StructError  # noqa: N812
@@ -20,25 +21,47 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import CALL, NUMBER
-from sockfsm.record.writer import UNWATCHED, programs
+from sockfsm.record.writer import UNWATCHED, Log, programs
+from sockfsm.tracer import current
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
+from sockfsm.tracer.current import Session
 from sockfsm.tracer.flags import flags_of, words_of
-from sockfsm.tracer.graves import gone
+from sockfsm.tracer.graves import Grave
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, like
 from sockfsm.tracer.ongoing import OURS, Ongoing
-from sockfsm.tracer.places import STRIDE, caller, sites
-from sockfsm.tracer.recorder import log, me
-from sockfsm.tracer.rows import QUICK
+from sockfsm.tracer.places import STRIDE, caller
+from sockfsm.tracer.rows import QUICK, Tracked
 from sockfsm.tracer.sending import send_rest
-from sockfsm.tracer.sockets import bury, is_socket, is_stream, records, tracked_by, will_wait
+from sockfsm.tracer.sockets import bury, is_socket, is_stream, tracked_by, will_wait
+from sockfsm.tracer.threads import Me
 
 Socket = _stdlib.socket
 Method = Callable[..., Any]
 _fileno = _socket.socket.fileno
 _NONE: Any = object()
+gone: deque[Grave]
+records: dict[int, Tracked]
+sites: dict[int, int]
+log: Log
+me: Me
 _NOT_READY = (KeyError, ValueError, StructError, *OURS)
 """What keeps the fast path from writing its record: no row, no place, no frame, no slot, no memory."""
+
+
+def use(session: Session) -> None:
+    """Take the fast path's tables from this session.
+
+    They are globals of this module, as nothing is looked up faster. A call may find its socket in one
+    session and the log of the next: a session that ends gives each of its models another row, so that
+    such a call goes through `Ongoing`, which knows whose it is.
+    """
+    global gone, records, sites, log, me
+    gone, records, sites = session.gone, session.records, session.sites
+    log, me = session.log, session.me
+
+
+use(current.session)
 
 
 def interrupts(error: BaseException) -> bool:
@@ -68,7 +91,7 @@ def sender(name: str) -> Method:
         self: Socket, data: Any = _NONE, flags: Any = _NONE, /, *rest: Any, **named: Any
     ) -> Any:
         if gone:
-            bury()
+            bury(current.session)
         try:
             tracked = records[key_of(self)]
         except KeyError:
@@ -159,7 +182,7 @@ def sender(name: str) -> Method:
             call.ok(size if whole else result, words=words)
         except BaseException as error:
             if call.watch == UNWATCHED:
-                log.untold.append(None)
+                call.session.log.untold.append(None)
             if not isinstance(error, OURS) or from_handler(error):
                 raise
         return result
@@ -185,7 +208,7 @@ def sender(name: str) -> Method:
             call.ok(done)
         except BaseException as error:
             if call.watch == UNWATCHED:
-                log.untold.append(None)
+                call.session.log.untold.append(None)
             if not isinstance(error, OURS) or from_handler(error):
                 raise
         return None if whole else done
@@ -204,7 +227,7 @@ def receiver() -> Method:
         self: Socket, size: Any = _NONE, flags: Any = _NONE, /, *rest: Any, **named: Any
     ) -> Any:
         if gone:
-            bury()
+            bury(current.session)
         try:
             tracked = records[key_of(self)]
         except KeyError:
@@ -277,7 +300,7 @@ def filler() -> Method:
 
     def recv_into(self: Socket, *args: Any, **named: Any) -> Any:
         if gone:
-            bury()
+            bury(current.session)
         try:
             tracked = records[key_of(self)]
         except KeyError:
@@ -368,7 +391,7 @@ def receive(
         received(self, call, result if type(result) is int else len(result), words)
     except BaseException as error:
         if call.watch == UNWATCHED:
-            log.untold.append(None)
+            call.session.log.untold.append(None)
         if not isinstance(error, OURS) or from_handler(error):
             raise
     return result
@@ -386,7 +409,7 @@ def wait(self: Socket, call: Ongoing, original: Method, args: tuple[Any, ...]) -
         received(self, call, result if type(result) is int else len(result))
     except BaseException as error:
         if call.watch == UNWATCHED:
-            log.untold.append(None)
+            call.session.log.untold.append(None)
         if not isinstance(error, OURS) or from_handler(error):
             raise
     return result

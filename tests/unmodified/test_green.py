@@ -131,15 +131,15 @@ def test_nothing_shows(tmp_path: Path, library: str) -> None:
 MANY = """
 from gevent import monkey; monkey.patch_all()
 import gevent, socket
-from sockfsm.tracer import recorder
-from sockfsm.tracer.adapters import cooperative, greenlets
+from sockfsm.tracer.adapters import greenlets
+from sockfsm.tracer.current import session
 a, b = socket.socketpair()
 for _ in range(300):
     crowd = [gevent.spawn(a.send, b"x"), gevent.spawn(b.recv, 1)]
     gevent.joinall(crowd)
 del crowd
 import gc; gc.collect()
-print(len(recorder.threads), len(greenlets._lanes), len(cooperative._running))
+print(len(session.threads.living), len(greenlets._lanes), len(session.running))
 """
 
 

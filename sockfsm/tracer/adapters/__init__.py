@@ -91,7 +91,6 @@ def _adapt(module: ModuleType) -> None:
 def restore() -> None:
     """Give the libraries their own methods back."""
     imports.unwatch()
-    unseen.guarding[0] = False
     for entries in reversed(list(_patched.values())):
         for owner, attribute, original in reversed(entries[1:]):
             if original is _patched:
@@ -99,5 +98,4 @@ def restore() -> None:
             else:
                 setattr(owner, attribute, original)
     _patched.clear()
-    connection.forget()
     greenlets.leave()

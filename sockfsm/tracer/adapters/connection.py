@@ -13,18 +13,16 @@ from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
 from sockfsm.record.layout import NUMBER
+from sockfsm.tracer import current
 from sockfsm.tracer.adapters.standing_in import caller, named
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import inside
-from sockfsm.tracer.rows import Tracked
-from sockfsm.tracer.sockets import claim, records, released
+from sockfsm.tracer.sockets import claim, released
 
 Method = Callable[..., Any]
 _fstat, _poll = os.fstat, select.poll
 _Socket = _stdlib.socket
-_owned: dict[int, Tracked] = {}
-"""id(Connection) -> its socket, until it is closed, which its finalizer sees to."""
 
 
 def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
@@ -39,7 +37,7 @@ def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
             _claim(self, caller())
 
     def _close(self: Any, *args: Any, **named: Any) -> None:
-        tracked = _owned.pop(id(self), None)
+        tracked = current.session.connections.pop(id(self), None)
         if tracked is None:
             close(self, *args, **named)
             return
@@ -55,14 +53,9 @@ def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
     ]
 
 
-def forget() -> None:
-    """What is known belongs to a session that is over."""
-    _owned.clear()
-
-
 def _claim(connection: Any, frame: FrameType | None) -> None:
     """Whose descriptor is it? One that was detached here, or one that another process sent."""
-    descriptor = connection._handle
+    session, descriptor = current.session, connection._handle
     try:
         if not stat.S_ISSOCK(_fstat(descriptor).st_mode):
             return  # a pipe
@@ -72,8 +65,9 @@ def _claim(connection: Any, frame: FrameType | None) -> None:
     except OSError:
         return  # closed, or no family that Python knows
     try:
-        claim(looked, 0, 0, frame)
-        tracked = _owned[id(connection)] = records.pop(id(looked))
+        claim(session, looked, 0, 0, frame)
+        # A Connection's finalizer closes it, so each of them is taken out again.
+        tracked = session.connections[id(connection)] = session.records.pop(id(looked))
         tracked.grave = None
     finally:
         _socket.socket.detach(looked)
@@ -85,7 +79,7 @@ def _traced(original: FunctionType, name: str, event: int) -> Method:
     system: Method = original.__defaults__[0]  # type: ignore[index]
 
     def moved(self: Any, *args: Any, **named: Any) -> Any:
-        tracked = _owned.get(id(self))
+        tracked = current.session.connections.get(id(self))
         # Its second argument is the function of `os`, unless a program gives its own.
         if tracked is None or named or not args or any(each is not system for each in args[1:]):
             return original(self, *args, **named)

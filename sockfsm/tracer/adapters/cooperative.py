@@ -19,14 +19,13 @@ from weakref import ref
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.codec import Address
 from sockfsm.record.layout import METHODS, NUMBER
+from sockfsm.tracer import current
 from sockfsm.tracer.adapters.standing_in import caller, named
 from sockfsm.tracer.adapters.tls_ends import answers, ended, judged
-from sockfsm.tracer.addresses import noted, packed
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
+from sockfsm.tracer.current import Session
 from sockfsm.tracer.flags import flags_of, words_of
-from sockfsm.tracer.graves import gone
 from sockfsm.tracer.ongoing import Ongoing
-from sockfsm.tracer.recorder import me
 from sockfsm.tracer.rows import Tracked
 from sockfsm.tracer.sockets import (
     adopt,
@@ -34,15 +33,12 @@ from sockfsm.tracer.sockets import (
     bury,
     claim,
     gives_away,
-    holders,
     is_socket,
     is_stream,
     note_names,
     note_path,
-    records,
     released,
     stillborn,
-    unclaimed,
     will_wait,
 )
 
@@ -82,56 +78,53 @@ class _CancelledError(Exception):
 
 
 class _Grave(ref[Any]):
-    __slots__ = ("key",)
+    __slots__ = ("key", "outer")
     key: int
+    outer: dict[int, tuple[Tracked, ref[Any]]]
 
 
-_running: dict[int, tuple[Any, Ongoing]] = {}
-"""number of a thread or greenlet -> the call that the program is in, and its socket object."""
-_outer: dict[int, tuple[Tracked, _Grave]] = {}
-"""id(socket object) -> what is known of the kernel's socket that it holds, or held until closed."""
-_nameless: set[int] = set()
-"""Descriptors that `_accept` gave, for which a socket object is about to be made."""
 finalizers: set[CodeType] = set()
 """Code that closes what may be closed already: that is no call of the program's."""
 
 
 def _gone(grave: ref[Any]) -> None:
     assert isinstance(grave, _Grave)
-    known = _outer.get(grave.key)
+    known = grave.outer.get(grave.key)
     if known is not None and known[1] is grave:
-        del _outer[grave.key]
+        del grave.outer[grave.key]
 
 
 def _remember(sock: Any, tracked: Tracked) -> Tracked:
     grave = _Grave(sock, _gone)
-    grave.key = id(sock)
-    _outer[grave.key] = tracked, grave
+    grave.key, grave.outer = id(sock), tracked.session.outer
+    grave.outer[grave.key] = tracked, grave
     return tracked
 
 
 def _recorded(inner: Any) -> Tracked | None:
     """What is known of a kernel's socket's object. One that is gone may have had the same address."""
-    if gone:
-        bury()
-    return records.get(id(inner))
+    session = current.session
+    if session.gone:
+        bury(session)
+    return session.records.get(id(inner))
 
 
 def _tracked(library: Library, sock: Any, frame: FrameType | None) -> Tracked | None:
     """What is known of a socket object; None for one that never had a socket."""
-    known = _outer.get(id(sock))
+    known = current.session.outer.get(id(sock))
     if known is not None:
         return known[0]
     inner = library.inner(sock)
     if inner is None:
         return None
-    tracked = _recorded(inner) or adopt(inner, frame=frame)
+    tracked = _recorded(inner) or adopt(current.session, inner, frame=frame)
     return tracked if inner is sock else _remember(sock, tracked)
 
 
 def running_on(sock: Any) -> bool:
     """Whether the program is in a call on `sock` here: what comes now is a part of that."""
-    running = _running.get(me.number)
+    session = current.session
+    running = session.running.get(session.me.number)
     return running is not None and (running[0] is sock or _recorded(sock) is running[1].tracked)
 
 
@@ -155,24 +148,25 @@ def traced(
         if tracked is None:
             return original(self, *args, **named)
         asked, address = _asked(name, args, named)
-        lane, timeout = me.number, library.timeout(self)
+        session, timeout = tracked.session, library.timeout(self)
+        lane = session.me.number
         mode = "blocking" if timeout is None else "timeout" if timeout else "nonblocking"
-        outer, before, tracked.mode = _running.get(lane), tracked.mode, mode
+        outer, before, tracked.mode = session.running.get(lane), tracked.mode, mode
         call = Ongoing(tracked, number, frame, asked)
         itself = answers(self._sslobj, name, asked) if applies is has_tls else ""
-        _running[lane] = self, call
+        session.running[lane] = self, call
         if library.polls and word in ("recv", "send", "accept") and will_wait(call, self, event):
             call.waits()
         try:
             result = original(self, *args, **named)
         except BaseException as error:
-            _leave(lane, outer)
+            _leave(session, lane, outer)
             tracked.mode = mode
             _failed(library, call, self, address, error, words_of(flags_of(number, args), asked))
             raise
         finally:
             tracked.mode = before
-        _leave(lane, outer)
+        _leave(session, lane, outer)
         tracked.mode = mode
         words = itself or words_of(flags_of(number, args), asked)
         _ok(library, call, self, address, result, words)
@@ -182,18 +176,19 @@ def traced(
     return named(traced_call, original)
 
 
-def _leave(lane: int, outer: tuple[Any, Ongoing] | None) -> None:
+def _leave(session: Session, lane: int, outer: tuple[Any, Ongoing] | None) -> None:
     if outer is None:
-        _running.pop(lane, None)
+        session.running.pop(lane, None)
     else:
-        _running[lane] = outer
+        session.running[lane] = outer
 
 
 def waiter(original: Method) -> Method:
     """`original`, by which a library's call goes to the hub: from then on the call waits."""
 
     def wait(*args: Any, **named: Any) -> Any:
-        running = _running.get(me.number)
+        session = current.session
+        running = session.running.get(session.me.number)
         if running is not None and args and args[0] is running[0]:
             running[1].waits()
         return original(*args, **named)
@@ -240,7 +235,7 @@ def _failed(
 
 def _ok(library: Library, call: Ongoing, sock: Any, address: Any, result: Any, words: str) -> None:
     name, word = METHODS[call.method]
-    inner = library.inner(sock)
+    inner, addresses = library.inner(sock), call.session.addresses
     if result and (call.method == _SO_ERROR or name == "connect_ex"):
         late = result == EAGAIN and call.tracked.mode == "timeout"
         refusal = TimeoutError() if late else OSError(result, "")
@@ -255,27 +250,29 @@ def _ok(library: Library, call: Ongoing, sock: Any, address: Any, result: Any, w
         done = first if type(first) is int else len(first)
         if not done and call.asked and inner is not None and is_stream(inner):
             outcome = "eof" if name != "ssl.read" or ended(inner) else "ok"
-        form = noted(result[-1]) if type(result) is tuple else form
+        form = addresses.noted(result[-1]) if type(result) is tuple else form
     elif word == "accept":
-        form = packed(result[1] or None)
+        form = addresses.packed(result[1] or None)
     call.ok(done, lambda: form, outcome, words)
     if word == "accept":
-        _accepted(library, result[0], call.frame)
+        _accepted(call.session, library, result[0], call.frame)
     elif word == "bind" and type(address) in (str, bytes) and address[:1] not in _NO_PATH:
-        note_path(address.encode() if type(address) is str else address, call.tracked.model)
+        note_path(
+            call.session, address.encode() if type(address) is str else address, call.tracked.model
+        )
     elif (
         type(address) is tuple and word in ("bind", "connect") and inner is not None and not form[1]
     ):
-        note_names(inner, call.tracked.model)
+        note_names(call.session, inner, call.tracked.model)
 
 
 def _form(call: Ongoing, inner: Any, address: Any, error: BaseException | None) -> Address:
     """The address of a record, with the name that the kernel gave to our end."""
-    word = METHODS[call.method][1]
+    word, packed = METHODS[call.method][1], call.session.addresses.packed
     if address is None:
         return _NOWHERE
     if word == "send":
-        return noted(address)
+        return call.session.addresses.noted(address)
     going = error is None or isinstance(error, BlockingIOError)
     if inner is None or not going or type(address) is not tuple:
         return packed(address)
@@ -285,15 +282,15 @@ def _form(call: Ongoing, inner: Any, address: Any, error: BaseException | None) 
         return packed(address)  # closed meanwhile
 
 
-def _accepted(library: Library, data: Any, frame: FrameType | None) -> None:
+def _accepted(session: Session, library: Library, data: Any, frame: FrameType | None) -> None:
     """The birth of a data socket. eventlet gives a plain one where its listener never blocks."""
     if type(data) is int:
-        _nameless.add(data)
+        session.nameless.add(data)
         return
     inner = library.inner(data) or (data if is_socket(data) else None)
     if inner is not None and _recorded(inner) is None:
         now = Clocks.monotonic()
-        tracked = born(inner, NUMBER["accepted"], now, now, frame)
+        tracked = born(session, inner, NUMBER["accepted"], now, now, frame)
         if inner is not data:
             _remember(data, tracked)
 
@@ -302,29 +299,29 @@ def maker(library: Library, original: Method) -> Method:
     """`__init__` of a socket class: a birth, or the taking over of a descriptor."""
 
     def init(self: Any, *args: Any, **named: Any) -> None:
-        begin, frame = Clocks.monotonic(), caller()
+        session, begin, frame = current.session, Clocks.monotonic(), caller()
         given = args[3] if len(args) > 3 else named.get("fileno")
         try:
             original(self, *args, **named)
         except OSError as error:
             numbers = (*args, -1, -1, -1)[:3]
             if not named and given is None:
-                stillborn(error, numbers, begin, frame)
+                stillborn(session, error, numbers, begin, frame)
             raise
-        running, inner = _running.get(me.number), library.inner(self)
+        running, inner = session.running.get(session.me.number), library.inner(self)
         if inner is None or (running is not None and running[1].method == _ACCEPT):
             return  # what `accept` makes is born when it has ended
         descriptor = _fileno(inner)
         if given is None:
-            unclaimed.pop(descriptor, None)
-            _nameless.discard(descriptor)
-            born(inner, NUMBER["socket"], begin, Clocks.monotonic(), frame)
-        elif descriptor in _nameless:
-            _nameless.discard(descriptor)
+            session.unclaimed.pop(descriptor, None)
+            session.nameless.discard(descriptor)
+            born(session, inner, NUMBER["socket"], begin, Clocks.monotonic(), frame)
+        elif descriptor in session.nameless:
+            session.nameless.discard(descriptor)
             now = Clocks.monotonic()
-            born(inner, NUMBER["accepted"], now, now, frame)
+            born(session, inner, NUMBER["accepted"], now, now, frame)
         elif _recorded(inner) is None:
-            claim(inner, begin, Clocks.monotonic(), frame)
+            claim(session, inner, begin, Clocks.monotonic(), frame)
         tracked = _recorded(inner)
         if inner is not self and tracked is not None:
             _remember(self, tracked)
@@ -349,15 +346,16 @@ def closer(library: Library, original: Method, real: Method) -> tuple[Method, Me
         tracked = _tracked(library, self, frame)
         if tracked is None or (again and _final(frame)):
             return real(self, *args, **named)
-        call, lane = Ongoing(tracked, _CLOSE, frame), me.number
-        outer, _running[lane] = _running.get(lane), (self, call)
+        call, session = Ongoing(tracked, _CLOSE, frame), tracked.session
+        lane, running = session.me.number, session.running
+        outer, running[lane] = running.get(lane), (self, call)
         try:
             result = real(self, *args, **named)
         except BaseException as error:
             call.failed(error)
             raise
         finally:
-            _leave(lane, outer)
+            _leave(session, lane, outer)
         if again or not tracked.open:
             call.ok()
         else:
@@ -400,13 +398,14 @@ def detacher(library: Library, original: Method) -> Method:
         call = Ongoing(tracked, NUMBER["detach"], frame)
         descriptor = original(self, *args, **named)
         tracked.open = False
-        model, twin = tracked.model, holders.get(descriptor)
+        session, model = tracked.session, tracked.model
+        twin = session.holders.get(descriptor)
         if twin is not None and twin is not tracked and twin.model is model and twin.open:
             call.ok(outcome="deferred")
             return descriptor
         model.descriptors -= 1
         call.ok(outcome="deferred" if model.descriptors > 0 else "ok")
-        unclaimed[descriptor] = model, call.row
+        session.unclaimed[descriptor] = model, call.row
         return descriptor
 
     return named(detach, original)
@@ -420,6 +419,7 @@ def twin(library: Library, original: Method) -> Method:
         inner = library.inner(self)
         if tracked is not None and inner is not None:
             gives_away(inner, tracked)
+        me = current.session.me
         me.expected = None if tracked is None else tracked.model
         try:
             return original(self, *args, **named)

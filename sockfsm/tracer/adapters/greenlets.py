@@ -13,12 +13,11 @@ from types import ModuleType
 from typing import Any
 from weakref import ref
 
-from sockfsm.tracer import recorder
-from sockfsm.tracer.recorder import log, me, threads
+from sockfsm.tracer import current
+from sockfsm.tracer.threads import Leaving, Me, Threads
 
-_plain_class: Any = type(me)
 _lanes: dict[int, dict[str, Any]] = {}
-"""id(greenlet) -> what `recorder.me` is in it. The main greenlet of a thread has the thread's own."""
+"""id(greenlet) -> what `Session.me` is in it. The main greenlet of a thread has the thread's own."""
 _graves: dict[int, _Grave] = {}
 _free: dict[int, list[int]] = {}
 """native id of a thread -> numbers whose greenlets are gone."""
@@ -44,32 +43,33 @@ def _fresh(number: int) -> dict[str, Any]:
     return {"number": number, "expected": None, "resolved": False, "missing": None}
 
 
-def _new_lane(current: Any) -> dict[str, Any]:
+def _new_lane(threads: Threads, greenlet: Any) -> dict[str, Any]:
     native = get_native_id()
     heirs = _free.setdefault(native, [])
     try:
         number = heirs.pop()
     except IndexError:
-        number = next(recorder._thread_numbers)
-        threads[number] = native, f"greenlet-{number}"
-        log.note({"thread": number, "ident": native, "name": threads[number][1]})
-    lane = _lanes[id(current)] = _fresh(number)
-    grave = _graves[id(current)] = _Grave(current, _gone)
-    grave.heirs, grave.key, grave.number = heirs, id(current), number
+        number = next(threads.numbers)
+        threads.add(number, f"greenlet-{number}")
+    lane = _lanes[id(greenlet)] = _fresh(number)
+    grave = _graves[id(greenlet)] = _Grave(greenlet, _gone)
+    grave.heirs, grave.key, grave.number = heirs, id(greenlet), number
     return lane
 
 
 def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
-    """Let `recorder.me` be each greenlet's own from now on."""
+    """Let `Session.me` be each greenlet's own from now on."""
+    session = current.session
+    threads = session.threads
     getcurrent: Callable[[], Any] = module.getcurrent
     parent = module.greenlet.parent.__get__
 
     def lane(self: Any) -> dict[str, Any]:
-        current = getcurrent()
-        known = _lanes.get(id(current))
+        here = getcurrent()
+        known = _lanes.get(id(here))
         if known is not None:
             return known
-        return self.__dict__ if parent(current) is None else _new_lane(current)
+        return self.__dict__ if parent(here) is None else _new_lane(threads, here)
 
     def field(name: str) -> property:
         def get(self: Any) -> Any:
@@ -80,23 +80,23 @@ def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
 
         return property(get, put)
 
-    class Mine(_plain_class):  # type: ignore[misc]
-        """`recorder.me`, by greenlet in place of by thread."""
+    class Mine(Me):
+        """`Session.me`, by greenlet in place of by thread."""
 
-        def __init__(self) -> None:
-            number = next(recorder._thread_numbers)
-            self.__dict__.update(_fresh(number), leaving=recorder._Leaving(number))
-            recorder.note_thread(number)
+        def __init__(self, threads: Threads) -> None:
+            number = next(threads.numbers)
+            self.__dict__.update(_fresh(number), leaving=Leaving(threads, number))
+            threads.note(number)
 
     for name in _fresh(0):
         setattr(Mine, name, field(name))
-    me.__class__ = Mine
+    session.me.__class__ = Mine
     return []
 
 
 def leave() -> None:
     """Threads alone have numbers again."""
-    me.__class__ = _plain_class
+    current.session.me.__class__ = Me
     _forget()
 
 

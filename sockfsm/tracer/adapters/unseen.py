@@ -2,16 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
-from sockfsm.tracer.recorder import log
+from sockfsm.tracer import current
 
 _UNSEEN = {"uvloop": "its event loop makes and uses sockets in C"}
-_told: set[str] = set()
-guarding = [False]
-"""Whether calls are refused before the kernel is asked."""
-say: Callable[[str], None] = print
-"""Says a line on standard error; the session gives it."""
 
 
 def look(names: Iterable[str]) -> None:
@@ -22,13 +17,14 @@ def look(names: Iterable[str]) -> None:
 
 def unguarded(name: str) -> None:
     """Under enforce: the calls of this library's sockets are logged, and never stopped."""
-    if guarding[0]:
+    if current.session.mode == "enforce":
         tell(name, "enforce stops no call of its sockets; they are logged as under observe")
 
 
 def tell(name: str, why: str) -> None:
     """Say once, on standard error and in the trace, what is not seen."""
-    if name not in _told:
-        _told.add(name)
-        log.note({"unseen": name, "why": why})
-        say(f"{name}: {why}")
+    session = current.session
+    if name not in session.told:
+        session.told.add(name)
+        session.log.note({"unseen": name, "why": why})
+        session.report(f"{name}: {why}")
