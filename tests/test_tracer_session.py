@@ -95,7 +95,7 @@ def test_a_call_that_outlives_its_session_says_nothing_to_the_next(
         thread.join()
         far.send(b"y")
         near.recv(100)
-    calls = [(call.method, call.site.function) for call in second.calls() if call.site is not None]
+    calls = [(call.method, call.site.function if call.site else "") for call in second.calls()]
     here = "test_a_call_that_outlives_its_session_says_nothing_to_the_next"
     assert calls == [
         ("adopt", here),
@@ -203,3 +203,26 @@ def test_interpreters_at_the_same_time_have_a_session_each(tmp_path: Path) -> No
         assert all(call.socket is None or call.socket.process.log == log for call in mine)
         assert all(call.explained for call in mine)
     assert len(trace.sockets) == 2 * 5
+
+
+REFUSED = """
+import os, subprocess, sys
+os.chmod(sys.argv[1], 0o777)
+interpreters.run_string(create(), "import socket")
+os.chmod(sys.argv[1], 0o700)
+subprocess.run([sys.executable, "-c", "import socket; socket.socket()"], check=True)
+"""
+
+
+def test_an_interpreter_that_is_not_traced_keeps_no_child_from_being_traced(tmp_path: Path) -> None:
+    program, folder = tmp_path / "program.py", tmp_path / "t"
+    program.write_text(sidelog.INTERPRETERS + REFUSED)
+    command = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", str(folder)]
+    done = subprocess.run(
+        [*command, str(program), str(folder)], capture_output=True, text=True, timeout=PATIENCE
+    )
+    assert done.returncode == 0
+    assert done.stderr.startswith("sockfsm: not traced: UsageError: ")
+    assert done.stderr.count("\n") == 1
+    assert [len(process.command) for process in Trace.open(folder).processes] == [3, 3]
+    assert [call.method for call in Trace.open(folder).calls()] == ["socket", "collected"]

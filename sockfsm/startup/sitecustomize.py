@@ -26,7 +26,11 @@ def _trace() -> None:
     except Exception as error:  # noqa: BLE001 - whatever it is, the program runs, untraced
         line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
         os.write(2, line.encode("utf-8", "backslashreplace"))
-        os.environ.pop("SOCKFSM_TRACE", None)  # nor are its children, and this was said once
+        from sockfsm.tracer.interpreters import is_main
+
+        # Nor are its children, and this was said once. A subinterpreter has no children of its own.
+        if is_main():
+            os.environ.pop("SOCKFSM_TRACE", None)
     finally:
         sys.path[:] = before
 

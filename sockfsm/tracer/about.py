@@ -26,7 +26,7 @@ class About:
     def lack(self, what: str, lost: list[Lost]) -> None:
         """Write down what is lost of packets or kernel states, in place of what was said before."""
         self._lacks[what] = lost
-        self.add(losses=[asdict(one) for each in self._lacks.values() for one in each])
+        self.add(losses=[asdict(one) for each in list(self._lacks.values()) for one in each])
 
     def add(self, **facts: Any) -> None:
         """Write down more; a later value of a fact replaces an earlier one."""

@@ -6,7 +6,6 @@ A process that `sockfsm run` starts needs this and no more; for users it is `tra
 from __future__ import annotations
 
 import atexit
-import contextlib
 import os
 import socket as _stdlib
 import sys
@@ -27,6 +26,7 @@ from sockfsm.tracer import adapters, current, outside, transfer
 from sockfsm.tracer.calls import METHODS_TRACED
 from sockfsm.tracer.current import Origin, Session
 from sockfsm.tracer.enforce import enforced
+from sockfsm.tracer.interpreters import is_main
 from sockfsm.tracer.rows import step
 from sockfsm.tracer.sinks import Sink, feed
 from sockfsm.tracer.sockets import bury, note_kind, prepare
@@ -268,17 +268,9 @@ def _exit() -> None:
     end()
 
 
-def _main_interpreter() -> bool:
-    for name in ("_interpreters", "_xxsubinterpreters"):
-        with contextlib.suppress(ImportError):
-            interpreters = __import__(name)
-            return bool(interpreters.get_current() == interpreters.get_main())
-    return True
-
-
 # In a subinterpreter that lives until the process ends, anything registered with atexit makes 0 of
 # the exit status of a program that raises (CPython 3.11): there the log just ends.
-if _main_interpreter():
+if is_main():
     atexit.register(_exit)
 
 

@@ -53,8 +53,8 @@ def feed(session: Session, sinks: Iterable[Sink] | None) -> list[Sink]:
             try:
                 sink(call)
             except Exception as error:  # noqa: BLE001 - whatever it is, the program goes on
-                if sink in chosen:
-                    chosen.remove(sink)
+                # Not `remove`: another thread's call may have had the same fate just now.
+                chosen[:] = [each for each in chosen if each is not sink]
                 name = getattr(sink, "__qualname__", None) or type(sink).__name__
                 session.report(f"sink {name} is switched off: {type(error).__name__}: {error}")
 
