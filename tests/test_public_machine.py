@@ -52,6 +52,18 @@ def test_a_model_begins_where_a_traced_socket_is() -> None:
         assert (model.state, sockfsm.state(server)) == ("CLOSED", "LISTENING")
 
 
+def test_a_traced_socket_is_a_model() -> None:
+    machine = sockfsm.machine("tcp")
+    with sockfsm.tracing(), sockfsm.socket() as sock:
+        assert sock.state == "CREATED"
+        assert machine.events["bind_ok"].trigger(sock)
+        assert sock.state == sockfsm.state(sock) == "BOUND"
+        with pytest.raises(MachineError, match="send_ok from state BOUND"):
+            machine.events["send_ok"].trigger(sock)
+        sock.listen()  # what the tracer sees goes on from there
+        assert sock.history[-1].before == "BOUND"
+
+
 def test_a_callback_gets_the_model_of_the_socket_that_is_traced() -> None:
     machine = sockfsm.machine("tcp", fresh=True)
     machine.send_event = True

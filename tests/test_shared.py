@@ -18,6 +18,7 @@ import pytest
 
 import sockfsm
 from sockfsm.tracer import current, elsewhere
+from sockfsm.tracer.rows import Model
 from sockfsm.tracer.witness import facts, fits
 
 KINDS = {
@@ -175,6 +176,61 @@ def test_whatever_a_child_does_is_possible_and_nothing_legal_is_stopped(
         peer.close()
     unexplained = [(c.method, c.before, c.outcome) for c in trace.calls() if not c.explained]
     assert (unexplained, wrong) == ([], [])
+
+
+SPAWN: dict[str, Callable[[], object]] = {
+    "posix_spawn": lambda: os.waitpid(os.posix_spawn("/bin/true", ["true"], {}), 0),
+    "posix_spawnp": lambda: os.waitpid(os.posix_spawnp("true", ["true"], {}), 0),
+    "system": lambda: os.system("true"),
+    "subprocess": lambda: subprocess.run(["true"]),
+    "fork": lambda: in_a_child(lambda: None),
+}
+
+
+@pytest.mark.parametrize("name", SPAWN)
+def test_a_process_that_is_begun_may_have_every_socket_that_was_made_until_it_was(
+    name: str,
+) -> None:
+    with sockfsm.tracing(), socket.socket() as before:
+        session = current.session
+        model, shared = session.records[id(before)].model, session.shared
+        assert not elsewhere.shared(session, model)
+        SPAWN[name]()
+        assert elsewhere.shared(session, model)
+        # One that another thread had made meanwhile, too.
+        assert elsewhere.shared(session, Model(0, model.row, shared + 1))
+        with socket.socket() as after:
+            assert not elsewhere.shared(session, session.records[id(after)].model)
+
+
+PROBE, CONFIRM = 0x10, 0x800
+
+
+@pytest.mark.parametrize("connected", [False, True])
+@pytest.mark.parametrize("flags", [PROBE, PROBE | CONFIRM])
+@pytest.mark.parametrize("data", [b"x", b""])
+def test_a_datagram_that_only_probes_passes_by_a_direction_that_is_shut(
+    connected: bool, flags: int, data: bytes
+) -> None:
+    """And so it does under enforce, which refuses to shut one that is not connected."""
+    for mode in ("observe", "enforce") if connected else ("observe",):
+        with sockfsm.tracing(mode=mode) as trace:
+            sock, sink = (socket.socket(socket.AF_INET, socket.SOCK_DGRAM) for _ in "12")
+            sink.bind(("127.0.0.1", 0))
+            if connected:
+                sock.connect(sink.getsockname())
+            with contextlib.suppress(OSError):
+                sock.shutdown(socket.SHUT_WR)
+            if connected:
+                assert sock.send(data, flags) == len(data)
+            assert sock.sendto(data, flags, sink.getsockname()) == len(data)
+            assert sock.sendmsg([data], (), flags, sink.getsockname()) == len(data)
+            with pytest.raises(BrokenPipeError):
+                sock.sendto(data, sink.getsockname())
+            assert fits(sock, current.session.records[id(sock)].row)
+            sock.close()
+            sink.close()
+        assert all(call.explained for call in trace.calls())
 
 
 def test_a_number_that_dup2_gives_another_socket_is_that_socket() -> None:

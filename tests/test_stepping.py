@@ -72,3 +72,13 @@ def test_several_situations_step_together() -> None:
     )
     assert not stepping.step("CREATED|BOUND", "bind", "bind", "EINVAL", "blocking").refused
     assert stepping.step("BOUND", "bind", "bind", "EINVAL", "blocking").refused
+
+
+def test_a_send_with_an_address_is_refused_as_a_sendto_is() -> None:
+    stepping = Stepping(Compiled.of(machine_of("udp")))
+    for state in stepping.states:
+        sendto = stepping.refusal(state, "sendto", "send")
+        assert stepping.refusal(state, "send", "send", "blocking address") == sendto
+        assert stepping.refusal(state, "sendmsg", "send", "blocking address") == sendto
+    assert stepping.refusal("BOUND", "send", "send", "blocking") == "EDESTADDRREQ"
+    assert not stepping.refusal("BOUND", "send", "send", "blocking address")

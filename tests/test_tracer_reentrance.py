@@ -22,7 +22,7 @@ from sockfsm.tracer.rows import Kind, Model, Tracked
 
 
 class Falling:
-    """Garbage: the collector finds it, it does something, and leaves `times` more of its like."""
+    """Garbage: the collector finds it, it does something, and leaves another one, `times` times."""
 
     def __init__(self, does: Callable[[], object], times: int) -> None:
         self.itself, self.does, self.times = self, does, times

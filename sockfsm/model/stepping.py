@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
-from sockfsm.model.variants import UNASKED, understood
+from sockfsm.model.variants import PROBE, UNASKED, understood
 
 if TYPE_CHECKING:
     from sockfsm.model.compiled import Compiled
@@ -63,13 +63,16 @@ class Stepping:
         call: the method's word in the machine. variant: words of `variants.VARIANTS`, the blocking
         mode first. model: on which callbacks and conditions of a machine of the user's are run.
         """
-        compiled = self.compiled
-        if compiled is None or outcome in UNJUDGED or UNASKED in variant.split():
+        compiled, said = self.compiled, variant.split()
+        if compiled is None or outcome in UNJUDGED or UNASKED in said:
             return Step(states, True, False, True)
         known = variant + _beside(method)
         refused = bool(self.refusal(states, method, call, known))
         word, known = understood(compiled.kind, call, known)
         target = compiled.step(states, word, outcome, known)
+        if target is None and PROBE in said and outcome == "ok" and compiled.kind == "udp":
+            # The refusal that it has passed by leads where it does: the socket has got a name.
+            return Step(compiled.step(states, word, "EPIPE", known) or states, True, False, True)
         state, trigger = compiled.trigger(states, word, outcome, known)
         lasting = not compiled.observed(state, trigger)
         if model is None or lasting:
@@ -86,7 +89,10 @@ class Stepping:
         """The errno's name with which the machine refuses the call, '' where it is legal."""
         if self.compiled is None:
             return ""
-        word, variant = understood(self.compiled.kind, _telling(method, call), variant)
+        word = (
+            "sendto" if call == "send" and "address" in variant.split() else _telling(method, call)
+        )
+        word, variant = understood(self.compiled.kind, word, variant)
         return self.compiled.refusal(states, word, variant)
 
     def settled(self, states: str, method: str, call: str) -> bool:

@@ -24,6 +24,9 @@ VARIANTS: dict[str, dict[str, str]] = {
 NOW = "now"
 """A call of a blocking socket that must not wait (MSG_DONTWAIT)."""
 
+PROBE = "probe"
+"""A datagram that is looked at and not sent (MSG_PROBE): nothing that hinders sending is in its way."""
+
 UNASKED = "unasked"
 """A layer above the socket gave the outcome by itself, so it tells nothing of the socket."""
 
@@ -36,7 +39,7 @@ def understood(kind: str, word: str, variant: str) -> tuple[str, str]:
 
     With Fast Open a send is a connect, for kinds that have it.
     """
-    said = variant.split()
+    said = [known for known in variant.split() if known != PROBE]
     if NOW in said:
         said = [known for known in said if known not in (NOW, "blocking")]
     if "fastopen" in said:

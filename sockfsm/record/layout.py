@@ -127,6 +127,8 @@ METHODS: tuple[tuple[str, str], ...] = (
 """Number -> (what the program called, its word in the machine); written into every log."""
 
 NUMBER = {method: number for number, (method, _) in enumerate(METHODS)}
+BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
+"""Words of the calls that make a socket, or meet one that was made elsewhere."""
 
 
 def inet_name(packed: int) -> tuple[str, int]:

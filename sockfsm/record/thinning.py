@@ -21,6 +21,7 @@ from sockfsm.record import codec
 from sockfsm.record.layout import (
     ADDRESS,
     BEGUN,
+    BIRTHS,
     CONTINUED,
     FRAGMENT,
     LEAST,
@@ -46,9 +47,8 @@ MOST_KEPT = 1 << 16
 _OWN_NOTES = 0xF0000000  # the numbers of notes that are written anew
 
 _WORDS = [word for _, word in METHODS] + [""] * (256 - len(METHODS))
-_BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 _TELLING = tuple(
-    word in _BIRTHS or word in ("accept", "bind", "listen", "connect", "close", "exit")
+    word in BIRTHS or word in ("accept", "bind", "listen", "connect", "close", "exit")
     for word in _WORDS
 )
 _NUMBERED = ("thread", "site", "address", "abstract", "kind", "socket")
@@ -129,7 +129,7 @@ class _Kept:
         if word == "accept":
             if ok:
                 self._accepts[thread] = placed
-        elif word in _BIRTHS:
+        elif word in BIRTHS:
             calls = self._sockets.setdefault(number, {})
             if word == "accepted" and thread in self._accepts:
                 calls["accept"] = self._accepts.pop(thread)

@@ -35,6 +35,7 @@ from sockfsm.record.clocks import Clocks, clock_pair
 from sockfsm.record.codec import encoded, fragments, seal
 from sockfsm.record.layout import (
     BEGUN,
+    BIRTHS,
     CALL,
     CONTINUED,
     FRAGMENT,
@@ -54,7 +55,7 @@ MAX_SIZE = 512 << 20  # 11 million calls
 SEGMENT_WINDOWS = 11  # 2 MiB: thinning one takes a fiftieth of a second
 AGAIN = 10_000_000  # ns until a window that could not be had is asked for again
 WAITING = 4096  # records that wait in memory for it
-WAITING_BIRTHS = 65536  # as many as this of those without which later ones cannot be read
+WAITING_VITAL = 65536  # as many as this of those without which later ones cannot be read
 
 Fields = tuple[int, int, int, int, int, int, int, int]
 Listener = Callable[[Fields], None]
@@ -63,10 +64,10 @@ NoteListener = Callable[[Note], None]
 
 _FULL = (1 << 64) - 1
 _WIDTHS = (_FULL, _FULL, _FULL, MOST, MOST, MOST, MOST, _FULL)
-_BIRTHS = frozenset(
+_VITAL = frozenset(
     number
     for number, (_, word) in enumerate(METHODS)
-    if word in ("create", "accepted", "socketpair", "adopt", "accept", "bind", "connect")
+    if word in BIRTHS or word in ("accept", "bind", "connect")
 )
 _HERE = os.path.dirname(os.path.dirname(__file__)) + os.sep
 _OURS = (_HERE, os.path.dirname(os.__file__) + os.sep, "<frozen ")
@@ -353,8 +354,8 @@ class Log:
                 head.count(1)
             else:
                 self._orphan(1)
-        vital = form is FRAGMENT or fields[2] & 0xFF in _BIRTHS
-        if len(self._waiting) < (WAITING_BIRTHS if vital else WAITING):
+        vital = form is FRAGMENT or fields[2] & 0xFF in _VITAL
+        if len(self._waiting) < (WAITING_VITAL if vital else WAITING):
             self._waiting.append((head, form, fields))
 
     def _orphan(self, by: int) -> None:

@@ -15,6 +15,7 @@ from sockfsm.record.layout import (
     AFTER,
     BEFORE,
     BEGUN,
+    BIRTHS,
     ENFORCED,
     ERRNO,
     ERROR,
@@ -38,7 +39,6 @@ _UNKNOWN = 0xFFF
 _NUMBERED = 1 << 16
 _KEPT_GONE = 64
 _T = TypeVar("_T")
-_BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 
 _DAMAGE = (KeyError, IndexError, TypeError, ValueError, AttributeError)
 _Ready = tuple[str, str, str, int, tuple[Any, ...]]
@@ -200,7 +200,7 @@ class Decoder:
         address: Address | None = None
         form = head >> ADDRESS & 3
         socket: Socket | None
-        if word in _BIRTHS:
+        if word in BIRTHS:
             socket = self._birth(fields, method, word)
             asked = done = 0
         else:
@@ -245,7 +245,7 @@ class Decoder:
             bool(head & ENFORCED),
             predicted,
         )
-        if socket is not None and not form and word not in _BIRTHS and word != "accept":
+        if socket is not None and not form and word not in BIRTHS and word != "accept":
             heads = self._heads.setdefault(socket.kind, {})
             heads[head] = call.method, call.call, call.outcome, call.errno, tuple(call[13:])
             self._known[number] = socket, heads

@@ -20,6 +20,7 @@ from sockfsm.model.errnos import errno_number
 from sockfsm.private import create
 from sockfsm.record import codec
 from sockfsm.record.layout import (
+    BIRTHS,
     ENFORCED,
     ERROR,
     METHODS,
@@ -32,7 +33,6 @@ from sockfsm.record.names import SUFFIX, label
 from sockfsm.trace.source import TraceSource
 from sockfsm.wire import blocks
 
-_BIRTHS = frozenset({"create", "accepted", "socketpair", "adopt"})
 _PACKED = frozenset({"bind", "connect", "accept"})  # an IPv4 address needs no note
 _NAMING = frozenset({"bind", "connect", "listen", "send"})
 _MOST_METHODS = 254  # a record has eight bits for the method
@@ -96,7 +96,7 @@ class Encoder:
             known = self._states[socket.kind]
             states = [known[call.before], known[call.after]]
         form, asked, done = 0, call.asked, call.done
-        if word in _BIRTHS and socket is not None:
+        if word in BIRTHS and socket is not None:
             kind = self._numbers["kind", socket.kind]
             asked, done = codec.birth(
                 kind, socket.family, socket.type, socket.proto, socket.descriptor
@@ -193,9 +193,9 @@ class Encoder:
 
     def _names(self, socket: Socket, word: str) -> Iterator[bytes]:
         """Write the addresses that a call gave its socket, as far as they are known."""
-        if word not in _NAMING and (word not in _BIRTHS or word == "create"):
+        if word not in _NAMING and (word not in BIRTHS or word == "create"):
             return
-        whole = word == "connect" or word in _BIRTHS
+        whole = word == "connect" or word in BIRTHS
         local, remote = self._named.get(socket.number, (None, None))
         names = socket.local, socket.remote if whole else remote
         if names != (local, remote):

@@ -41,6 +41,11 @@ class socket(_stdlib.socket):  # noqa: N801 - it stands in for socket.socket
         """The flat state the socket is in, such as `LISTENING`."""
         return state(self)
 
+    @state.setter
+    def state(self, name: str) -> None:
+        # So a machine of `transitions` takes the socket for a model: see `sockfsm.machine`.
+        tracked_by(self).model.state = name
+
     @property
     def history(self) -> tuple[Call, ...]:
         """The calls on this socket so far."""

@@ -23,7 +23,10 @@ _RIGHTS = int(_stdlib.SCM_RIGHTS)
 
 
 def share() -> None:
-    """Every socket that is open now gets another holder, or may get one."""
+    """Every socket that is open now gets another holder, or may get one.
+
+    To be told before a process is begun, and after it: another thread may make a socket meanwhile.
+    """
     current.session.shared += 1
 
 
@@ -64,4 +67,4 @@ def changed(session: Session, sock: _stdlib.socket | None, model: Model, call: M
     return kind.among(fitting)
 
 
-os.register_at_fork(before=share)
+os.register_at_fork(before=share, after_in_parent=share)

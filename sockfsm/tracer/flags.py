@@ -6,7 +6,7 @@ import socket as _stdlib
 from collections.abc import Mapping
 from typing import Any
 
-from sockfsm.model.variants import NOW, VARIANTS
+from sockfsm.model.variants import NOW, PROBE, VARIANTS
 from sockfsm.record.layout import METHODS
 from sockfsm.tracer.buffers import UNKNOWN, integer
 
@@ -33,6 +33,7 @@ _FLAGS = tuple(
 )
 """In the order in which the kernel looks at them (`tcp_recvmsg`, `inet_recvmsg`)."""
 _FAST_OPEN = int(getattr(_stdlib, "MSG_FASTOPEN", 0)) if "fastopen" in VARIANTS else 0
+_PROBE = 0x10  # MSG_PROBE, `socket` has no name for it
 _DONTWAIT, _OOB, _ERRQUEUE, _WAITALL = (
     int(getattr(_stdlib, f"MSG_{name}", 0)) for name in ("DONTWAIT", "OOB", "ERRQUEUE", "WAITALL")
 )
@@ -52,7 +53,7 @@ def flags_of(method: int, args: tuple[Any, ...], named: Mapping[str, Any] = {}) 
 
 
 def words_of(flags: int, size: int = UNKNOWN, address: object = None) -> str:
-    """The words of `model.variants.VARIANTS` that hold for a transfer, in their order there."""
+    """The words of `model.variants` that hold for a transfer, in the order of VARIANTS."""
     words = []
     if size == 0 and "zero" in VARIANTS:
         words.append("zero")
@@ -61,6 +62,8 @@ def words_of(flags: int, size: int = UNKNOWN, address: object = None) -> str:
     if flags & _DONTWAIT:
         words.append(NOW)
     words += [word for bit, word in _FLAGS if flags & bit][:1]
+    if flags & _PROBE:
+        words.append(PROBE)
     if flags & _FAST_OPEN:
         words.append("fastopen")
     return " ".join(words)

@@ -1,5 +1,5 @@
-"""Steps of a socket's life that are no method of it: resolving a name, removing a path, and giving its
-number to another one."""
+"""Steps of a socket's life that are no method of it: resolving a name, removing a path, giving its
+number to another one, and its inheritance by a process that is begun without fork()."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ from sockfsm.record.layout import NUMBER
 from sockfsm.tracer import current
 from sockfsm.tracer.buffers import integer, members
 from sockfsm.tracer.current import Session
+from sockfsm.tracer.elsewhere import share
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import genuine, like, line_of
 from sockfsm.tracer.ongoing import OURS, outcome_of
@@ -179,6 +180,14 @@ def _renumbering(
     return lambda error: None if error else renumbered(session, number, begin, frame)
 
 
+def _spawning(
+    session: Session, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
+) -> Told:
+    """A process that is begun by C alone may inherit every socket that is open."""
+    share()
+    return lambda error: share()
+
+
 def _note(
     session: Session,
     path: str,
@@ -235,6 +244,10 @@ FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (
     (os, "unlink", StandIn(_unlink, _removal)),
     (os, "remove", StandIn(_remove, _removal)),
     (os, "dup2", StandIn(_dup2, _renumbering)),
+    *(
+        (os, name, StandIn(genuine(getattr(os, name)), _spawning))
+        for name in ("posix_spawn", "posix_spawnp", "system")
+    ),
 )
 """(module, attribute, what stands in its place while a process is traced)."""
 

@@ -14,7 +14,10 @@ _original = _posixsubprocess.fork_exec
 
 def _fork_exec(*args: Any) -> Any:
     share()
-    return _original(*args)
+    try:
+        return _original(*args)
+    finally:
+        share()
 
 
 def places(module: ModuleType) -> list[tuple[Any, str, Any]]:
