@@ -105,9 +105,10 @@ class Call(NamedTuple):
     `raised` (the call never reached the kernel; if it waited, an exception ended the wait). errno: 0
     unless the kernel returned one. asked, done: bytes requested and moved; for listen and shutdown,
     asked is the backlog or `how`. address: the peer of connect, accept, sendto and recvfrom, the name
-    of bind. before, after: flat states; equal when nothing changed. waited: the call really blocked. explained: a rule of the machine
-    fits. enforced: sockfsm refused the call, and the kernel was not asked. predicted: the name of
-    the errno with which the model refuses the call in `before`, '' where the call is legal.
+    of bind. before, after: flat states; equal when nothing changed. waited: the call really blocked.
+    explained: a rule of the machine fits. enforced: sockfsm refused the call, and the kernel was not
+    asked. predicted: the name of the errno with which the model refuses the call in `before`, '' where
+    the call is legal.
     """
 
     begin: int
