@@ -15,6 +15,7 @@ from synthetic import MS, Story
 import sockfsm
 from sockfsm.events import Packet
 from sockfsm.export.pcapng import pieces
+from sockfsm.trace import keeping
 from sockfsm.trace.packet_filter import PacketFilter
 from sockfsm.trace.trace import PACKETS, Trace
 from sockfsm.tracer import packets as tracing_packets
@@ -208,3 +209,9 @@ def test_what_nobody_came_to_leave_out_is_left_out_by_who_reads(
 
 def packets_in(trace: Trace) -> Iterator[Packet]:
     return packets(trace.path / PACKETS)
+
+
+def test_a_strangers_syn_that_comes_while_we_read_is_left_out() -> None:
+    elsewhere = ("127.0.0.1", 9)
+    later = packet(1e12, OTHER, elsewhere)
+    assert not list(keeping.ours(listening(), iter([later])))

@@ -13,12 +13,14 @@ from pathlib import Path
 from sockfsm.events import Packet
 from sockfsm.trace.causes import SLACK
 from sockfsm.trace.packet_filter import PacketFilter
+from sockfsm.trace.source import TraceSource
 from sockfsm.trace.trace import Trace
 from sockfsm.wire.headers import FrameDecoder
 from sockfsm.wire.pcapng import Frame
 
 # A younger packet (ns) is always kept: the log may not say yet whose connection it belongs to.
 GRACE = 5_000_000_000
+_NEVER = 1 << 63
 
 
 def traced(ours: PacketFilter, clock: int) -> Callable[[Frame], bool]:
@@ -37,7 +39,7 @@ def so_far(folder: str, clock: int, error: int) -> Callable[[Frame], bool]:
     now = time.monotonic_ns()
     trace = Trace(Path(folder))
     ours = PacketFilter(trace.calls(), max(SLACK, error))
-    since = _connecting(trace, now)
+    since = _connecting(trace, or_else=now)
     decoder = FrameDecoder(clock)
 
     def wanted(frame: Frame) -> bool:
@@ -51,16 +53,16 @@ def so_far(folder: str, clock: int, error: int) -> Callable[[Frame], bool]:
     return wanted
 
 
-def ours(trace: Trace, captured: Iterator[Packet]) -> Iterator[Packet]:
+def ours(trace: TraceSource, captured: Iterator[Packet]) -> Iterator[Packet]:
     """The packets of a trace that nobody has thinned to the end: it still runs, or was interrupted."""
     filter_ = PacketFilter(trace.calls(), max(SLACK, trace.clock_error))
-    since = _connecting(trace, time.monotonic_ns())
+    since = _connecting(trace, or_else=_NEVER)
     for packet in captured:
         if filter_.keeps(packet) or ("S" in packet.flags and packet.time > since):
             yield packet
 
 
-def _connecting(trace: Trace, now: int) -> int:
-    """When the oldest connect() began that still blocks; `now` where none does."""
+def _connecting(trace: TraceSource, or_else: int) -> int:
+    """When the oldest connect() began that still blocks; `or_else` where none does."""
     blocked = [wait for wait in trace.blocked() if wait.method.startswith("connect")]
-    return min(map(attrgetter("begin"), blocked), default=now)
+    return min(map(attrgetter("begin"), blocked), default=or_else)
