@@ -62,7 +62,7 @@ def _tcp(kernel: Kernel, sock: VirtualSocket, request: Request, facts: dict[str,
         facts["peer"] = _FAILURES[tcb.error]
     elif tcb.state in (tcp_names.SYN_SENT, tcp_names.SYN_RECEIVED):
         facts["peer"] = "silent"
-    elif tcb.local == tcb.remote:
+    elif tcb.local == tcb.remote and tcb.state != tcp_names.TIME_WAIT:
         facts["peer"] = "itself"
     elif tcb.ended:
         facts["peer"] = "ends"
@@ -93,7 +93,7 @@ def _stream(kernel: Kernel, sock: VirtualSocket, request: Request, facts: dict[s
         return facts, NOTHING
     facts["made"] = "accept" if sock.event.made_by == "accepted" else "create"
     peer = end.peer
-    facts["room"] = "yes" if peer is None or len(peer.received) < PIPE else "no"
+    facts["room"] = "yes" if peer is None or len(peer.received) < (sock.sndbuf or PIPE) else "no"
     if word == "recv" and end.received:
         facts["peer"] = "sends"
         return facts, OK

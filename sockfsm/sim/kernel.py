@@ -108,7 +108,11 @@ class Kernel:
 
     def _asked(self, sock: VirtualSocket, request: Request, **more: str) -> Rule:
         given, seen = facts.of(self, sock, request)
-        return ask(sock.kind, sock.parts, request.word, {**given, **more}, seen)
+        parts = sock.parts
+        if sock.icmp:
+            place = sock.order["err"]
+            parts = (*parts[:place], "pending", *parts[place + 1 :])
+        return ask(sock.kind, parts, request.word, {**given, **more}, seen)
 
     def _connect(self, sock: VirtualSocket, request: Request) -> Answer | None:
         """A TCP connect(): what a non-blocking one would be told decides whether to wait."""

@@ -292,5 +292,9 @@ def _set(sock: socket.socket, step: Step) -> None:
         "rcvbuf": (socket.SOL_SOCKET, socket.SO_RCVBUF),
         "sndbuf": (socket.SOL_SOCKET, socket.SO_SNDBUF),
     }[step.option]
+    if step.option == "keepalive" and number:
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, number)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, min(number, 75))
+        number = 1
     value = struct.pack("ii", 1, number) if step.option == "linger" else number or 1
     sock.setsockopt(level, option, value)

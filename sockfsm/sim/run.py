@@ -235,6 +235,7 @@ class Simulation:
             sock = player.sockets[step.name]
             value = step.size if OPTIONS[step.option] else True
             setattr(sock, step.option, value)
+            self.kernel.stack.adjust(sock)
         else:
             self._begin(player, step)
             return

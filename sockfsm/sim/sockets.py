@@ -63,8 +63,8 @@ class VirtualSocket:
 
     name, target: its own and its peer's, (host, port) or path. numbered: bound to a port by number.
     queue: what waits for accept(), or datagrams with who sent them. failure: why the last attempt
-    to connect failed. icmp: an answer to an earlier datagram has come. holders: descriptors that
-    name it.
+    to connect failed. linger, keepalive: seconds, where set. sndbuf, rcvbuf: bytes, where set. icmp: an
+    answer to an earlier datagram has come. holders: descriptors that name it.
     """
 
     def __init__(self, kind: str, event: Socket, host: str, born: str = "create") -> None:
@@ -79,6 +79,8 @@ class VirtualSocket:
         self.target: Name | str | None = None
         self.numbered = self.reuse = self.nodelay = self.icmp = False
         self.linger: int | None = None
+        self.keepalive: int | None = None
+        self.sndbuf = self.rcvbuf = 0
         self.tcb: Tcb | None = None
         self.end: UnixEnd | None = None
         self.peer: VirtualSocket | None = None
@@ -121,7 +123,9 @@ class VirtualSocket:
         facts: dict[str, object] = {"open": True, "named": self.name is not None}
         tcb = self.tcb
         if self.kind == "tcp":
-            tcp = tcb.state if tcb is not None else tcp_names.CLOSED
+            # What is in TIME-WAIT is no socket's any more.
+            gone = tcb is None or tcb.state == tcp_names.TIME_WAIT
+            tcp = tcp_names.CLOSED if tcb is None or gone else tcb.state
             facts["connected"] = tcp not in (tcp_names.CLOSED, tcp_names.SYN_SENT)
             facts["tcp"] = tcp_names.LISTEN if self.listening else tcp
         elif self.kind == "unix-stream":

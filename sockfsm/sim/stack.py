@@ -12,9 +12,9 @@ from sockfsm.sim.frames import ACK, FIN, RST, SYN, Name
 from sockfsm.sim.names import Names, wildcard
 from sockfsm.sim.network import Segment
 from sockfsm.sim.sockets import VirtualSocket
-from sockfsm.sim.tcp import Tcb
+from sockfsm.sim.tcp import KEEP_IDLE, Tcb
 
-LOCAL_MSS, MSS = 65_483, 1_460
+LOCAL_MSS, MSS = 65_495, 1_460
 
 
 def source(sock: VirtualSocket) -> Name:
@@ -44,10 +44,23 @@ class Stack:
         sock.target, sock.failure = target, ""
         tcb = sock.tcb = self._new(local, target)
         self._owners[tcb] = sock
-        tcb.nodelay = sock.nodelay
+        self.adjust(sock)
         # A simultaneous open remembers a shutdown() that was asked for in vain.
         tcb.fin_wanted = local == target and sock.part("wr") != "open"
         tcb.open()
+
+    def adjust(self, sock: VirtualSocket) -> None:
+        """Have a socket's connection know what was set on it."""
+        tcb = sock.tcb
+        if tcb is None:
+            return
+        tcb.nodelay = sock.nodelay
+        if sock.sndbuf:
+            tcb.room = sock.sndbuf
+        if sock.rcvbuf:
+            tcb.buffer = sock.rcvbuf
+        if sock.keepalive is not None and not tcb.kept:
+            tcb.keep_alive(sock.keepalive * 1_000_000_000 or KEEP_IDLE)
 
     def owns(self, tcb: Tcb, sock: VirtualSocket) -> None:
         """accept() has made a data socket of it."""
@@ -79,6 +92,8 @@ class Stack:
             tcb = self._new(segment.target, segment.source)
             self._opening[tcb] = listener
             self._names.reusable[tcb] = listener.reuse
+            if listener.rcvbuf:
+                tcb.buffer = listener.rcvbuf
             tcb.answer(segment)
         elif not segment.flags & RST:
             self._refuse(segment)

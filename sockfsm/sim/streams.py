@@ -18,12 +18,12 @@ if TYPE_CHECKING:
 def push(kernel: Kernel, sock: VirtualSocket, request: Request, data: bytes) -> int:
     """Send; how many bytes were taken."""
     if sock.tcb is not None:
-        sock.tcb.nodelay = sock.nodelay
+        kernel.stack.adjust(sock)
         return sock.tcb.write(data)
     if sock.end is not None:
         peer = sock.end.peer
         assert peer is not None
-        taken = data[: PIPE - len(peer.received)]
+        taken = data[: (sock.sndbuf or PIPE) - len(peer.received)]
         peer.received += taken
         if peer.owner is not None:
             kernel.woken(peer.owner)
@@ -85,6 +85,7 @@ def adopt(kernel: Kernel, data: VirtualSocket, waiting: object) -> None:
     assert isinstance(waiting, Tcb)
     data.tcb = waiting
     kernel.stack.owns(waiting, data)
+    kernel.stack.adjust(data)
     data.name, data.target = waiting.local, waiting.remote
 
 

@@ -1,9 +1,9 @@
 """One end of a simulated TCP connection: RFC 9293, with real segments.
 
 Its states and what moves them are the table in `model/rfc9293.py`: this module says which event an
-arriving segment or a call is, and the table says what becomes of the state. Every segment is
-acknowledged at once; there is no congestion control, no window scale and no SACK.
-Retransmission is RFC 6298's, with Linux's lower bound of 200 ms.
+arriving segment or a call is, and the table says what becomes of the state. When it acknowledges
+stands in `tcp_acks.py`, how long it waits in `tcp_rto.py`. There is no congestion control, no window
+scale and no SACK.
 """
 
 from __future__ import annotations
@@ -16,12 +16,13 @@ from sockfsm.model.rfc9293 import TABLE
 from sockfsm.sim.clock import Clock, Event
 from sockfsm.sim.frames import ACK, FIN, PSH, RST, SYN, Name
 from sockfsm.sim.network import Segment
+from sockfsm.sim.tcp_acks import LEAST, MS, Acknowledging
+from sockfsm.sim.tcp_rto import Timeout
 
-MS = 1_000_000
-FIRST_RTO, LEAST_RTO, MOST_RTO = 1000 * MS, 200 * MS, 120_000 * MS
 TIME_WAIT = 60_000 * MS  # TCP_TIMEWAIT_LEN and tcp_fin_timeout of Linux
+KEEP_IDLE, KEEP_INTERVAL, KEEP_TRIES = 7_200_000 * MS, 75_000 * MS, 9
 SYN_RETRIES, RETRIES = 6, 15
-BUFFER = 65_535
+BUFFER = 131_072  # the default of net.ipv4.tcp_rmem; without scaling, windows are smaller
 
 _OPENING = (tcp_names.SYN_SENT, tcp_names.SYN_RECEIVED)
 _SENDS = (
@@ -71,9 +72,12 @@ class Tcb:
         self._fin_in: int | None = None
         self._fin_out: int | None = None
         self._timer: Event | None = None
-        self._rto, self._tries = FIRST_RTO, 0
-        self._smooth = self._varies = 0
-        self._timed: tuple[int, int] | None = None
+        self._small = iss
+        self._rto = Timeout()
+        self._acks = Acknowledging(mss, 0)
+        self._held: Event | None = None
+        self._keep: Event | None = None
+        self._probes = self._heard = 0
 
     # What the program asks for
 
@@ -113,7 +117,10 @@ class Tcb:
         if not peek:
             del self.received[:most]
             # Tell of the window when it opens by something worth while (RFC 9293, 3.8.6.2.2).
-            if self.state in _TAKES and self._free() - (self.edge - self.next_in) >= self._step():
+            opens = self._free() - (self.edge - self.next_in) >= self._step()
+            if self._acks.when_read(self.next_in, not self.received) or (
+                opens and self.state in _TAKES
+            ):
                 self._acknowledge()
         return data
 
@@ -151,6 +158,7 @@ class Tcb:
         """A segment for this connection (RFC 9293, 3.10.7)."""
         if self.state == tcp_names.CLOSED:
             return
+        self._heard = self.clock.now
         if self.state == tcp_names.SYN_SENT:
             self._arrive_opening(segment)
         else:
@@ -180,7 +188,7 @@ class Tcb:
             self._emit(SYN | ACK, self.iss)
 
     def _synchronize(self, segment: Segment) -> None:
-        self.next_in = self.edge = segment.seq + 1
+        self.next_in = self.edge = self._acks.told = segment.seq + 1
         self.window = segment.window
         if segment.mss:
             self.mss = min(self.mss, segment.mss)
@@ -256,24 +264,13 @@ class Tcb:
         del self.sending[: ack - max(self.una, self.iss + 1)]
         self.una = ack
         self.nxt = max(self.nxt, ack)
-        self._tries = 0
-        if self._timed is not None and ack >= self._timed[0]:
-            self._measure(self.clock.now - self._timed[1])
+        self._rto.acknowledged(ack, self.clock.now)
         self._arm()
-
-    def _measure(self, trip: int) -> None:
-        """RFC 6298, section 2."""
-        self._timed = None
-        if self._smooth:
-            self._varies = (3 * self._varies + abs(self._smooth - trip)) // 4
-            self._smooth = (7 * self._smooth + trip) // 8
-        else:
-            self._smooth, self._varies = trip, trip // 2
-        self._rto = min(max(self._smooth + 4 * self._varies, LEAST_RTO), MOST_RTO)
 
     def _take(self, seq: int, data: bytes, fin: bool) -> None:
         if fin:
             self._fin_in = seq + len(data)
+        took = self.next_in
         if data and self.state in _TAKES:
             self._early[seq] = max(self._early.get(seq, b""), data, key=len)
             for place in sorted(self._early):
@@ -291,7 +288,34 @@ class Tcb:
                 self._acknowledge()
                 self._linger()
                 return
-        self._acknowledge()
+            if self.state == tcp_names.CLOSE_WAIT:
+                self._acks.owed = self._acks.dialogue = True  # our FIN may be near
+        if self.next_in == took or self._early or self.state == tcp_names.CLOSING:
+            self._acknowledge()  # a gap, or what was there before: the other end is to know
+            return
+        if data:
+            window = self._free()
+            self._acks.came(self.clock.now, len(data), self.mss, window, self._rto.value)
+        if not self._acks.at_once(self.next_in):
+            self._hold()
+        elif not self._sends_now():
+            self._acknowledge()
+
+    def _sends_now(self) -> bool:
+        """Whether data that wait to be sent will carry the acknowledgement at once."""
+        self._output()
+        return not self._acks.owed
+
+    def _hold(self) -> None:
+        """Acknowledge later, unless something is sent before."""
+        if self._held is None or self._held.cancelled:
+            self._held = self.clock.after(LEAST, self._held_long)
+
+    def _held_long(self) -> None:
+        self._held = None
+        if self._acks.owed and self.state != tcp_names.CLOSED:
+            self._acks.late()
+            self._acknowledge()
 
     # What is sent
 
@@ -306,6 +330,12 @@ class Tcb:
 
     def _emit(self, flags: int, seq: int, data: bytes = b"") -> None:
         if flags & ACK:
+            if self._held is not None:
+                self._held.cancelled = True
+                self._held = None
+            if data:
+                self._acks.answered(self.clock.now)
+            self._acks.sent(self.next_in)
             free = self._free()
             # A window that opens by little is not told, one that was told is not taken back.
             if self.next_in + free - self.edge >= self._step() or free >= self._step():
@@ -329,11 +359,13 @@ class Tcb:
             if fits <= 0:
                 break
             small = fits < self.mss and fits == waiting
-            if small and self.nxt > self.una and not self.nodelay and not self.fin_wanted:
-                break  # Nagle (RFC 9293, 3.7.4)
+            if small and self._small > self.una and not self.nodelay and not self.fin_wanted:
+                break  # Nagle (RFC 9293, 3.7.4), as Minshall has it: one small segment at a time
             data = bytes(self.sending[place : place + fits])
-            if self._timed is None and self.nxt >= self.most:
-                self._timed = (self.nxt + fits, self.clock.now)
+            if self.nxt >= self.most:
+                self._rto.begin(self.nxt + fits, self.clock.now)
+            if fits < self.mss:
+                self._small = self.nxt + fits
             fin = self._fin_due(place + fits)
             self._send_data(data, fin, fits == waiting)
         if self._fin_due(self.nxt - first):
@@ -370,20 +402,19 @@ class Tcb:
             self._timer.cancelled = True
             self._timer = None
         if self.most > self.una:
-            self._timer = self.clock.after(self._rto, self._expired, background=False)
+            self._timer = self.clock.after(self._rto.value, self._expired, background=False)
         elif self.sending and self.state in _SENDS and self.window < len(self.sending):
-            self._timer = self.clock.after(self._rto, self._probe, background=True)
+            self._timer = self.clock.after(self._rto.value, self._probe, background=True)
 
     def _expired(self) -> None:
         """Nothing was acknowledged in time: go back, wait twice as long (RFC 6298, 5.4 to 5.6)."""
         self._timer = None
-        self._timed = None
-        self._tries += 1
-        if self._tries > (SYN_RETRIES if self.state in _OPENING else RETRIES):
+        self._rto.tries += 1
+        if self._rto.tries > (SYN_RETRIES if self.state in _OPENING else RETRIES):
             self._end("ETIMEDOUT")
             self.changed(self)
             return
-        self._rto = min(2 * self._rto, MOST_RTO)
+        self._rto.back_off()
         if self.state == tcp_names.SYN_SENT:
             self._move("snd_syn")
             self._emit(SYN, self.iss)
@@ -400,9 +431,41 @@ class Tcb:
     def _probe(self) -> None:
         """Ask whether the window is still shut, by a segment that must be answered (3.8.6.1)."""
         self._timer = None
-        self._rto = min(2 * self._rto, MOST_RTO)
+        self._rto.back_off()
         self._emit(ACK, self.una - 1)
         self._arm()
+
+    @property
+    def kept(self) -> bool:
+        """Whether it asks after the other end."""
+        return self._keep is not None
+
+    def keep_alive(self, idle: int) -> None:
+        """Ask after the other end whenever nothing has come for `idle` ns (RFC 9293, 3.8.4)."""
+        if self._keep is not None:
+            self._keep.cancelled = True
+        self._probes = 0
+        self._heard = self.clock.now
+        self._keep = self.clock.after(idle, lambda: self._ask(idle), background=False)
+
+    def _ask(self, idle: int) -> None:
+        self._keep = None
+        if self.state not in (tcp_names.ESTABLISHED, tcp_names.CLOSE_WAIT):
+            return
+        rest = self._heard + idle - self.clock.now
+        if rest > 0:
+            self._probes = 0
+        elif self._probes >= KEEP_TRIES:
+            self.abort("ETIMEDOUT")
+            self.changed(self)
+            return
+        else:
+            self._probes += 1
+            self._emit(ACK, self.nxt - 1)
+            rest = min(idle, KEEP_INTERVAL)
+        # While the other end answers, nothing comes of it that anybody waits for.
+        quiet = self._probes == 0
+        self._keep = self.clock.after(rest, lambda: self._ask(idle), background=quiet)
 
     def _linger(self) -> None:
         if self._timer is not None:
@@ -433,9 +496,10 @@ class Tcb:
                 self.visited.append(tcp_names.CLOSED)
         self.error = self.error or error
         self.sending.clear()
-        if self._timer is not None:
-            self._timer.cancelled = True
-            self._timer = None
+        for timer in (self._timer, self._held, self._keep):
+            if timer is not None:
+                timer.cancelled = True
+        self._timer = self._held = self._keep = None
 
 
 def _signed(difference: int) -> int:
