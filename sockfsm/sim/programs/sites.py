@@ -15,6 +15,7 @@ OURS = str(Path(__file__).parent.parent) + os.sep
 _PATHS = sysconfig.get_paths()
 LIBRARY = tuple({os.path.realpath(_PATHS[k]) + os.sep for k in ("stdlib", "platstdlib")})
 _INSTALLED = ("site-packages", "dist-packages")
+_COMPREHENSIONS = frozenset({"<listcomp>", "<dictcomp>", "<setcomp>"})
 _whose: dict[str, bool] = {}
 
 
@@ -44,7 +45,13 @@ def frame() -> FrameType | None:
 def site() -> Site | None:
     """The place in a program's own code from which we were called."""
     found = frame()
-    return found and Site(found.f_code.co_filename, found.f_lineno, found.f_code.co_name)
+    if found is None:
+        return None
+    code, outer = found.f_code, found.f_back
+    name = code.co_name
+    if name in _COMPREHENSIONS and outer is not None:
+        name = outer.f_code.co_name  # from Python 3.12 on they have no frame of their own
+    return Site(code.co_filename, found.f_lineno, name)
 
 
 def called() -> str:

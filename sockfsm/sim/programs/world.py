@@ -58,7 +58,7 @@ class Limits:
     """calls: of all actors. time: virtual ns."""
 
     calls: int = 1_000_000
-    time: int = 3_600_000_000_000
+    time: int = 86_400_000_000_000
 
 
 class World:
