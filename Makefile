@@ -1,14 +1,14 @@
 # make demo    real servers and clients, traced, captured and drawn
-# make test    everything that CI checks: ruff, mypy, pytest
+# make test    everything that CI checks: ruff, mypy, pytest; the tracer on the oldest and the newest Python
 # make quick   the tests for daily work, in 15 seconds: all but SLOW, see below
 # make steady  the tests RUNS times under load 8, each time in another order
-# make matrix  the quick and the tracer's tests on every Python from 3.10 on that is installed
+# make matrix  the quick and the tracer's tests on every installed Python from 3.10 on
 # make coverage    how much of the code the tests run, file by file
-# make mutants changes the code in one place, again and again, and tells which changes no test notices
+# make mutants changes the code in one place, again and again, and lists the changes that no test notices
 # make bench   speed, as ratios against baselines of the same run
 # make proof   the simulator beside the running kernel: SCENARIOS generated ones, sequences to DEPTH
-# make traces, make diagrams, make machines    regenerate the committed traces, pictures and pages, and the compiled machines
-# Each target does all the set-up that it needs: a virtual environment here, Debian packages when root.
+# make traces, make diagrams, make machines    make the committed traces, pictures and pages, and the compiled machines anew
+# Each target sets up what it needs: a virtual environment here and, as root, Debian packages.
 
 PYTHON ?= python3
 VENV := .venv
@@ -16,21 +16,23 @@ BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 PACKAGES := graphviz tcpdump tshark curl openssl iproute2 nftables
 COMMANDS := dot tcpdump tshark curl openssl ip nft
-# Where some of these lie, and not everybody looks.
+# Some of these are here, and not on everybody's PATH.
 export PATH := $(PATH):/usr/sbin:/sbin
-# The tests capture packets. Who is not root may do that in a user and network namespace of his own.
+# The tests capture packets. Without root they do it in a user and network namespace of their own.
 ALONE := $(shell [ "$$(id -u)" = 0 ] || echo "unshare --user --map-current-user --keep-caps --net sh -c 'ip link set lo up && exec \"\$$@\"' alone")
 
-# One worker for each core; the tests of one go to the other when it has none left.
+# One worker for each core. A worker without tests takes some from another one.
 PYTEST = $(BIN)/python -m pytest -n $(or $(JOBS),$(shell nproc)) --dist worksteal
 MATRIX = $(BIN)/python tests/matrix.py -n $(or $(JOBS),$(shell nproc)) --dist worksteal
-# What takes more than a second or two, most of it because it starts many interpreters.
+# What takes more than a second or two, mostly because it starts many interpreters.
 SLOW := $(patsubst %,tests/test_%.py,capture capture_bounds conform damaged_trace demo fuzz handshake \
   hostile_arguments illegal learn lint_command machines pager pcapng pytest_plugin readme recorded_handshakes \
   records replaced run run_hostile run_network shown sinks traps tshark_verdicts watching)
 
-# What code in somebody else's process depends on the Python for; with the quick ones, the matrix.
+# What depends on the version of Python most: the code in somebody else's process. For the matrix.
 TRACER := $(patsubst %,tests/test_%.py,replaced run run_hostile sinks) tests/unmodified
+# The core of these, which `make test` runs on the oldest and the newest Python: 10 seconds in all.
+ENDS := $(patsubst %,tests/test_%.py,same_socket traced_sockets sinks waits_exact)
 
 .PHONY: demo test quick matrix coverage steady compiled lint mutants bench diagrams machines traces proof conform clean packages
 
@@ -39,9 +41,12 @@ demo: $(READY)
 	$(BIN)/sockfsm demo -o demo-output
 
 test: $(READY) packages lint compiled
+	$(BIN)/python tests/matrix.py --ends --prepare
 	$(ALONE) $(PYTEST)
+	$(ALONE) $(MATRIX) --ends $(ENDS)
 
 matrix: $(READY) packages compiled
+	$(BIN)/python tests/matrix.py --prepare
 	$(ALONE) $(MATRIX) $(filter-out $(SLOW),$(wildcard tests/test_*.py)) $(TRACER)
 
 coverage: $(READY) packages compiled
@@ -54,7 +59,7 @@ quick: $(READY) packages compiled
 steady: $(READY) packages compiled
 	$(ALONE) $(BIN)/python tests/steady.py $(or $(RUNS),20) --load $(or $(LOAD),8)
 
-# The tests start hundreds of interpreters, which may not be allowed to keep what they compile.
+# The tests start hundreds of interpreters, which may not be able to store compiled code.
 compiled: $(READY)
 	@$(BIN)/python -m compileall -q sockfsm tests
 
@@ -69,7 +74,7 @@ mutants: $(READY) packages
 bench: $(READY) packages
 	@for file in tests/benchmarks/bench_*.py; do echo "== $$file"; $(BIN)/python $$file || exit 1; done
 
-# Everything plain and traced; SOAK: seconds of the soak test, SUITES: only these.
+# Programs and suites, plain and traced. SOAK: seconds of the soak test. SUITES: only these.
 dropin: $(READY) packages redis
 	$(BIN)/python tests/dropin/table.py $(SUITES)
 
@@ -101,8 +106,8 @@ $(READY): pyproject.toml
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[draw,learn,test]'
 	touch $@
 
-# Some of the tests compare with these, or run CPython's own test.test_socket, which Debian packs
-# apart. Where they are missing and we are root, they are installed.
+# Some tests compare with these, or run CPython's own test.test_socket, which Debian has in a package
+# of its own. As root, missing ones are installed.
 packages: $(READY)
 	@missing=; for command in $(COMMANDS); do command -v $$command >/dev/null || missing="$(PACKAGES)"; done; \
 	$(BIN)/python -c 'import test.test_socket' 2>/dev/null || \

@@ -1,8 +1,10 @@
-"""The tests on every Python from 3.10 on that is installed, each in an environment of its own.
+"""Runs tests on every other installed Python from 3.10 on, each in an environment of its own.
 
-    python tests/matrix.py [--ends] [PYTEST'S ARGUMENTS ...]
+    python tests/matrix.py [--ends] [--prepare] [PYTEST'S ARGUMENTS ...]
 
-The running Python is left out: `make test` is its test. `--ends`: only the oldest and the newest.
+The running Python is left out: `make test` tests it. `--ends`: only the oldest and the newest, with
+what the tracer's tests need. `--prepare`: only make the environments: without root the tests run in a
+namespace that has no network.
 A Python is `python3.N` on PATH, or a version of pyenv. Its environment is `.venv-3.N`.
 """
 
@@ -16,8 +18,12 @@ import shutil
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+EVERYTHING = ("-e", ".[draw,learn,test]")
+TRACING = ("--no-compile", "-e", ".", "pytest>=8", "pytest-xdist>=3.6", "hypothesis>=6.100")
 LONGEST = 3600  # seconds for the tests of one Python
 ROOT = Path(__file__).parent.parent
 OLDEST = 10
@@ -51,44 +57,67 @@ def installed() -> dict[int, str]:
     return dict(sorted(found.items()))
 
 
-def environment(minor: int, python: str) -> str:
-    """The Python of its environment, which is made when it is missing or older than its description."""
+def environment(minor: int, python: str, what: Sequence[str]) -> str:
+    """The Python of an environment that has `what`. Makes it if it is missing or out of date."""
     folder = ROOT / f".venv-3.{minor}"
     ready, described = folder / ".ready", ROOT / "pyproject.toml"
-    if not ready.exists() or ready.stat().st_mtime < described.stat().st_mtime:
-        subprocess.run([python, "-m", "venv", str(folder)], check=True)
-        pip = [
-            str(folder / "bin" / "python"),
-            "-m",
-            "pip",
-            "--quiet",
-            "--disable-pip-version-check",
-        ]
-        subprocess.run([*pip, "install", "-e", ".[draw,learn,test]"], check=True, cwd=ROOT)
-        ready.touch()
-    return str(folder / "bin" / "python")
+    inside = str(folder / "bin" / "python")
+    if ready.exists() and ready.stat().st_mtime >= described.stat().st_mtime:
+        if ready.read_text() in ("\n".join(EVERYTHING), "\n".join(what)):
+            return inside
+        ready.unlink()
+    subprocess.run([python, "-m", "venv", str(folder)], check=True)
+    pip = [inside, "-m", "pip", "--quiet", "--disable-pip-version-check"]
+    subprocess.run([*pip, "install", *what], check=True, cwd=ROOT)
+    ready.write_text("\n".join(what))
+    return inside
+
+
+def environments(pythons: dict[int, str], what: Sequence[str]) -> dict[int, str | None]:
+    """N -> the Python of its environment, None if that cannot be made. Makes them at the same time."""
+
+    def made(minor: int) -> str | None:
+        try:
+            return environment(minor, pythons[minor], what)
+        except (subprocess.CalledProcessError, OSError) as error:
+            print(f"matrix: no environment for 3.{minor}: {error}", flush=True)
+            return None
+
+    with ThreadPoolExecutor() as pool:
+        return dict(zip(pythons, pool.map(made, pythons), strict=True))
+
+
+def chosen_pythons(ends: bool) -> dict[int, str]:
+    """The installed Pythons but the running one. ends: of all, only the oldest and the newest."""
+    running = sys.version_info.minor
+    found = installed()
+    known = {*found, running}
+    wanted = {min(known), max(known)} if ends else known
+    return {minor: python for minor, python in found.items() if minor in wanted - {running}}
 
 
 def main() -> int:
     """Exit status 0 when every Python passed."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--ends", action="store_true", help="only the oldest and the newest")
+    parser.add_argument("--prepare", action="store_true", help="only make the environments")
     chosen, arguments = parser.parse_known_args()
-    others = {n: python for n, python in installed().items() if n != sys.version_info.minor}
-    if not others:
+    pythons = chosen_pythons(chosen.ends)
+    if not pythons:
         print(f"matrix: no other Python from 3.{OLDEST} on is installed: nothing else to test")
         return 0
-    picked = sorted({min(others), max(others)} if chosen.ends else others)
+    made = environments(pythons, TRACING if chosen.ends else EVERYTHING)
+    if chosen.prepare:
+        return 0
     rows, bad = [], 0
-    for minor in picked:
+    for minor, python in made.items():
         print(f"== Python 3.{minor}", flush=True)
-        began = time.monotonic()
-        try:
-            python = environment(minor, others[minor])
-        except subprocess.CalledProcessError as error:
-            rows.append((minor, f"no environment: {error}"))
-            bad += 1
+        if python is None:
+            # CI must not fail because a package cannot be had for some Python on the machine.
+            bad += not chosen.ends
+            rows.append((minor, "left out: no environment"))
             continue
+        began = time.monotonic()
         command = [python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *arguments]
         status = subprocess.run(command, cwd=ROOT, timeout=LONGEST).returncode
         bad += status != 0
