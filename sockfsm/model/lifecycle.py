@@ -59,6 +59,13 @@ STREAM_WORDS = {
     "notice": "sent: TLS said goodbye, whatever TCP does",
 }
 
+DATAGRAM_WORDS = {
+    "rd": "whether receiving was shut",
+    "wr": "whether sending was shut",
+    "to": "whether send() is a sendto() with an address",
+    "size": "whether the datagram fits",
+}
+
 INET_FLAGS = ("none", "peek", "oob", "errqueue", "fastopen")
 UNIX_FLAGS = ("none", "peek", "oob")
 
@@ -182,6 +189,25 @@ def goodbyes(live: str) -> tuple[Rule, ...]:
              why="The peer's TLS said goodbye; the stream below may go on.", source=source),
         rule("recv", "", "eof", given="layer=tls notice=sent", aside=True,
              why="The peer's TLS said goodbye; the stream below may go on.", source=source),
+    )
+
+
+def without_connections(silent: str) -> tuple[Rule, ...]:
+    """listen() and accept() of datagram sockets. silent: the parts of one with nothing to report."""
+    return (
+        rule("listen", "", "EOPNOTSUPP",
+             why="Datagrams need no connection, so there is nothing to listen for: bind() and recv().",
+             source="listen(2)"),
+        rule("accept", "", "EMFILE", given="limit=descriptors",
+             why="No descriptor is left; the kernel looks for one before it looks at the socket.",
+             source="accept(2)"),
+        rule("accept", silent, "EAGAIN", given="mode=timeout peer=waits", aside=True,
+             why="With a timeout Python waits for the socket to be ready before it asks the kernel: "
+             "the wait runs out, and the refusal is never seen.",
+             source="CPython Modules/socketmodule.c, measured"),
+        rule("accept", "", "EOPNOTSUPP",
+             why="Datagrams need no connection: one socket receives from every sender.",
+             source="accept(2)"),
     )
 
 

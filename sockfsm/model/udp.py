@@ -7,6 +7,7 @@ arrives (ICMP) is about an earlier datagram, so a later call reports it.
 from __future__ import annotations
 
 from sockfsm.model.lifecycle import (
+    DATAGRAM_WORDS,
     DESCRIPTOR,
     INET_FLAGS,
     INET_WORDS,
@@ -17,6 +18,7 @@ from sockfsm.model.lifecycle import (
     nothing_asked,
     resolving,
     too_many_buffers,
+    without_connections,
 )
 from sockfsm.model.rules import Rule, Table, rule
 
@@ -47,22 +49,6 @@ _BIND = (
     rule("bind", "", "ok", "name=yes",
          why="The socket gets its local address; port 0 lets the kernel choose a port.",
          source="bind(2), udp(7)"),
-)
-
-_LISTEN_ACCEPT = (
-    rule("listen", "", "EOPNOTSUPP",
-         why="Datagrams need no connection, so there is nothing to listen for: bind() and recv().",
-         source="listen(2)"),
-    rule("accept", "", "EMFILE", given="limit=descriptors",
-         why="No descriptor is left; the kernel looks for one before it looks at the socket.",
-         source="accept(2)"),
-    rule("accept", "rd=open err=none", "EAGAIN", given="mode=timeout peer=waits", aside=True,
-         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
-         "wait runs out, and the refusal is never seen.",
-         source="CPython Modules/socketmodule.c, measured"),
-    rule("accept", "", "EOPNOTSUPP",
-         why="Datagrams need no connection: one socket receives from every sender.",
-         source="accept(2)"),
 )
 
 _UNREACHABLE = (
@@ -223,7 +209,7 @@ TABLE = Table(
     rules=(
         *resolving(), *birth("udp", opened="fd=open resolved=no"), *nothing_asked(),
         *too_many_buffers(), *end(_RESET),
-        *_BIND, *_LISTEN_ACCEPT, *_CONNECT, *_SEND, *_RECV, *_REST,
+        *_BIND, *without_connections("rd=open err=none"), *_CONNECT, *_SEND, *_RECV, *_REST,
     ),
     names=(
         ("fd=none resolved=no", "START"),
@@ -245,14 +231,11 @@ TABLE = Table(
     words={
         **WORDS,
         **INET_WORDS,
+        **DATAGRAM_WORDS,
         "name": "whether the socket has a local address and port",
         "peer": "whether connect() wrote a peer down; in the environment: what the peer does (dead: "
         "no socket is bound there)",
-        "rd": "whether receiving was shut",
-        "wr": "whether sending was shut",
         "err": "whether an ICMP error waits to be reported",
-        "to": "whether send() is a sendto() with an address",
         "address": "what bind() was given: a free one, or why it cannot be had",
-        "size": "whether the datagram fits",
     },
 )

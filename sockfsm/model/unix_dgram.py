@@ -7,6 +7,7 @@ not exist, ECONNREFUSED for a dead peer (which is then forgotten), EAGAIN if its
 from __future__ import annotations
 
 from sockfsm.model.lifecycle import (
+    DATAGRAM_WORDS,
     DESCRIPTOR,
     SURROUNDINGS,
     UNIX_FACTS,
@@ -21,6 +22,7 @@ from sockfsm.model.lifecycle import (
     paths,
     targets,
     too_many_buffers,
+    without_connections,
 )
 from sockfsm.model.rules import Rule, Table, rule
 
@@ -46,22 +48,6 @@ _BIND = (
          why="The path appears in the file system; others can send to it, and see who answers.",
          source="bind(2), unix(7)",
          note="An abstract name appears nowhere and needs no unlink()."),
-)
-
-_LISTEN_ACCEPT = (
-    rule("listen", "", "EOPNOTSUPP",
-         why="Datagrams need no connection, so there is nothing to listen for: bind() and recv().",
-         source="listen(2)"),
-    rule("accept", "", "EMFILE", given="limit=descriptors",
-         why="No descriptor is left; the kernel looks for one before it looks at the socket.",
-         source="accept(2)"),
-    rule("accept", "rd=open", "EAGAIN", given="mode=timeout peer=waits", aside=True,
-         why="With a timeout Python waits for the socket to be ready before it asks the kernel: the "
-         "wait runs out, and the refusal is never seen.",
-         source="CPython Modules/socketmodule.c, measured"),
-    rule("accept", "", "EOPNOTSUPP",
-         why="Datagrams need no connection: one socket receives from every sender.",
-         source="accept(2)"),
 )
 
 _CONNECT = (
@@ -191,8 +177,8 @@ TABLE = Table(
     },
     rules=(
         *birth("unix-dgram"), *birth("unix-dgram", "socketpair", "fd=open peer=yes"),
-        *paths(), *nothing_asked(), *too_many_buffers(), *end(_RESET, _CLEAN), *_BIND, *_LISTEN_ACCEPT,
-        *_CONNECT, *_SEND, *_RECV, *_REST,
+        *paths(), *nothing_asked(), *too_many_buffers(), *end(_RESET, _CLEAN), *_BIND,
+        *without_connections("rd=open"), *_CONNECT, *_SEND, *_RECV, *_REST,
     ),
     names=(
         ("fd=none", "START"),
@@ -215,11 +201,8 @@ TABLE = Table(
     words={
         **WORDS,
         **UNIX_WORDS,
+        **DATAGRAM_WORDS,
         "peer": "whether connect() wrote a peer down; in the environment: what the peer does (dead: "
         "it closed; deaf: it shut its reading side; leaves: it turned to another socket)",
-        "rd": "whether receiving was shut",
-        "wr": "whether sending was shut",
-        "to": "whether send() is a sendto() with an address",
-        "size": "whether the datagram fits",
     },
 )
