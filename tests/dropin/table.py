@@ -32,7 +32,7 @@ from known import unexplained
 from suites import Suite
 
 LONG = os.environ.get("DROPIN") == "all"
-PATIENCE = 3600 if LONG else 240
+PATIENCE = 3600 if LONG else 900
 LISTED = 12
 UNSEEN = "this trace does not show them"
 """How a line ends that tells of sockets in C, which nobody has lost: uvloop's."""
