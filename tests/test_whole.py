@@ -90,6 +90,25 @@ def test_a_log_that_ends_with_its_window_lacks_nothing(tmp_path: Path) -> None:
     assert trace.losses == []
 
 
+def test_of_two_logs_begun_at_a_time_the_unused_one_was_not_removed(tmp_path: Path) -> None:
+    """A finalizer or a thread comes between the steps of a fork's first record."""
+    log = Log()
+
+    def told(number: int) -> list[dict[str, object]]:
+        if number == 0:
+            log.open(str(tmp_path), os.getpid(), told, print)
+        return [{"pid": os.getpid()}]
+
+    log.open(str(tmp_path), os.getpid(), told, print)
+    log.write(1, 2, 1, 1, 0, 0, 0, 0)
+    assert Path(log.path).name == f"{os.getpid()}-1.calls"
+    log.close()
+    trace = Trace.open(tmp_path)
+    list(trace.calls())
+    assert (trace.losses, len(trace.heads)) == ([], 1)
+    assert sum(path.stat().st_size for path in tmp_path.glob("*.unused")) == 0
+
+
 @pytest.mark.parametrize("code", [ENDED, KILLED], ids=["ended", "killed"])
 @pytest.mark.parametrize("calls", [100, 2_100, MANY])
 def test_a_log_that_was_cut_says_so(calls: int, code: str, tmp_path: Path) -> None:

@@ -8,6 +8,8 @@ import re
 from os import stat
 
 SUFFIX = ".calls"
+UNUSED = ".unused"
+"""What stands for it where a process has begun two logs at a time, and went on with the other."""
 _NAME = re.compile(r"(?P<log>.*?)(\+(?P<segment>\d{1,9}))?\.calls", re.DOTALL)
 _LATER = re.compile(r"\d+-(?P<n>[1-9]\d{0,8})\.calls")
 

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from operator import length_hint
-from os import O_EXCL, strerror
+from os import O_EXCL, rename, strerror, truncate
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from types import FrameType
@@ -48,7 +48,7 @@ from sockfsm.record.layout import (
     WINDOWS_AT,
 )
 from sockfsm.record.mapping import shorten
-from sockfsm.record.names import SUFFIX, segment_path
+from sockfsm.record.names import SUFFIX, UNUSED, segment_path
 from sockfsm.record.windows import NOWHERE, SIZE, Files, Head, Window, map_window
 
 MAX_SIZE = 512 << 20  # 11 million calls
@@ -156,7 +156,9 @@ class Log:
         notes = told(number)
         left = list(itertools.dropwhile(lambda note: self._begin(window, note), notes))
         if old.after.setdefault(0, window) is not window:
-            os.unlink(path)  # a signal handler came between and has begun one
+            # A signal handler or a thread came between and has begun one, under a later number.
+            rename(path, unused := path.removesuffix(SUFFIX) + UNUSED)
+            truncate(unused, 0)
             return
         self._report = report
         if self._reopen is None:

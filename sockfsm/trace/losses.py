@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from sockfsm.events import Lost
 from sockfsm.record.logs import LogFiles, loss
+from sockfsm.record.names import SUFFIX, UNUSED
 from sockfsm.record.reader import Hole
 from sockfsm.record.room import DROPPED, dropped
 from sockfsm.record.whole import cuts
@@ -34,7 +35,7 @@ def losses(folder: Path, logs: list[LogFiles], about: About) -> list[Lost]:
     begun = [head(log) for log in logs]
     for log, decoder in zip(logs, begun, strict=True):
         found += _of_log(log, decoder)
-    return found + list(_of_logs(logs, begun, about.logs, processes))
+    return found + list(_of_logs(folder, logs, begun, about.logs, processes))
 
 
 def _of_log(log: LogFiles, begun: Decoder) -> Iterator[Lost]:
@@ -70,7 +71,11 @@ def of_hole(name: str, hole: Hole, clock: int) -> Lost:
 
 
 def _of_logs(
-    logs: list[LogFiles], begun: list[Decoder], noted: list[str] | None, explained: int
+    folder: Path,
+    logs: list[LogFiles],
+    begun: list[Decoder],
+    noted: list[str] | None,
+    explained: int,
 ) -> Iterator[Lost]:
     """Find logs that are missing, though others mention them. explained: how many were dropped."""
     there = {log.name for log in logs}
@@ -78,7 +83,8 @@ def _of_logs(
     told = {*(noted or ()), *(decoder.parent for decoder in begun if decoder.parent)}
     for name in there:
         if numbered := _NUMBERED.fullmatch(name):
-            told.update(f"{numbered[1]}-{n}.calls" for n in range(int(numbered[2])))
+            before = (f"{numbered[1]}-{n}" for n in range(int(numbered[2])))
+            told.update(stem + SUFFIX for stem in before if not (folder / (stem + UNUSED)).exists())
     gone = sorted(told - there)
     many = len(gone) - explained
     if many > 0:

@@ -265,6 +265,9 @@ def command(suite: Suite, results: Path, long: bool, redis: int) -> list[str]:
         return [sys.executable, str(PROGRAMS / "cpython.py"), str(results), *suite.chosen(long)]
     switches = ["-p", "no:cacheprovider", "-p", "no:codspeed", "-p", "no:cov", "-p", "no:relaxed"]
     switches += [
+        # When garbage is collected, another test than its own may be blamed.
+        "-W",
+        "default::pytest.PytestUnraisableExceptionWarning",
         "-o",
         "asyncio_default_fixture_loop_scope=function",
         "-o",

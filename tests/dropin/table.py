@@ -32,8 +32,10 @@ from known import unexplained
 from suites import Suite
 
 LONG = os.environ.get("DROPIN") == "all"
-PATIENCE = 3600 if LONG else 240
+PATIENCE = 3600 if LONG else 900
 LISTED = 12
+UNSEEN = "this trace does not show them"
+"""How a line ends that tells of sockets in C, which nobody has lost: uvloop's."""
 ROOT = Path(__file__).parents[2]
 LONG_RUNS = {
     "every call once (sidelog)": ["tests/sidelog.py", "5"],
@@ -180,7 +182,7 @@ def look_into(folder: Path, row: Row) -> None:
                 row.strange[
                     f"{call.socket.kind} {call.before}: {call.method} = {call.outcome}"
                 ] += 1
-        row.lost += map(str, trace.problems)
+        row.lost += [line for line in map(str, trace.problems) if not line.endswith(UNSEEN)]
     except SockfsmError as error:
         row.lost.append(str(error))
 
