@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 
 class SockfsmError(Exception):
     """Base of the errors that one line explains; the command line prints them and exits with 2."""
@@ -21,3 +23,19 @@ class DrawingError(SockfsmError):
 
 class OutOfOrderError(SockfsmError):
     """A message that a protocol's machine refuses in this state: it was not sent."""
+
+
+def nearest(word: str, names: Iterable[str]) -> str:
+    """What to say of a name that is none: the names nearest to it, or all of them if they are few."""
+    from difflib import get_close_matches
+
+    known = {name.lower(): name for name in names}
+    near = [known[name] for name in get_close_matches(word.lower(), known)]
+    if near:
+        return f"did you mean {', '.join(near[:-1])}{' or ' * (len(near) > 1)}{near[-1]}?"
+    listed = list(known.values())
+    more = f" and {len(listed) - _LISTED} more" if len(listed) > _LISTED else ""
+    return f"there are {', '.join(listed[:_LISTED])}{more}"
+
+
+_LISTED = 24

@@ -15,7 +15,7 @@ from time import monotonic_ns
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from sockfsm.errors import UsageError
+from sockfsm.errors import UsageError, nearest
 
 if TYPE_CHECKING:
     from sockfsm.events import Call
@@ -196,7 +196,7 @@ def _known(word: str) -> str:
 
     words = {name for method, call in METHODS for name in (method.partition("(")[0], call) if name}
     if word.rstrip("()") not in words:
-        raise UsageError(f"no call {word!r}: choose one of {', '.join(sorted(words))}")
+        raise UsageError(f"no call {word!r}: {nearest(word, sorted(words))}")
     return word.rstrip("()")
 
 
@@ -233,4 +233,4 @@ def _advice(state: str | None, calls: list[Call]) -> list[str]:
     if state is None or not kinds or any(state in flat_of(kind).states for kind in kinds):
         return []
     kind = min(kinds)
-    return [f"  {kind} has no state {state}, its states are: {', '.join(flat_of(kind).states)}"]
+    return [f"  {kind} has no state {state}: {nearest(state, flat_of(kind).states)}"]

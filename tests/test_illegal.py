@@ -219,7 +219,9 @@ def test_fails_when_a_legal_call_failed_for_another_reason(make: type[socket.soc
 
 def test_an_unknown_state_is_pointed_out(pair: Pair) -> None:
     _, _, conn = pair
-    unknown = pytest.raises(AssertionError, match=r"tcp has no state CONECTED, .*: .*CREATED")
+    unknown = pytest.raises(
+        AssertionError, match="tcp has no state CONECTED: did you mean CONNECTED"
+    )
     with unknown, illegal("listen", state="CONECTED"):
         conn.listen()
 
@@ -254,7 +256,7 @@ def test_calls_of_other_threads_do_not_count(make: type[socket.socket]) -> None:
 
 @pytest.mark.parametrize("word", ["lisen", "", "fly"])
 def test_an_unknown_call_is_named(word: str) -> None:
-    with pytest.raises(UsageError, match=r"no call .*: choose one of .*listen"):
+    with pytest.raises(UsageError, match=r"no call .*(listen|there are accept)"):
         illegal(word)
 
 

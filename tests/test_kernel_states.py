@@ -256,6 +256,19 @@ def test_ports_of_a_life_stand_in_all_its_changes() -> None:
     ]
 
 
+def test_a_second_attempt_is_not_told_with_the_port_of_the_first() -> None:
+    named = with_ports(
+        [
+            state(1, 1, "CLOSED", "SYN-SENT", 0, 50),
+            state(2, 1, "SYN-SENT", "CLOSED", 40, 50),
+            state(3, 1, "CLOSED", "SYN-SENT", 40, 50),
+            state(4, 1, "SYN-SENT", "ESTABLISHED", 41, 50),
+            state(5, 2, "CLOSED", "SYN-SENT", 42, 50),
+        ]
+    )
+    assert [s.source[1] for s in named] == [40, 40, 41, 41, 42]
+
+
 def changes_of(port: int, count: int, begin: int = 1) -> list[KernelState]:
     return [
         change

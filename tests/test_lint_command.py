@@ -73,3 +73,25 @@ def test_bad_input(trace: Path) -> None:
         assert status == 2
         assert message in error
         assert len(error.splitlines()) == 1
+
+
+def test_what_was_open_at_the_end_is_told_by_where_it_was_made(tmp_path: Path) -> None:
+    program = tmp_path / "server.py"
+    program.write_text(
+        "import socket\n"
+        "server = socket.create_server(('127.0.0.1', 0))\n"
+        "client = socket.create_connection(server.getsockname())\n"
+        "data, _ = server.accept()\n"
+        "client.close()\n"
+    )
+    folder = tmp_path / "trace"
+    run = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", folder, program]
+    subprocess.run(run, check=True)
+    status, out, _ = lint(folder)
+    assert status == 1
+    assert f"{program}:2: unclosed-at-exit\n" in out
+    assert f"{program}:4: unclosed-data-socket\n" in out
+    assert "#1 tcp 127.0.0.1:" in out
+    assert "unknown place" not in out
+    wide = [line for line in out.splitlines() if len(line) > 80 and str(tmp_path) not in line]
+    assert wide == []

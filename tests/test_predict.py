@@ -238,3 +238,31 @@ def test_a_condition_without_a_value_is_none(word: str) -> None:
 def test_stdin_is_left_open(monkeypatch: pytest.MonkeyPatch) -> None:
     batch = Batch(Predictor("udp"), pytest.fail)
     assert list(batch.lines(io.StringIO("bind\n"))) == [batch.line("bind")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("tcp", "shutdown"), "did you mean shutdown_wr, shutdown_rd or shutdown_rdwr[?]$"),
+        (("tcp", "acept"), "did you mean accept"),
+        (("tcp", "frobnicate"), "there are resolve, create, "),
+    ],
+)
+def test_the_nearest_names_are_offered(arguments: tuple[str, str], message: str) -> None:
+    with pytest.raises(UsageError, match=message):
+        predict(arguments[0], [arguments[1]])
+
+
+@pytest.mark.parametrize("word", ["listening", "LISTENNING"])
+def test_a_hundred_states_are_not_listed(word: str) -> None:
+    with pytest.raises(UsageError, match="did you mean LISTENING") as error:
+        predict("tcp", "bind", state=word)
+    assert len(str(error.value)) < 120
+
+
+def test_pythons_methods_are_taken_for_their_words(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", "tcp", "socket", "connect_ex", "sendall", "recv_into"]) == 0
+    said = capsys.readouterr().out.splitlines()
+    assert [line.split()[1] for line in said if line[1:2].isdigit()] == [
+        *("create", "connect", "send", "recv"),
+    ]

@@ -83,3 +83,16 @@ def test_a_finding_says_where_and_what_to_do() -> None:
     assert str(first).startswith("unbound-listen: listen() without bind() at /home/ada/echo.py:12")
     with pytest.raises(UsageError, match="no lint"):
         next(find([], ["nonsense"]))
+
+
+def test_a_port_that_the_program_itself_holds_is_no_matter_of_time_wait() -> None:
+    story = Story()
+    story.process()
+    first, second = story.socket(), story.socket()
+    here = ("127.0.0.1", 7000)
+    story.call(1, first, "bind", "ok", "CREATED -> BOUND", address=here)
+    story.call(2, second, "bind", "EADDRINUSE", "CREATED", address=here)
+    assert names(story) == []
+    story.call(3, first, "close", "ok", "BOUND -> CLOSED")
+    story.call(4, second, "bind", "EADDRINUSE", "CREATED", address=here)
+    assert names(story) == ["missing-reuseaddr"]

@@ -8,9 +8,11 @@ import socket
 from pathlib import Path
 
 import pytest
+from synthetic import MS, Story
 
 import sockfsm
-from sockfsm.events import Message
+from sockfsm.events import Endpoint, Message, Socket
+from sockfsm.trace.directory import Directory
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.stream import events
 from sockfsm.views.phrases import answered, reason
@@ -103,3 +105,23 @@ def test_an_accepted_peer_that_closed_is_not_called_unaccepted(
         near.close()
     (told,) = (reason(call) for call in trace.calls() if call.call == "send")
     assert told == "The peer has closed, or shut its reading side."
+
+
+def test_who_connects_to_a_name_is_known_by_the_kernels_states_and_the_packets() -> None:
+    """The log may have no more than the name: `localhost`, where a packet has an address."""
+    here, there = ("127.0.0.1", 40000), ("127.0.0.1", 7000)
+    story = Story()
+    story.process()
+    client, refused = story.socket(local=here, remote=("localhost", 7000)), story.socket()
+    story.call(1, client, "connect", address=("localhost", 7000), states="CREATED -> CONNECTED")
+    story.call(
+        5, refused, "connect", "ECONNREFUSED", took=1, address=("localhost", 9), states="CREATED"
+    )
+    directory = Directory(story.told)
+
+    def owner(at: float, near: Endpoint, far: Endpoint, **how: bool) -> Socket | None:
+        return directory.owner("tcp", near, far, 1_000 * MS + round(at * MS), **how)
+
+    assert owner(2, here, there, connected=True) is client
+    assert owner(2, here, ("127.0.0.1", 7001), connected=True) is None
+    assert owner(5.5, ("127.0.0.1", 40001), ("127.0.0.1", 9), opens=True, asks=True) is refused

@@ -347,3 +347,10 @@ def test_holes_are_still_told_when_their_segment_is_thinned(tmp_path: Path) -> N
     assert (lost.what, lost.count) == ("calls", 2)
     assert lost.since
     assert json.dumps(lost.text)
+
+
+def test_a_run_in_which_no_log_could_be_begun_says_so(tmp_path: Path) -> None:
+    """The supervisor notes at the end which logs there are: here, that there are none."""
+    (tmp_path / ABOUT).write_text('{"logs": []}')
+    shutil.copy(Path(__file__).parent.parent / "traces/tcp-echo/packets.pcapng", tmp_path)
+    assert problems(tmp_path) == ["no call log: nothing was traced, or the logs were removed"]

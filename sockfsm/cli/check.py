@@ -45,7 +45,12 @@ def add(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("kind", metavar="KIND", help=f"one of {', '.join(KINDS)}, or a protocol")
-    parser.add_argument("calls", metavar="CALL", nargs="*", help="call words, in order")
+    parser.add_argument(
+        "calls",
+        metavar="CALL",
+        nargs="*",
+        help="calls, in order: the machine's words, or Python's methods",
+    )
     parser.add_argument(
         "--given",
         action="append",
@@ -107,7 +112,7 @@ def run(args: argparse.Namespace) -> int:
         return _batch(predictor, args.state)
     if not args.calls:
         raise UsageError(f"no calls: name some, as in `sockfsm check {args.kind} bind connect`")
-    words = [word for text in args.calls for word in text.replace(",", " ").split()]
+    words = [_word(word) for text in args.calls for word in text.replace(",", " ").split()]
     predictions = predictor.predict(words, args.state)
     if args.json:
         print(json.dumps([_as_json(p, args.no_lint) for p in predictions], indent=2))
@@ -115,6 +120,13 @@ def run(args: argparse.Namespace) -> int:
         for number, prediction in enumerate(predictions, 1):
             print(_shown(number, kind, prediction, args.no_lint))
     return 0
+
+
+def _word(method: str) -> str:
+    """A call's word, for what Python's method is called, too: `send` for `sendall`."""
+    from sockfsm.record.layout import METHODS
+
+    return dict(METHODS).get(method, method)
 
 
 def _fact(text: str) -> tuple[str, str]:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from sockfsm.cli.main import Subparsers
     from sockfsm.trace.lints import Finding
+    from sockfsm.views.lanes import Lanes
 
 _EXAMPLES = """examples:
   sockfsm lint sockfsm-trace
@@ -53,22 +54,22 @@ def run(args: argparse.Namespace) -> int:
     from sockfsm.trace.lints import find
     from sockfsm.trace.trace import Trace
     from sockfsm.views.incomplete import incomplete, lacking
+    from sockfsm.views.lanes import Lanes
 
     if args.list:
         for lint in LINTS.values():
             text = f"{lint.title}. {lint.why} Instead: {lint.instead}."
-            print(
-                f"{lint.name}\n{textwrap.fill(text, 96, initial_indent=_IN, subsequent_indent=_IN)}"
-            )
+            print(f"{lint.name}\n{_filled(text)}")
         return 0
     # argparse cannot say that --list makes the trace optional.
     if args.trace is None:
         raise UsageError("no trace: name its folder, or give --list")
     findings = 0
     trace = Trace.open(args.trace)
+    lanes = Lanes(trace)
     for finding in find(trace.calls(), args.no_lint):
         findings += 1
-        print(_json(finding) if args.json else _text(finding))
+        print(_json(finding) if args.json else _text(finding, lanes))
     if not findings and not args.json:
         print("nothing found")
     if args.json and (problems := lacking(trace)):
@@ -79,23 +80,32 @@ def run(args: argparse.Namespace) -> int:
     return 1 if findings else 0
 
 
-_IN = " " * 4
+_IN, _WIDE = " " * 4, 80
 
 
-def _text(finding: Finding) -> str:
-    from sockfsm.views.text import plain
+def _text(finding: Finding, lanes: Lanes) -> str:
+    from sockfsm.views.text import address, plain
 
-    call, lint = finding.call, finding.lint
-    socket = f" on {call.socket.kind} {call.socket.identity}" if call.socket else ""
-    place = plain(str(call.site)) if call.site else "(unknown place)"
-    why = textwrap.fill(
-        f"{lint.why} Instead: {lint.instead}.", 96, initial_indent=_IN, subsequent_indent=_IN
-    )
-    return f"{place}: {lint.name}: {lint.title}\n    {plain(call.method)}(){socket}\n{why}"
+    call, lint, socket = finding.call, finding.lint, finding.call.socket
+    about = f"{plain(call.method)}()"
+    if socket is not None:
+        own = f" {address(socket.local)}" if socket.local else ""
+        named = f"{lanes.socket(socket)} {plain(socket.kind)}{own}"
+        # The end of a process is no call of the program's: it stands where the socket was made.
+        about = f"{named}, made here" if call.call == "exit" else f"{about} on {named}"
+    site = call.site or finding.made
+    heading = f"{plain(str(site))}: {lint.name}" if site is not None else lint.name
+    texts = (f"{lint.title}: {about}", f"{lint.why} Instead: {lint.instead}.")
+    return "\n".join((heading, *map(_filled, texts)))
+
+
+def _filled(text: str) -> str:
+    return textwrap.fill(text, _WIDE, initial_indent=_IN, subsequent_indent=_IN)
 
 
 def _json(finding: Finding) -> str:
     call, lint = finding.call, finding.lint
+    site = call.site or finding.made
     return json.dumps(
         {
             "lint": lint.name,
@@ -105,7 +115,7 @@ def _json(finding: Finding) -> str:
             "method": call.method,
             "socket": call.socket.identity if call.socket else None,
             "state": call.before,
-            "file": call.site.file if call.site else None,
-            "line": call.site.line if call.site else None,
+            "file": site.file if site else None,
+            "line": site.line if site else None,
         }
     )

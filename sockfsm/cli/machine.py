@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING
 
-from sockfsm.errors import UsageError
+from sockfsm.errors import UsageError, nearest
 from sockfsm.model.describe import as_data, changes, conditions, lints, ways
 from sockfsm.model.flat import FlatMachine
 from sockfsm.model.kinds import KINDS, flat_of
@@ -49,9 +49,11 @@ def run(args: argparse.Namespace) -> int:
     args.kind = kind_named(args.kind)
     flat = flat_of(args.kind)
     if args.state and args.state not in flat.states:
-        raise UsageError(f"no state {args.state!r}: {args.kind} has {', '.join(flat.states)}")
+        raise UsageError(
+            f"no state {args.state!r} of {args.kind}: {nearest(args.state, flat.states)}"
+        )
     if args.call and args.call not in flat.calls:
-        raise UsageError(f"no call {args.call!r}: {args.kind} has {', '.join(flat.calls)}")
+        raise UsageError(f"no call {args.call!r} for {args.kind}: {nearest(args.call, flat.calls)}")
     calls = (args.call,) if args.call else flat.calls
     if args.json:
         print(json.dumps(_chosen(flat, args.state, args.call), indent=2))

@@ -94,7 +94,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _prepare_output() -> None:
     if sys.stdout is None:  # closed: as with print(), nothing is written and nobody complains
-        sys.stdout = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+        sys.stdout = os.fdopen(os.open(os.devnull, os.O_WRONLY), "w", encoding="utf-8")
     if isinstance(sys.stdout, TextIOWrapper):
         # Escape letters that the terminal's encoding does not have.
         sys.stdout.reconfigure(errors="backslashreplace")

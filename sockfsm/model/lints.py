@@ -52,10 +52,11 @@ _ALL = (
     Lint("short-send", "a short send() was ignored",
          "send() may take only a part of the data and says how much: the rest is not sent.",
          "use sendall(), or send the rest", "trace"),
-    Lint("missing-reuseaddr", "bind() without SO_REUSEADDR where TIME_WAIT will bite",
-         "Connections that this side closed first stay in TIME_WAIT for a minute, and a restarted "
-         "server's bind() gives EADDRINUSE.",
-         "setsockopt(SOL_SOCKET, SO_REUSEADDR, 1) before bind(), as socket.create_server() does",
+    Lint("missing-reuseaddr", "bind() to a port in use: SO_REUSEADDR may be missing",
+         "Another program listens there, or connections that this side closed first are still in "
+         "TIME_WAIT, for a minute: without SO_REUSEADDR these give a restarted server EADDRINUSE.",
+         "end the other program (ss -tlnp names it), or setsockopt(SOL_SOCKET, SO_REUSEADDR, 1) "
+         "before bind(), as socket.create_server() does",
          "trace"),
     Lint("unbound-recv", "recv() on a datagram socket without a name",
          "Nobody can send to a socket without a port or path: a blocking recv() waits for ever.",

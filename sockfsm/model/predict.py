@@ -11,7 +11,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
 
-from sockfsm.errors import UsageError
+from sockfsm.errors import UsageError, nearest
 from sockfsm.model.kinds import flat_of, table_of
 from sockfsm.model.rules import ACCEPTED, EOF, OK, WITHOUT_DESCRIPTOR, Parts, Rule, Table
 
@@ -96,8 +96,9 @@ class Predictor:
         entry = self.table.predict(call, situation.parts, self.environment)
         if entry is None:
             if call not in self.table.calls:
-                words = " ".join(self.table.calls)
-                raise UsageError(f"no call {call!r} for {self.kind}: the words are {words}")
+                raise UsageError(
+                    f"no call {call!r} for {self.kind}: {nearest(call, self.table.calls)}"
+                )
             raise UsageError(
                 f"{call} makes a socket of its own, and in {situation.name} there is one already: "
                 f"put {call} first"
@@ -110,7 +111,7 @@ class Predictor:
             flat = flat_of(self.kind)
             if state not in flat.states:
                 raise UsageError(
-                    f"no state {state!r} of {self.kind}: it has {' '.join(sorted(flat.states))}"
+                    f"no state {state!r} of {self.kind}: {nearest(state, flat.states)}"
                 )
             return self._situation(flat.states[state])
         first = next(iter(calls), "")

@@ -24,7 +24,9 @@ def _trace() -> None:
         mode = os.environ.get("SOCKFSM_MODE", "observe")
         begin(folder, mode, sinks=())
     except Exception as error:  # noqa: BLE001 - whatever it is, the program runs, untraced
-        line = f"sockfsm: not traced: {type(error).__name__}: {error}\n"
+        ours = type(error).__module__ == "sockfsm.errors"  # its text says all
+        said = f"{error}" if ours else f"{type(error).__name__}: {error}"
+        line = f"sockfsm: not traced: {said}\n"
         os.write(2, line.encode("utf-8", "backslashreplace"))
         from sockfsm.tracer.interpreters import is_main
 

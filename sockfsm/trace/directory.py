@@ -102,7 +102,7 @@ class Directory:
 
     def _towards(self, call: Call, socket: Socket) -> None:
         target = end_of(call.address)
-        if target and not (target[0][:1].isdigit() or ":" in target[0]):
+        if target and not _numeric(target[0]):
             target = UNKNOWN, target[1]  # a host name, such as `localhost`, or ''
         if target and call.call == "send":
             self._sendto.setdefault(target, []).append(call)
@@ -115,6 +115,8 @@ class Directory:
         word, kind = call.call, socket.kind
         # The log may note an address only after the call that assigned it.
         local = local if local and local[0] and local[1] else end_of(socket.local)
+        if remote and not _numeric(remote[0]):
+            remote = end_of(socket.remote)
         if local and remote and word not in ("bind", "listen"):
             accepted = word == "accepted"
             table = self._accepted if accepted else self._connected
@@ -162,6 +164,7 @@ class Directory:
         """
         key = kind, near[1], far
         connecting = self._latest(self._connected.get(key, ()), time, opens)
+        connecting = connecting or self._by_name(kind, near[1], far[1], time, opens)
         if connecting is not None:
             return connecting[1]
         if asks and (refused := self._refused(far, time)) is not None:
@@ -176,6 +179,12 @@ class Directory:
                 place -= 1
             return accepted[place][1]
         return None if connected else self.named(kind, near, time)
+
+    def _by_name(self, kind: str, near: int, far: int, time: int, opens: bool) -> Since | None:
+        """The socket between two ports that was connected to a host's name, such as `localhost`."""
+        found = self._latest(self._connected.get((kind, near, (UNKNOWN, far)), ()), time, opens)
+        remote = end_of(found[1].remote) if found is not None else None
+        return found if remote is not None and not _numeric(remote[0]) else None
 
     def sendto(self, packet: Packet) -> Cause:
         """The send behind a datagram whose sender's address is not known."""
@@ -197,7 +206,11 @@ class Directory:
 
         A refused connect never gets a local address that the log could note.
         """
-        running = self._running(self._connecting.get(target, []), time)
+        running = [
+            call
+            for end in (target, (UNKNOWN, target[1]))  # a host's name stands for any address
+            for call in self._running(self._connecting.get(end, []), time)
+        ]
         return running[0].socket if len(running) == 1 else None
 
     def named(self, kind: str, name: Endpoint, time: int) -> Socket | None:
@@ -234,6 +247,10 @@ class Directory:
         last = bisect_right(calls, time + self.slack, key=BEGIN)
         near = calls[max(last - LOOK_BACK, 0) : last]
         return [call for call in near if time <= call.end + self.slack]
+
+
+def _numeric(host: str) -> bool:
+    return host[:1].isdigit() or ":" in host
 
 
 def end_of(address: Address | None) -> Endpoint | None:

@@ -6,22 +6,25 @@ from collections.abc import Iterable, Iterator
 from functools import lru_cache
 from typing import NamedTuple
 
-from sockfsm.events import Call, Socket
+from sockfsm.events import Call, Endpoint, Site, Socket, Thread
 from sockfsm.model.kinds import KINDS, flat_of
 from sockfsm.model.lints import LINTS, Lint, enabled
+from sockfsm.trace.directory import end_of
 
 _PARTLY = ("send", "sendto", "sendmsg")
 _STREAMS = ("tcp", "unix-stream")
 
 
 class Finding(NamedTuple):
-    """A lint and the call that it is about."""
+    """A lint and the call that it is about. made: where the call's socket was made."""
 
     lint: Lint
     call: Call
+    made: Site | None = None
 
     def __str__(self) -> str:
-        site = f" at {self.call.site}" if self.call.site is not None else ""
+        place = self.call.site or self.made
+        site = f" at {place}" if place is not None else ""
         return f"{self.lint.name}: {self.lint.title}{site}; instead: {self.lint.instead}"
 
 
@@ -33,8 +36,10 @@ def find(calls: Iterable[Call], off: Iterable[str] = ()) -> Iterator[Finding]:
     """
     on = enabled(off)
     short: dict[Socket, Call] = {}
+    lives = _Lives()
     for call in calls:
         name = ""
+        lives.add(call)
         if call.socket is not None:
             before = short.pop(call.socket, None)
             # A program that goes on sending may well send the rest.
@@ -43,14 +48,45 @@ def find(calls: Iterable[Call], off: Iterable[str] = ()) -> Iterator[Finding]:
             if _is_short(call):
                 short[call.socket] = call
             name = _lint_of(call, call.socket)
+            # Whoever holds the port in this very trace is no connection in TIME_WAIT.
+            if name == "missing-reuseaddr" and lives.holds(call):
+                continue
         # The end of a process is no call of the program's.
         elif call.call == "exit":
             continue
         if name in on:
-            yield Finding(LINTS[name], call)
+            yield Finding(LINTS[name], call, lives.made.get(call.socket))
     if "short-send" in on:
         for call in short.values():
             yield Finding(LINTS["short-send"], call)
+
+
+class _Lives:
+    """Where the sockets were made, and the TCP ports that they hold."""
+
+    def __init__(self) -> None:
+        self.made: dict[Socket | None, Site | None] = {}
+        self._accepts: dict[Thread, Site | None] = {}
+        self._ports: dict[Socket, Endpoint] = {}
+
+    def add(self, call: Call) -> None:
+        socket = call.socket
+        if socket is None or call.outcome != "ok":
+            return
+        if call.call == "accept":
+            self._accepts[call.thread] = call.site
+        if socket not in self.made:
+            # The accept() returned just before the data socket has a record.
+            self.made[socket] = call.site or self._accepts.get(call.thread)
+        if call.call == "bind" and socket.kind == "tcp" and (end := end_of(call.address)):
+            self._ports[socket] = end
+        elif call.call in ("close", "exit"):
+            self._ports.pop(socket, None)
+
+    def holds(self, call: Call) -> bool:
+        """Whether a socket of the trace has the port that a bind() asks for."""
+        end = end_of(call.address)
+        return end is not None and any(port == end[1] for _, port in self._ports.values())
 
 
 def _is_short(call: Call) -> bool:

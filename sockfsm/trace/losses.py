@@ -93,7 +93,8 @@ def _of_logs(
         why = "removed"
         text = f"{_count(many, least, what='log')} removed: {names}"
         yield Lost("logs", names, many, least, 0, 0, why, text)
-    elif not logs and noted is None and not explained:
+    # Every traced process begins a log, even one without sockets.
+    elif not logs and not noted and not explained:
         text = "no call log: nothing was traced, or the logs were removed"
         yield Lost("logs", "", 0, True, 0, 0, "none is there", text)
 

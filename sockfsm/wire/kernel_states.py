@@ -257,13 +257,18 @@ def _begins(state: KernelState, life: list[KernelState]) -> bool:
 def with_ports(states: Iterable[KernelState]) -> list[KernelState]:
     """The changes by time; the first ones of a socket get the ports that it had later.
 
+    To SYN-SENT it goes before the kernel chooses a port: it has none, or that of an attempt before.
+
     Repetitions are left out: on close() in FIN-WAIT-1 or CLOSING the kernel reports that state again.
     """
     changes: list[KernelState] = []
     for life in lives(states):
-        named = next((s for s in life if s.source[1] and s.target[1]), life[-1])
+        chosen = (s for s in life if s.source[1] and s.target[1] and s.after != tcp.SYN_SENT)
+        named = next(chosen, life[-1])
         changes += [
-            s if s.source[1] else s._replace(source=named.source, target=named.target)
+            s
+            if s.source[1] and s.after != tcp.SYN_SENT
+            else s._replace(source=named.source, target=named.target)
             for s in life
             if s.before != s.after
         ]
