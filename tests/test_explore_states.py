@@ -204,10 +204,11 @@ def test_the_reduction_finds_the_same(path: Path) -> None:
 
 def test_a_state_is_packed_and_unpacked() -> None:
     engine = Engine(load("tcp-echo"))
-    state = engine.first
     memory = engine.memory
-    assert memory.unpacked(memory.packed(state)) == state
-    wide = (*state[:-1], 70_000)
-    packed = memory.packed(wide)
-    assert memory.unpacked(packed) == wide
-    assert memory.unpacked(memory.packed(state)) == state
+    keys = set()
+    for last in (0, 1, 255, 256, 65_535, 65_536, 70_000):
+        for first in (1, 256, 65_536):
+            state = (first, *engine.first[1:-1], last)
+            keys.add(memory.packed(state))
+            assert memory.unpacked(memory.packed(state)) == state
+    assert len(keys) == 7 * 3

@@ -42,6 +42,10 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
     ),
     "simulate": ((HOSTILE,), (GOOD,), ("tcp-echo", "--seed", HOSTILE), ("tcp-echo", "-o", GOOD), ()),
     "compare": ((HOSTILE,), (GOOD,), ("lost-syn",), ()),
+    "explore": (
+        (HOSTILE,), (GOOD,), ("tcp-echo", "--strategy", HOSTILE), ("tcp-echo", "--replay", HOSTILE),
+        ("tcp-echo", "--replay", GOOD), ("tcp-echo", "--ignore", HOSTILE),
+    ),
     "conform": (
         (HOSTILE,), ("--suite", HOSTILE), ("--depth", HOSTILE), ("--depth", "0"), ("--jobs", "-1"),
         ("tcp", "--depth", "1", "--keep", f"/nowhere/{HOSTILE}"),

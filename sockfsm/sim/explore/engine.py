@@ -57,6 +57,7 @@ _ABSENT = object()
 _NOTHING = Footprint(frozenset(), frozenset())
 _Pattern = tuple[Callable[[State], Any], dict[Any, Effect]]
 _NONE: dict[int, list[_Pattern]] = {}
+_EMPTY: list[_Pattern] = []
 SCAN = Turn(TIME)
 """Stands for the question what is due."""
 
@@ -107,9 +108,12 @@ class Engine:
     def effect(self, state: State, turn: Turn) -> Effect:
         """What the turn does in a state (`wide`), or that it cannot be taken."""
         own = state[turn.who if turn.who != TIME else self.actors]
-        for getter, table in self._memo.get(turn, _NONE).get(own, ()):
+        patterns = self._memo.get(turn, _NONE).get(own, _EMPTY)
+        for number, (getter, table) in enumerate(patterns):
             found = table.get(getter(state))
             if found is not None:
+                if number:  # what was of use is tried sooner the next time
+                    patterns[number - 1], patterns[number] = patterns[number], patterns[number - 1]
                 return found
         return self._simulated(state, turn, own)
 

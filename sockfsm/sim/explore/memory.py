@@ -139,7 +139,6 @@ class Memory:
         self._live: list[int] = []
         self._before: State = ()
         self._todo: deque[int] = deque()
-        self._code = "H"
         self.refused: set[int] = set()
         self.born: set[int] = set()
 
@@ -351,19 +350,19 @@ class Memory:
         return self._inside[place][number]
 
     def packed(self, state: State) -> bytes:
-        """A state in few bytes."""
+        """A state in few bytes: one for each number where that is enough."""
         try:
-            return array(self._code, state).tobytes().rstrip(b"\0")
-        except OverflowError:
-            # Those packed before are not found again, which costs time and nothing else.
-            self._code = "I"
-            return array("I", state).tobytes().rstrip(b"\0")
+            return bytes(state).rstrip(b"\0")
+        except ValueError:  # the first place is never empty, so that none begins with 0
+            code = "H" if max(state) < 1 << 16 else "I"
+            return b"\0" + code.encode() + array(code, state).tobytes().rstrip(b"\0")
 
     def unpacked(self, key: bytes) -> State:
         """The state again, as wide as there are objects now."""
-        numbers = array(self._code)
-        width = numbers.itemsize * len(self.objects)
-        numbers.frombytes(key.ljust(width, b"\0"))
+        if key[0]:
+            return tuple(key.ljust(len(self.objects), b"\0"))
+        numbers = array(chr(key[1]))
+        numbers.frombytes(key[2:].ljust(numbers.itemsize * len(self.objects), b"\0"))
         return tuple(numbers)
 
 

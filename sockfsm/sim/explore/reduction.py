@@ -9,80 +9,76 @@ turn brings an actor or time on), so that no turn is put off for ever.
 from __future__ import annotations
 
 from sockfsm.sim.explore.engine import Asked, Effect, Engine, Footprint
-from sockfsm.sim.explore.memory import Field, State
+from sockfsm.sim.explore.memory import State
 from sockfsm.sim.explore.world import TIME, Turn
-
-_Future = tuple[set[Field], set[Field]]
 
 
 class Reduction:
-    """Chooses the turns that are tried."""
+    """Chooses the turns that are tried. Actors are bits here, time the one after the last."""
 
     def __init__(self, engine: Engine) -> None:
         self._engine = engine
         self._learned = -1
-        self._futures: dict[tuple[int, int], _Future] = {}
-        self._meets: dict[tuple[Footprint, int, int], bool] = {}
-        self._chosen: dict[tuple[tuple[int, int, Footprint], ...], frozenset[int]] = {}
+        self._until: dict[Footprint, tuple[int, ...]] = {}
 
     def chosen(
         self, state: State, found: list[tuple[Turn, Effect]], asked: list[Asked]
     ) -> list[tuple[Turn, Effect]]:
         """Those of the turns that are to be tried."""
-        first = found[0][0].who if found else TIME
+        first = found[0][0].who
         if all(turn.who == first for turn, _ in found):
             return found
         engine = self._engine
         if self._learned != engine.growth:
             self._learned = engine.growth
-            self._futures.clear()
-            self._meets.clear()
-            self._chosen.clear()
-        key = tuple(
-            (who, engine.place(state, who) if who != TIME else 0, print_) for who, print_ in asked
-        )
-        actors = self._chosen.get(key)
-        if actors is None:
-            actors = self._chosen[key] = self._smallest({turn.who for turn, _ in found}, key)
-        return [entry for entry in found if entry[0].who in actors]
+            self._until.clear()
+        places = [engine.place(state, who) for who in range(engine.actors)]
+        meets = [1 << bit for bit in range(engine.actors + 1)]
+        for who, footprint in asked:
+            until = self._until.get(footprint)
+            if until is None:
+                until = self._until[footprint] = self._met(footprint)
+            for bit, place in enumerate(places):
+                if place <= until[bit]:
+                    meets[who] |= 1 << bit  # TIME is the last
+            meets[who] |= until[-1]
+        ready = 0
+        for turn, _ in found:
+            ready |= _bit(turn.who, engine.actors)
+        best = ready
+        for bit in range(engine.actors + 1):
+            if ready >> bit & 1:
+                closed = _closed(1 << bit, meets) & ready
+                if closed.bit_count() < best.bit_count():
+                    best = closed
+        if best == ready:
+            return found
+        return [entry for entry in found if _bit(entry[0].who, engine.actors) & best]
 
-    def _smallest(
-        self, ready: set[int], asked: tuple[tuple[int, int, Footprint], ...]
-    ) -> frozenset[int]:
-        places = {who: place for who, place, _ in asked}
-        best = frozenset(ready)
-        for start in sorted(ready):
-            closed = {start}
-            todo = [start]
-            for one in todo:
-                for who, _, footprint in asked:
-                    if who == one:
-                        new = [
-                            other
-                            for other in places
-                            if other not in closed and self._meet(footprint, other, places[other])
-                        ]
-                        closed.update(new)
-                        todo += new
-            if len(closed & ready) < len(best):
-                best = frozenset(closed & ready)
-        return best
+    def _met(self, footprint: Footprint) -> tuple[int, ...]:
+        """Of each actor the last place at which a turn was seen that meets it, and time's bit."""
+        last = [-1] * self._engine.actors
+        time = 0
+        for (who, place), (reads, writes) in self._engine.seen.items():
+            if (who == TIME or place > last[who]) and footprint.meets(reads, writes):
+                if who == TIME:
+                    time = 1 << self._engine.actors
+                else:
+                    last[who] = place
+        return *last, time
 
-    def _meet(self, footprint: Footprint, who: int, place: int) -> bool:
-        key = footprint, who, place
-        known = self._meets.get(key)
-        if known is None:
-            known = self._meets[key] = footprint.meets(*self._future(who, place))
-        return known
 
-    def _future(self, who: int, place: int) -> _Future:
-        """All that an actor may still read and write."""
-        known = self._futures.get((who, place))
-        if known is None:
-            known = set(), set()
-            for (other, later), (reads, writes) in self._engine.seen.items():
-                if other == who and later >= place:
-                    known[0].update(reads)
-                    known[1].update(writes)
-            self._futures[who, place] = known
-        return known
+def _bit(who: int, actors: int) -> int:
+    return 1 << (who if who != TIME else actors)
+
+
+def _closed(chosen: int, meets: list[int]) -> int:
+    """All that must be chosen with some, because one of them meets it."""
+    while True:
+        more = chosen
+        for bit, met in enumerate(meets):
+            if chosen >> bit & 1:
+                more |= met
+        if more == chosen:
+            return chosen
+        chosen = more

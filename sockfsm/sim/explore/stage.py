@@ -41,21 +41,22 @@ class Source(Random):
         return 1.0
 
 
-class Bag:
-    """A set of sockets with a list's `append`, so that it does not matter who came first.
+class Everybody:
+    """Stands where a kernel lists all sockets: nobody is in it.
 
-    Nobody who goes through it depends on what others add: it serves to close one's own sockets, and to
-    wake, which a schedule does not need. So going through it is not noted as a look at each entry.
+    A kernel goes through them to wake whoever may have waited, and who that is a schedule asks by
+    itself. To look at everybody would make each turn depend on all sockets that there are.
     """
 
-    def __init__(self) -> None:
-        self.members: dict[VirtualSocket, None] = {}
+    def __init__(self, added: Callable[[VirtualSocket], None]) -> None:
+        self._added = added
 
     def append(self, sock: VirtualSocket) -> None:
-        self.members[sock] = None
+        """A new socket."""
+        self._added(sock)
 
     def __iter__(self) -> Iterator[VirtualSocket]:
-        return iter(list(dict.__iter__(self.members)))
+        return iter(())
 
 
 class Marks:

@@ -14,7 +14,7 @@ from typing import NamedTuple
 
 from sockfsm.events import Site
 from sockfsm.sim.clock import Event
-from sockfsm.sim.explore.stage import Bag, Births, Marks, Shown, Source, Timeline, Wire
+from sockfsm.sim.explore.stage import Births, Everybody, Marks, Shown, Source, Timeline, Wire
 from sockfsm.sim.kernel import Kernel
 from sockfsm.sim.recorder import refusal
 from sockfsm.sim.run import COST, Failure, Player, Simulation
@@ -39,10 +39,15 @@ class Turn(NamedTuple):
 
 
 class Walker(Player):
-    """An actor. asleep: in a `wait`. left: its program has ended. alarm: ends the call it waits in."""
+    """An actor.
+
+    asleep: in a `wait`. left: its program has ended. alarm: ends the call that it waits in. made: its
+    sockets, those of accept() too.
+    """
 
     def __init__(self, actor: Actor) -> None:
         super().__init__(actor)
+        self.made: list[VirtualSocket] = []
         self.asleep = self.left = False
         self.alarm: Event | None = None
 
@@ -68,9 +73,11 @@ class World(Simulation):
         self.wire = Wire(self.timeline, scenario.network, deliver, losses, recorded)
         self.kernel.network = self.wire
         self.kernel.stack.send = self.wire.send
-        self.kernel.everybody = Bag()  # type: ignore[assignment]
+        self._everybody = Everybody(self._made)
+        self.kernel.everybody = self._everybody  # type: ignore[assignment]
         self.walkers = [Walker(actor) for actor in scenario.actors]
         self.players = list(self.walkers)
+        self._of = {self.recorder.process(walker): walker for walker in self.walkers}
         self.marks = Marks()
         for walker in self.walkers:
             self._quietly(walker)
@@ -163,25 +170,26 @@ class World(Simulation):
                 return
             walker.place += 1
         if walker.place == len(walker.actor.steps) and walker.on is None and not walker.asleep:
-            walker.left = not any(sock.open for sock in self._held(walker))
+            walker.left = not any(sock.open for sock in walker.made)
 
     def _wake(self, walker: Walker) -> None:
         walker.asleep = False
         self._quietly(walker)
 
-    def _held(self, walker: Player) -> list[VirtualSocket]:
-        mine = self.recorder.is_of(walker)
-        return [sock for sock in self.kernel.everybody if mine(sock)]
+    def _made(self, sock: VirtualSocket) -> None:
+        self._of[sock.event.process].made.append(sock)
 
     def _leave(self, walker: Player) -> None:
         assert isinstance(walker, Walker)
         names = {sock: name for name, sock in walker.sockets.items()}
-        for sock in self._held(walker):
+        for sock in walker.made:
             if sock.open:
                 name = names.get(sock, "a socket of accept()")
                 text = f"{name} is still open ({sock.state}) when {walker.actor.name} ends"
                 self.failures.append(Failure("open", self._site(walker), text))
+        self.kernel.everybody = walker.made
         super()._leave(walker)
+        self.kernel.everybody = self._everybody  # type: ignore[assignment]
         ended = self.recorder.process(walker)
         ended.ended = self.clock.now + self.timeline.shift
         walker.left = True
