@@ -13,7 +13,7 @@ import pytest
 
 from sockfsm.cli.main import main
 from sockfsm.model.rfc9293 import TABLE
-from sockfsm.sim import tcp
+from sockfsm.sim import run, tcp
 from sockfsm.sim.run import Simulation
 from sockfsm.sim.scenario import Actor, Scenario, ScenarioError, Step, parse
 from sockfsm.sim.shipped import load, names
@@ -184,6 +184,22 @@ def test_objects_are_as_good_as_text() -> None:
         ("network drop syn\na:", "1:17"),
         ("network drop sin 1\na:", "1:14"),
         ("a:\n    s = socket tcp\n    s.shutdown all", "3:16"),
+        ("a at nowhere:", "1:6"),
+        ("a:\n    s = socket tcp\n    s.bind there:7000", "3:12"),
+        ("a:\n    s = socket tcp\n    s.bind [::1]:7000", "3:12"),
+        ("a:\n    s = socket tcp\n    s.bind server.sock", "3:12"),
+        ("a:\n    s = socket unix-dgram\n    s.bind 7000", "3:12"),
+        ("a:\n    s = socket unix-dgram\n    s.bind " + "x" * 108, "3:12"),
+        ('a:\n    s = socket tcp\n    s.send "x" * 99999999999999999999', "3:18"),
+        ('a:\n    s = socket tcp\n    s.send "x" * 67108865', "3:18"),
+        ("a:\n    s = socket tcp\n    s.recv 99999999999", "3:12"),
+        ("a:\n    s = socket tcp\n    s.listen 9999999999", "3:14"),
+        ("a:\n    s = socket udp\n    s.set nodelay", "3:11"),
+        ("a:\n    s = socket tcp\n    s.set everything", "3:11"),
+        ("a:\n    b.recv", "2:5"),
+        ("network bandwidth fast\na:", "1:19"),
+        ("network partition 2s 1s\na:", "1:9"),
+        ("network partition 2s\na:", "1:21"),
     ],
 )
 def test_what_cannot_be_read_is_named_with_its_place(text: str, place: str) -> None:
@@ -306,3 +322,90 @@ def test_a_lost_rst_is_made_up_for() -> None:
     )
     found = [str(f) for f in simulated(text).failures]
     assert not any("connect" in text for text in found), found
+
+
+def test_an_endless_run_is_stopped_and_what_there_is_is_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    text = ECHO + "    wait 999999999min\n    c.recv\n"
+    simulation = Simulation(parse(text))
+    trace = simulation.run()
+    assert [call.method for call in trace.calls()].count("connect") == 1
+    assert [str(failure) for failure in simulation.failures] == [
+        "scenario:14: client was here when the run was stopped, after 3,600 simulated seconds"
+    ]
+    monkeypatch.setattr(run, "MOST_EVENTS", 10)
+    simulation = simulated(ECHO)
+    assert "after 10 events" in str(simulation.failures[0])
+    assert list(simulation.recorder.trace([]).calls())
+    monkeypatch.setattr(run, "MOST_EVENTS", 10_000)
+    monkeypatch.setattr(run, "MOST_BYTES", 100)
+    assert "after 100 bytes of packets" in str(simulated(ECHO).failures[0])
+
+
+DELAYED = """
+server at 10.0.0.1:
+    s = socket udp
+    s.bind 10.0.0.1:7000
+    mark bound
+    {}
+client at 10.0.0.2:
+    after bound
+    c = socket udp
+    c.connect 10.0.0.1:7000
+    {}
+"""
+
+
+@pytest.mark.parametrize(
+    ("network", "server", "client"),
+    [
+        # 1,000 bytes and 28 of headers at 1 Mbit/s.
+        ("bandwidth 1Mbit", "s.recv blocks 8224us", 'c.send "x" * 1000'),
+        (
+            "latency 5ms, bandwidth 1Mbit",
+            "s.recv blocks 13224us; s.recv blocks 8224us",
+            'c.send "x" * 1000; c.send "y" * 1000',
+        ),
+        (
+            "partition 100ms 200ms",
+            's.recv = "a"; s.recv = "c" blocks 250ms',
+            'c.send "a"; wait 150ms; c.send "b"; wait 100ms; c.send "c"',
+        ),
+        ("latency 20ms, reorder 100%", "s.recv", 'c.send "x"'),
+        ("latency 1ms, duplication 100%", 's.recv = "x"; s.recv = "x"', 'c.send "x"'),
+        ("drop data 2", 's.recv = "1"; s.recv = "3"', 'c.send "1"; c.send "2"; c.send "3"'),
+    ],
+)
+def test_the_network_does_as_it_is_told(network: str, server: str, client: str) -> None:
+    lines = ("\n    ".join(text.split("; ")) for text in (server, client))
+    simulation = simulated(f"network {network}" + DELAYED.format(*lines))
+    assert simulation.failures == []
+
+
+def test_an_end_that_does_not_answer_is_given_up_by_keep_alive() -> None:
+    text = """
+network partition 1s 59min
+server at 10.0.0.1:
+    s = socket tcp
+    s.bind 10.0.0.1:7000
+    s.listen
+    mark listening
+    s.accept -> conn
+    conn.set keepalive 60
+    conn.recv ! ETIMEDOUT blocks 600s
+client at 10.0.0.2:
+    after listening
+    c = socket tcp
+    c.connect 10.0.0.1:7000
+    wait 20min
+"""
+    assert simulated(text).failures == []
+
+
+def test_lingering_for_no_time_resets() -> None:
+    text = ECHO.replace('conn.recv = "hi"', "conn.set linger 0\n    conn.close\n    mark closed")
+    text = text.replace('c.send "hi"', "wait 1ms")
+    simulation = simulated(text + "    after closed\n    c.recv ! ECONNRESET\n")
+    assert simulation.failures == []
+    assert "RA" in [packet.flags for packet in simulation.kernel.network.packets]

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
 
 ACKNOWLEDGED = "when a pure acknowledgement is sent is a matter of time"
 CUT = "how a long stream is cut, and how much of it the buffers hold, are matters of time and size"
+PUSHED = "Linux pushes at the end of each burst that it hands down at once, whatever was written"
 LONG = 14_600
 """Bytes: the initial window (RFC 6928). What is beyond goes as acknowledgements come."""
 
@@ -50,27 +51,27 @@ def segments(
         if len(one) != len(other):
             yield place, f"{len(one)} connections simulated, {len(other)} real", ""
         for mine, its in zip(one, other, strict=False):
-            if mine == its:
-                continue
-            left, right = _bare(mine), _bare(its)
-            if left != right and min(_bytes(mine), _bytes(its)) > LONG:
-                left, right = _marks(left), _marks(right)
-                if left == right:
-                    yield place, f"{_bytes(mine)} bytes simulated, {_bytes(its)} real", CUT
-                    continue
-            for number, (a, b) in enumerate(zip(left, right, strict=False), 1):
-                if a != b:
-                    yield place, f"segment {number}: simulated {_say(a)}, real {_say(b)}", ""
-                    break
-            else:
-                if len(left) != len(right):
-                    more = left[len(right) :] or right[len(left) :]
-                    who = "simulated" if len(left) > len(right) else "real"
-                    text = f"only {who}: {', '.join(map(_say, more[:4]))}"
-                    yield place, text, ""
-                else:
-                    told = f"simulated {_all(mine)}; real {_all(its)}"
-                    yield place, told, ACKNOWLEDGED
+            found = _compared(mine, its) if mine != its else None
+            if found is not None:
+                yield place, *found
+
+
+def _compared(mine: list[Sent], its: list[Sent]) -> tuple[str, str]:
+    """What differs between one way of a connection simulated and real, and what explains it."""
+    left, right = _bare(mine), _bare(its)
+    both = f"simulated {_all(mine)}; real {_all(its)}"
+    if left == right:
+        return both, ACKNOWLEDGED
+    if _unpushed(left) == _unpushed(right):
+        return both, PUSHED
+    if min(_bytes(mine), _bytes(its)) > LONG and _marks(left) == _marks(right):
+        return f"{_bytes(mine)} bytes simulated, {_bytes(its)} real", CUT
+    for number, (a, b) in enumerate(zip(left, right, strict=False), 1):
+        if a != b:
+            return f"segment {number}: simulated {_say(a)}, real {_say(b)}", ""
+    more = left[len(right) :] or right[len(left) :]
+    who = "simulated" if len(left) > len(right) else "real"
+    return f"only {who}: {', '.join(map(_say, more[:4]))}", ""
 
 
 def _all(sent: list[Sent]) -> str:
@@ -88,6 +89,10 @@ def _bare(sent: list[Sent]) -> list[tuple[str, int, int]]:
 
 def _bytes(sent: list[Sent]) -> int:
     return max(s.seq + s.length for s in sent)
+
+
+def _unpushed(sent: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:
+    return [(flags.replace("P", ""), seq, length) for flags, seq, length in sent]
 
 
 def _marks(sent: list[tuple[str, int, int]]) -> list[tuple[str, int, int]]:

@@ -56,8 +56,10 @@ WHAT: dict[str, Callable[[Segment], bool]] = {
 class Rules:
     """How the network treats packets.
 
-    latency, jitter: ns. loss, duplication: probabilities. drops: (a word of WHAT, the number of the
-    one that is dropped, from 1).
+    latency, jitter: ns. loss, duplication: probabilities; reorder: that of a packet which takes no
+    time and so overtakes others. bandwidth: bits a second from one host to another, 0 for no bound.
+    drops: (a word of WHAT, the number of the one that is dropped, from 1). partitions: (from, to) in ns
+    since the start, between which nothing arrives.
     """
 
     latency: int = 0
@@ -65,6 +67,9 @@ class Rules:
     loss: float = 0.0
     duplication: float = 0.0
     drops: list[tuple[str, int]] = field(default_factory=list)
+    reorder: float = 0.0
+    bandwidth: int = 0
+    partitions: list[tuple[int, int]] = field(default_factory=list)
 
 
 class Fate:
@@ -77,23 +82,37 @@ class Fate:
         self.rules = rules
         self._random = random
         self._counts = [0] * len(rules.drops)
+        self._busy: dict[tuple[str, str], int] = {}
         self.plain = rules == Rules()
 
-    def delays(self, segment: Segment) -> tuple[int, ...]:
-        """ns after which each copy arrives; () for a packet that is lost."""
+    def delays(self, segment: Segment, now: int) -> tuple[int, ...]:
+        """ns after which each copy arrives; () for a packet that is lost. now: ns since the start."""
         rules, random = self.rules, self._random
         lost = False
         for place, (what, which) in enumerate(rules.drops):
             if WHAT[what](segment):
                 self._counts[place] += 1
                 lost = lost or self._counts[place] == which
+        lost = lost or any(begin <= now < end for begin, end in rules.partitions)
+        queued = self._queued(segment, now) if rules.bandwidth else 0
         if lost or (rules.loss and random.random() < rules.loss):
             return ()
         copies = 2 if rules.duplication and random.random() < rules.duplication else 1
+        if rules.reorder and random.random() < rules.reorder:
+            return (queued,) * copies
         jitter = rules.jitter
         return tuple(
-            rules.latency + (random.randrange(jitter) if jitter else 0) for _ in range(copies)
+            queued + rules.latency + (random.randrange(jitter) if jitter else 0)
+            for _ in range(copies)
         )
+
+    def _queued(self, segment: Segment, now: int) -> int:
+        """ns until the packet's last bit is on the line."""
+        way = segment.source[0], segment.target[0]
+        head = 28 if segment.protocol == "udp" else 40
+        took = (head + len(segment.data)) * 8_000_000_000 // self.rules.bandwidth
+        self._busy[way] = max(self._busy.get(way, 0), now) + took
+        return self._busy[way] - now
 
 
 class Network:
@@ -108,11 +127,13 @@ class Network:
         self._deliver = deliver
         self._fate = Fate(random, rules)
         self._number = 0
+        self.bytes = 0
 
     def send(self, segment: Segment) -> None:
         """Capture a segment and, as the rules will have it, deliver it."""
         self._capture(segment)
-        delays = (0,) if self._fate.plain else self._fate.delays(segment)
+        fate = self._fate
+        delays = (0,) if fate.plain else fate.delays(segment, self._clock.now - START)
         for delay in delays:
             self._clock.after(LOOPBACK + delay, partial(self._deliver, segment))
 
@@ -123,6 +144,7 @@ class Network:
             raw = udp_frame(source, target, self._number, data)
         else:
             raw = tcp_frame(source, target, self._number, seq, ack, flags, window, data, mss)
+        self.bytes += len(raw)
         now = self._clock.now
         self.packets.append(
             Packet(

@@ -28,6 +28,7 @@ _GAP = 1_000
 MS = 1_000_000
 MOST_EVENTS = 1_000_000
 MOST_TIME = 3_600_000_000_000
+MOST_BYTES = 1 << 29
 
 
 @dataclass
@@ -97,6 +98,7 @@ class Player:
         self.request: Request | None = None
         self.on: VirtualSocket | None = None
         self.turn = 0
+        self.waited = False
         self.look: dict[str, object] = {}
         self.seen: VirtualSocket | None = None
 
@@ -132,11 +134,18 @@ class Simulation:
         for player in self.players:
             self._later(player, 0)
         until = self.clock.now + MOST_TIME
-        while self.clock.step(until):
-            if self.clock.events >= MOST_EVENTS:
-                self._limit(f"{MOST_EVENTS} events")
+        clock, network = self.clock, self.kernel.network
+        while clock.step(until):
+            if clock.events >= MOST_EVENTS or network.bytes >= MOST_BYTES:
                 break
-        self._stuck()
+        if clock.events >= MOST_EVENTS:
+            self._limit(f"{MOST_EVENTS:,} events")
+        elif network.bytes >= MOST_BYTES:
+            self._limit(f"{MOST_BYTES:,} bytes of packets")
+        elif (clock.next() or 0) > until:
+            self._limit(f"{MOST_TIME // 10**9:,} simulated seconds")
+        else:
+            self._stuck()
         return self.recorder.trace(self.kernel.network.packets)
 
     @property
@@ -149,7 +158,12 @@ class Simulation:
         return found
 
     def _limit(self, what: str) -> None:
-        self.failures.append(Failure("limit", None, f"stopped after {what}: it may never end"))
+        for player in self.players:
+            if player.place < len(player.actor.steps):
+                text = f"{player.actor.name} was here when the run was stopped, after {what}"
+                self.failures.append(Failure("limit", self._site(player), text))
+                if player.on is not None:
+                    self.recorder.blocked(player, player.on)
 
     def _stuck(self) -> None:
         """Name the calls that nothing can end any more."""
@@ -190,9 +204,11 @@ class Simulation:
                 return
         elif step.verb == "wait":
             assert step.span is not None
-            player.place += 1
-            self._later(player, step.span)
-            return
+            if not player.waited:
+                player.waited = True
+                self._later(player, step.span)
+                return
+            player.waited = False
         else:
             self._act(player, step)
             return

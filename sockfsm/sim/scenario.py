@@ -26,6 +26,7 @@ import ast
 import errno
 import re
 from dataclasses import dataclass, field
+from socket import AF_INET, AF_INET6, inet_pton
 from typing import NoReturn
 
 from sockfsm.errors import UsageError
@@ -35,11 +36,14 @@ from sockfsm.sim.network import WHAT, Rules
 
 HOME = "127.0.0.1"
 ANY = "?"
+MOST_BYTES = 1 << 26
+"""... of one call."""
 
 _TOKEN = re.compile(
     r'\s+|#.*|\[[0-9A-Fa-f:.]+\](?::\d+)?|"(?:[^"\\]|\\.)*"|->|[=!?*:,]|[^\s"=!?*,#:]+(?::\d+)?'
 )
 _SPAN = re.compile(r"(\d+(?:\.\d+)?)(us|ms|s|min)$")
+_BITS = re.compile(r"(\d{1,9})([kMG]?)bit$")
 _UNITS = {"us": 1_000, "ms": 1_000_000, "s": 1_000_000_000, "min": 60_000_000_000}
 _SHUTDOWNS = {"rd": "shutdown_rd", "wr": "shutdown_wr", "both": "shutdown_rdwr"}
 CALLS = {
@@ -169,10 +173,12 @@ class _Line:
         self.words.pop()
         return round(float(found[1]) * _UNITS[found[2]])
 
-    def count(self, what: str) -> int:
+    def count(self, what: str, most: int = 2**31 - 1) -> int:
         word = self.peek()
-        if not word.isdecimal():
+        if not (word.isascii() and word.isdecimal()):
             self.fail(f"{what} is expected, not {word or 'the end'!r}")
+        if len(word) > 12 or int(word) > most:
+            self.fail(f"{what} is expected, at most {most}")
         return int(self.take(what))
 
     def bytes(self) -> bytes:
@@ -185,20 +191,56 @@ class _Line:
             self.fail("bytes are ASCII letters and escapes as in Python: \\n, \\x00")
         self.words.pop()
         assert isinstance(data, bytes)
-        return data * self.count("how many times") if self.skip("*") else data
+        if self.skip("*"):
+            data *= self.count("how many times", MOST_BYTES // max(len(data), 1))
+        return data
 
-    def address(self) -> Name | str:
+    def host(self) -> str:
+        place = self.words[-1][1] if self.words else None
+        host = self.take("a host").strip("[]")
+        if not _known(host):
+            self.fail(f"{host!r} is no IP address", place)
+        return host
+
+    def address(self, kind: str = "") -> Name | str:
+        """An address for a socket of this kind."""
+        place = self.words[-1][1] if self.words else None
+        found = self._address()
+        if isinstance(found, str) != kind.startswith("unix"):
+            wanted = "a path" if kind.startswith("unix") else "a port or host:port"
+            self.fail(f"{kind} has {wanted} for an address", place)
+        if not isinstance(found, str):
+            if not _known(found[0]):
+                self.fail(f"{found[0]!r} is no IP address", place)
+            if (":" in found[0]) != (":" in self.home):
+                self.fail(f"{found[0]} is of another family than the actor's host", place)
+        elif len(found) > _LONGEST:
+            self.fail(f"a path has at most {_LONGEST} bytes", place)
+        return found
+
+    def _address(self) -> Name | str:
         word = self.peek()
         host, colon, port = word.rpartition(":")
         host = host.strip("[]") or self.home
         if word.isdecimal() or (colon and port.isdecimal()):
-            if int(port) > 65_535:
+            if len(port) > 5 or int(port) > 65_535:
                 self.fail("a port is at most 65535")
             self.words.pop()
             return (host, int(port))
         if word.startswith('"'):
             return self.bytes().decode()
         return self.take("an address: a port, host:port or a path")
+
+
+_LONGEST = 107
+
+
+def _known(host: str) -> bool:
+    try:
+        inet_pton(AF_INET6 if ":" in host else AF_INET, host)
+    except OSError:
+        return False
+    return True
 
 
 def parse(text: str, file: str = "scenario") -> Scenario:
@@ -248,7 +290,7 @@ def _heading(scenario: Scenario, line: _Line) -> None:
     elif word == "network":
         _network(scenario.network, line)
     else:
-        host = line.take("a host").strip("[]") if line.skip("at") else HOME
+        host = line.host() if line.skip("at") else HOME
         if not line.skip(":"):
             line.fail("an actor is `name:` or `name at HOST:`")
         if any(actor.name == word for actor in scenario.actors):
@@ -264,7 +306,14 @@ def _network(rules: Rules, line: _Line) -> None:
         word = line.take("a word")
         if word in ("latency", "jitter"):
             setattr(rules, word, line.span())
-        elif word in ("loss", "duplication"):
+        elif word == "bandwidth":
+            rules.bandwidth = _bandwidth(line)
+        elif word == "partition":
+            begin, end = line.span(), line.span()
+            if end <= begin:
+                line.fail("a partition ends after it begins", place)
+            rules.partitions.append((begin, end))
+        elif word in ("loss", "duplication", "reorder"):
             share = line.take("a share such as 10%")
             if not re.fullmatch(r"\d+(\.\d+)?%", share) or float(share[:-1]) > 100:
                 line.fail("a share such as 10% is expected", place)
@@ -276,8 +325,19 @@ def _network(rules: Rules, line: _Line) -> None:
             line.take("what")
             rules.drops.append((what, line.count("which one, from 1,")))
         else:
-            line.fail("the network has latency, jitter, loss, duplication and drop", place)
+            line.fail(
+                "the network has latency, jitter, loss, duplication, reorder, bandwidth, partition"
+                " and drop", place,
+            )  # fmt: skip
         line.skip(",")
+
+
+def _bandwidth(line: _Line) -> int:
+    found = _BITS.match(line.peek())
+    if found is None or not int(found[1]):
+        line.fail(f"a bandwidth such as 10Mbit is expected, not {line.peek() or 'the end'!r}")
+    line.take("a bandwidth")
+    return int(found[1]) * {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}[found[2]]
 
 
 def _step(line: _Line, known: dict[str, str]) -> Step:
@@ -290,9 +350,7 @@ def _step(line: _Line, known: dict[str, str]) -> Step:
     elif word == "wait":
         return _last(line, Step(word, span=line.span()))
     elif word == "unlink":
-        address = line.address()
-        if not isinstance(address, str):
-            line.fail("a path is expected", place)
+        address = line.address("unix-stream")
         step = Step(word, word=word, address=address)
     else:
         step = _call(line, word, place, known)
@@ -339,12 +397,13 @@ def _call(line: _Line, text: str, place: int, known: dict[str, str]) -> Step:
         line.fail(f"no call {verb!r}: there are {', '.join(CALLS)}", place + len(name) + 1)
     step = Step(verb, name, word="send" if verb in ("sendall", "sendto") else verb)
     if verb in ("bind", "connect", "sendto"):
-        step.address = line.address()
+        step.address = line.address(known[name])
     if verb.startswith("send"):
         step.data = line.bytes()
     elif verb in ("recv", "listen"):
         more = line.peek().isdecimal()
-        step.size = line.count("a number") if more else {"recv": 65_536, "listen": 5}[verb]
+        most = MOST_BYTES if verb == "recv" else 2**31 - 1
+        step.size = line.count("a number", most) if more else {"recv": 65_536, "listen": 5}[verb]
     elif verb == "shutdown":
         if line.peek() not in _SHUTDOWNS:
             line.fail("shutdown is rd, wr or both")
@@ -361,7 +420,7 @@ def _call(line: _Line, text: str, place: int, known: dict[str, str]) -> Step:
             line.fail(f"nodelay is TCP's, and {name} is {known[name]}")
         step.option = line.take("an option")
         if OPTIONS[step.option] and line.peek().isdecimal():
-            step.size = line.count("a number")
+            step.size = line.count("a number", 32_767 if "buf" not in step.option else 2**30)
     return step
 
 

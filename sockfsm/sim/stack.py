@@ -12,7 +12,8 @@ from sockfsm.sim.frames import ACK, FIN, RST, SYN, Name
 from sockfsm.sim.names import Names, wildcard
 from sockfsm.sim.network import Segment
 from sockfsm.sim.sockets import VirtualSocket
-from sockfsm.sim.tcp import KEEP_IDLE, Tcb
+from sockfsm.sim.tcp import Tcb
+from sockfsm.sim.tcp_keep import IDLE, SECOND
 
 LOCAL_MSS, MSS = 65_495, 1_460
 
@@ -59,8 +60,8 @@ class Stack:
             tcb.room = sock.sndbuf
         if sock.rcvbuf:
             tcb.buffer = sock.rcvbuf
-        if sock.keepalive is not None and not tcb.kept:
-            tcb.keep_alive(sock.keepalive * 1_000_000_000 or KEEP_IDLE)
+        if sock.keepalive is not None:
+            tcb.keep_alive((sock.keepalive or IDLE) * SECOND)
 
     def owns(self, tcb: Tcb, sock: VirtualSocket) -> None:
         """accept() has made a data socket of it."""

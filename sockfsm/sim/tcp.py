@@ -2,8 +2,7 @@
 
 Its states and what moves them are the table in `model/rfc9293.py`: this module says which event an
 arriving segment or a call is, and the table says what becomes of the state. When it acknowledges
-stands in `tcp_acks.py`, how long it waits in `tcp_rto.py`. There is no congestion control, no window
-scale and no SACK.
+stands in `tcp_acks.py`, how long it waits in `tcp_rto.py`. It has no congestion control, scale or SACK.
 """
 
 from __future__ import annotations
@@ -17,10 +16,11 @@ from sockfsm.sim.clock import Clock, Event
 from sockfsm.sim.frames import ACK, FIN, PSH, RST, SYN, Name
 from sockfsm.sim.network import Segment
 from sockfsm.sim.tcp_acks import LEAST, MS, Acknowledging
+from sockfsm.sim.tcp_keep import Keeping
 from sockfsm.sim.tcp_rto import Timeout
 
 TIME_WAIT = 60_000 * MS  # TCP_TIMEWAIT_LEN and tcp_fin_timeout of Linux
-KEEP_IDLE, KEEP_INTERVAL, KEEP_TRIES = 7_200_000 * MS, 75_000 * MS, 9
+TICK = MS  # a kernel's timers are never early, and late by a part of this
 SYN_RETRIES, RETRIES = 6, 15
 BUFFER = 131_072  # the default of net.ipv4.tcp_rmem; without scaling, windows are smaller
 
@@ -76,8 +76,7 @@ class Tcb:
         self._rto = Timeout()
         self._acks = Acknowledging(mss, 0)
         self._held: Event | None = None
-        self._keep: Event | None = None
-        self._probes = self._heard = 0
+        self._keep: Keeping | None = None
 
     # What the program asks for
 
@@ -85,6 +84,7 @@ class Tcb:
         """Active OPEN: send a SYN."""
         self._move("snd_syn")
         self.nxt = self.most = self.iss + 1
+        self._rto.begin(self.nxt, self.clock.now)
         self._emit(SYN, self.iss)
         self._arm()
 
@@ -96,6 +96,7 @@ class Tcb:
         self._move("rcv_syn")
         self._move("snd_syn_ack")
         self.nxt = self.most = self.iss + 1
+        self._rto.begin(self.nxt, self.clock.now)
         self._emit(SYN | ACK, self.iss)
         self._arm()
 
@@ -158,7 +159,8 @@ class Tcb:
         """A segment for this connection (RFC 9293, 3.10.7)."""
         if self.state == tcp_names.CLOSED:
             return
-        self._heard = self.clock.now
+        if self._keep is not None:
+            self._keep.heard()
         if self.state == tcp_names.SYN_SENT:
             self._arrive_opening(segment)
         else:
@@ -201,6 +203,7 @@ class Tcb:
             if not flags & ACK:  # the SYN again: the answer was lost
                 self._move("rcv_syn")
                 self._emit(SYN | ACK, self.iss)
+                self._arm()
                 return
             self._move("rcv_syn_ack")  # simultaneous open: the other end answers ours
         elif not (self.next_in - self.buffer <= seq <= self.next_in + self.buffer) or (
@@ -220,7 +223,9 @@ class Tcb:
         if not self._acknowledged(segment):
             return
         if data and (self.orphan or (self.read_shut and self.state != tcp_names.ESTABLISHED)):
-            self.abort("ECONNRESET")
+            # It answers the segment, and so has what that acknowledges (RFC 9293, 3.10.7.1).
+            self._emit(RST, segment.ack)
+            self._end("ECONNRESET", "snd_rst")
             return
         if length:
             self._take(seq, data, bool(flags & FIN))
@@ -359,8 +364,8 @@ class Tcb:
             if fits <= 0:
                 break
             small = fits < self.mss and fits == waiting
-            if small and self._small > self.una and not self.nodelay and not self.fin_wanted:
-                break  # Nagle (RFC 9293, 3.7.4), as Minshall has it: one small segment at a time
+            if small and self.nxt >= self.most and self._nagle():
+                break
             data = bytes(self.sending[place : place + fits])
             if self.nxt >= self.most:
                 self._rto.begin(self.nxt + fits, self.clock.now)
@@ -372,6 +377,10 @@ class Tcb:
             self._send_data(b"", True, False)
         if self._timer is None:
             self._arm()
+
+    def _nagle(self) -> bool:
+        """Whether a small segment has to wait for another one to be acknowledged (3.7.4)."""
+        return self._small > self.una and not self.nodelay and not self.fin_wanted
 
     def _fin_due(self, place: int) -> bool:
         return (
@@ -402,7 +411,7 @@ class Tcb:
             self._timer.cancelled = True
             self._timer = None
         if self.most > self.una:
-            self._timer = self.clock.after(self._rto.value, self._expired, background=False)
+            self._timer = self.clock.after(self._rto.value + TICK, self._expired, background=False)
         elif self.sending and self.state in _SENDS and self.window < len(self.sending):
             self._timer = self.clock.after(self._rto.value, self._probe, background=True)
 
@@ -435,37 +444,18 @@ class Tcb:
         self._emit(ACK, self.una - 1)
         self._arm()
 
-    @property
-    def kept(self) -> bool:
-        """Whether it asks after the other end."""
-        return self._keep is not None
-
     def keep_alive(self, idle: int) -> None:
-        """Ask after the other end whenever nothing has come for `idle` ns (RFC 9293, 3.8.4)."""
-        if self._keep is not None:
-            self._keep.cancelled = True
-        self._probes = 0
-        self._heard = self.clock.now
-        self._keep = self.clock.after(idle, lambda: self._ask(idle), background=False)
+        """Ask after the other end whenever nothing has come for so many ns."""
+        if self._keep is None:
+            self._keep = Keeping(self.clock, idle, self._ask, self._give_up)
 
-    def _ask(self, idle: int) -> None:
-        self._keep = None
-        if self.state not in (tcp_names.ESTABLISHED, tcp_names.CLOSE_WAIT):
-            return
-        rest = self._heard + idle - self.clock.now
-        if rest > 0:
-            self._probes = 0
-        elif self._probes >= KEEP_TRIES:
-            self.abort("ETIMEDOUT")
-            self.changed(self)
-            return
-        else:
-            self._probes += 1
+    def _ask(self) -> None:
+        if self.state in (tcp_names.ESTABLISHED, tcp_names.CLOSE_WAIT):
             self._emit(ACK, self.nxt - 1)
-            rest = min(idle, KEEP_INTERVAL)
-        # While the other end answers, nothing comes of it that anybody waits for.
-        quiet = self._probes == 0
-        self._keep = self.clock.after(rest, lambda: self._ask(idle), background=quiet)
+
+    def _give_up(self) -> None:
+        self.abort("ETIMEDOUT")
+        self.changed(self)
 
     def _linger(self) -> None:
         if self._timer is not None:
@@ -496,10 +486,12 @@ class Tcb:
                 self.visited.append(tcp_names.CLOSED)
         self.error = self.error or error
         self.sending.clear()
-        for timer in (self._timer, self._held, self._keep):
+        for timer in (self._timer, self._held):
             if timer is not None:
                 timer.cancelled = True
-        self._timer = self._held = self._keep = None
+        if self._keep is not None:
+            self._keep.end()
+        self._timer = self._held = None
 
 
 def _signed(difference: int) -> int:

@@ -1,9 +1,10 @@
-"""How long TCP waits for an acknowledgement (RFC 6298), with Linux's lower bound of 200 ms."""
+"""How long TCP waits for an acknowledgement: RFC 6298; Linux adds 200 ms to a round trip at least."""
 
 from __future__ import annotations
 
 MS = 1_000_000
 FIRST, LEAST, MOST = 1000 * MS, 200 * MS, 120_000 * MS
+_UNKNOWN = 3000 * MS
 
 
 class Timeout:
@@ -25,6 +26,8 @@ class Timeout:
         """Something new is acknowledged: perhaps what is being timed (section 2)."""
         self.tries = 0
         if self._timed is None or ack < self._timed[0]:
+            if not self._smooth:
+                self.value = _UNKNOWN  # the SYN was repeated (5.7)
             return
         trip, self._timed = now - self._timed[1], None
         if self._smooth:
@@ -32,7 +35,7 @@ class Timeout:
             self._smooth = (7 * self._smooth + trip) // 8
         else:
             self._smooth, self._varies = trip, trip // 2
-        self.value = min(max(self._smooth + 4 * self._varies, LEAST), MOST)
+        self.value = min(self._smooth + max(4 * self._varies, LEAST), MOST)
 
     def back_off(self) -> None:
         """Wait twice as long (5.5); what is repeated tells nothing of a round trip (section 3)."""

@@ -93,7 +93,7 @@ class Wires(Alone):
         """Carry packets until the block ends."""
         due: list[tuple[int, int, bytes]] = []
         names = {descriptor: host for host, descriptor in self._ends.items()}
-        number, watched = 0, [self._stop]
+        number, watched, began = 0, [self._stop], time.monotonic_ns()
         while True:
             left = max(due[0][0] - time.monotonic_ns(), 0) / 1e9 if due else None
             if left is None and not watched:
@@ -111,7 +111,7 @@ class Wires(Alone):
                 if segment is None:
                     continue  # IPv6's router solicitations
                 self._capture(segment, raw, now)
-                for delay in self._fate.delays(segment):
+                for delay in self._fate.delays(segment, now - began):
                     number += 1
                     heapq.heappush(due, (now + delay, number, raw))
             while due and due[0][0] <= time.monotonic_ns():
