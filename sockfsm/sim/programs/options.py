@@ -6,16 +6,10 @@ import os
 import socket as real
 import struct
 from errno import EINVAL, ENOPROTOOPT
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sockfsm import tcp_names
-from sockfsm.sim.programs import readiness
-from sockfsm.sim.programs.world import GLANCE
-from sockfsm.sim.sockets import Answer, VirtualSocket
-
-if TYPE_CHECKING:
-    from sockfsm.sim.kernel import Kernel
-    from sockfsm.sim.programs.sockets import Socket
+from sockfsm.sim.sockets import VirtualSocket
 
 _DEFAULTS = {
     ("tcp", "SO_RCVBUF"): 131_072, ("tcp", "SO_SNDBUF"): 16_384,
@@ -112,39 +106,3 @@ def connected(sock: VirtualSocket) -> bool:
     if sock.kind == "unix-stream":
         return sock.end is not None
     return sock.target is not None or sock.peer is not None
-
-
-def peek(caller: Socket, size: int, flags: int) -> tuple[bytes, Answer]:
-    """recv() with MSG_PEEK: wait as it does, and take nothing."""
-    world = caller.home.world
-    sock = caller._mine()
-    timeout = 0.0 if flags & real.MSG_DONTWAIT else caller.gettimeout()
-    me = world.point(sock, "recv")
-    deadline = None if timeout is None else world.clock.now + round(timeout * 1e9)
-    while not readiness.readable(world.kernel, sock):
-        if timeout == 0:
-            raise BlockingIOError(11, os.strerror(11))
-        me.about = (sock, "recv")
-        if not world.park((sock,), deadline):
-            raise TimeoutError("timed out")
-    world.spend(GLANCE)
-    state = sock.state
-    data, sender = b"", None
-    if sock.tcb is not None:
-        data = bytes(sock.tcb.received[:size])
-    elif sock.end is not None:
-        data = bytes(sock.end.received[:size])
-    elif sock.datagrams:
-        data, sender = sock.datagrams[0]
-        data = data[:size]
-    if not data and not sock.datagrams:
-        return caller._receive(size, flags & ~real.MSG_PEEK, "recv")  # an end, or an error
-    return data, Answer("ok", state, state, len(data), data, sender)
-
-
-def forgotten(kernel: Kernel, sock: VirtualSocket) -> None:
-    """A closed socket's abstract name goes with it."""
-    name = sock.name
-    abstract = isinstance(name, str) and name.startswith("\0")
-    if abstract and not sock.open and kernel.names.held(name) is sock:
-        del kernel.names.paths[str(name)]
