@@ -10,6 +10,7 @@ from typing import Any
 
 from sockfsm import tcp_names
 from sockfsm.sim.sockets import VirtualSocket
+from sockfsm.sim.stack import Stack
 
 _DEFAULTS = {
     ("tcp", "SO_RCVBUF"): 131_072, ("tcp", "SO_SNDBUF"): 16_384,
@@ -30,6 +31,10 @@ _SWITCHES = frozenset(
     {"SO_REUSEADDR", "SO_REUSEPORT", "SO_KEEPALIVE", "SO_BROADCAST", "SO_OOBINLINE"}
 )
 _NODELAY = (int(real.IPPROTO_TCP), int(real.TCP_NODELAY))
+_KEEPALIVE = (
+    (_SOCKET, int(real.SO_KEEPALIVE)),
+    (int(real.IPPROTO_TCP), int(real.TCP_KEEPIDLE)),
+)
 _LINGER = struct.Struct("ii")
 _FACTS = {3: "SO_TYPE", 30: "SO_ACCEPTCONN", 38: "SO_PROTOCOL", 39: "SO_DOMAIN"}
 
@@ -51,7 +56,7 @@ def settings(sock: VirtualSocket) -> Settings:
     return made
 
 
-def put(sock: VirtualSocket, level: int, name: int, value: Any) -> None:
+def put(stack: Stack, sock: VirtualSocket, level: int, name: int, value: Any) -> None:
     """setsockopt()."""
     kept = struct.pack("i", value) if isinstance(value, int) else bytes(value or b"")
     if level == _SOCKET and name not in _NAMES:
@@ -67,10 +72,18 @@ def put(sock: VirtualSocket, level: int, name: int, value: Any) -> None:
     elif (level, name) == _NODELAY:
         sock.nodelay = bool(_number(value))
     elif word in ("SO_RCVBUF", "SO_SNDBUF"):
-        kept = struct.pack("i", 2 * _number(value))
+        number = max(_number(value), 1)
+        kept = struct.pack("i", 2 * number)  # the kernel takes as much again for itself
+        setattr(sock, "rcvbuf" if word == "SO_RCVBUF" else "sndbuf", number)
     if word in _SWITCHES:
         kept = struct.pack("i", int(bool(_number(value))))
-    settings(sock)[level, name] = kept
+    known = settings(sock)
+    known[level, name] = kept
+    if (level, name) in _KEEPALIVE:
+        on = any(known.get(_KEEPALIVE[0], b""))
+        idle = known.get(_KEEPALIVE[1], bytes(4))
+        sock.keepalive = struct.unpack_from("i", idle)[0] if on else None
+    stack.adjust(sock)
 
 
 def get(sock: VirtualSocket, level: int, name: int, length: int) -> Any:

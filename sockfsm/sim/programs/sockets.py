@@ -354,7 +354,7 @@ class Socket:
 
     def setsockopt(self, level: int, name: int, value: Any, length: int | None = None) -> None:
         """See socket.setsockopt."""
-        options.put(self._mine(), int(level), int(name), value)
+        options.put(self.home.world.kernel.stack, self._mine(), int(level), int(name), value)
 
     def getsockopt(self, level: int, name: int, buflen: int = 0) -> Any:
         """See socket.getsockopt."""
