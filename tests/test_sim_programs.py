@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import signal
 import socket
 from pathlib import Path
 
 import pytest
-from simulated import ECHO_CLIENT, ECHO_SERVER, complaints, methods, printed, simulated
+from simulated import ECHO_CLIENT, ECHO_SERVER, complaints, methods, printed, programs, simulated
 
 from sockfsm.sim.network import EPOCH, Rules
-from sockfsm.sim.programs.run import Program, simulate
+from sockfsm.sim.programs.run import Program, Setting, simulate
 from sockfsm.sim.programs.world import Limits
 
 PROGRAMS = Path(__file__).parent.parent / "traces/programs"
@@ -28,7 +29,7 @@ def test_an_echo_is_an_ordinary_trace() -> None:
     ]
     final = {s.identity: s.kind for s in result.trace.sockets.values()}
     assert final == {"1001.1": "tcp", "1001.2": "tcp", "1002.1": "tcp"}
-    assert len(list(result.trace.packets())) == 11
+    assert [p.flags for p in result.trace.packets()][:3] == ["S", "SA", "A"]
 
 
 def test_time_is_virtual() -> None:
@@ -244,6 +245,79 @@ def test_names_of_hosts() -> None:
     ], found  # fmt: skip
 
 
+def test_ipv6_where_it_is_asked_for() -> None:
+    result = simulated("""
+        import socket
+        listening = socket.create_server(("::1", 0), family=socket.AF_INET6)
+        print(listening.getsockname()[0], len(listening.getsockname()))
+        name = listening.getsockname()
+        found = socket.getaddrinfo("localhost", name[1], socket.AF_INET6, socket.SOCK_STREAM)
+        print(found[0][4] == name)
+        with socket.create_connection(("::1", name[1])) as sock:
+            data, peer = listening.accept()
+            print(peer == sock.getsockname(), sock.getpeername() == name)
+            data.sendall(b"six")
+            print(sock.recv(3))
+    """)
+    assert complaints(result) == ""
+    assert printed(result) == ["::1 4", "True", "True True", "b'six'"]
+
+
+def test_options() -> None:
+    result = simulated("""
+        import socket, struct, time
+        listening = socket.create_server(("127.0.0.1", 7000))
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        get = listening.getsockopt
+        print(get(socket.SOL_SOCKET, socket.SO_REUSEADDR), get(socket.SOL_SOCKET, socket.SO_RCVBUF))
+        print(get(socket.SOL_SOCKET, socket.SO_ACCEPTCONN), get(socket.SOL_SOCKET, socket.SO_TYPE))
+        sock = socket.create_connection(("127.0.0.1", 7000))
+        data, _ = listening.accept()
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, 5000)
+        sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        print(sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY))
+        sock.setblocking(False)
+        print(sock.send(b"x" * 100_000) < 10_000)
+        data.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        data.setsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE, 60)
+        time.sleep(100)
+        data.recv(100_000)
+        sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        sock.close()
+        try:
+            while data.recv(100_000):
+                pass
+        except ConnectionResetError as error:
+            print(error)
+        try:
+            data.setsockopt(socket.SOL_SOCKET, 12345, 1)
+        except OSError as error:
+            print(error)
+    """)
+    assert complaints(result) == ""
+    assert printed(result) == [
+        "1 8192", "1 1", "1", "True",
+        "[Errno 104] Connection reset by peer", "[Errno 92] Protocol not available",
+    ]  # fmt: skip
+
+
+def test_a_call_on_a_closed_socket_is_recorded() -> None:
+    result = simulated("""
+        import socket
+        sock = socket.socket()
+        sock.close()
+        try:
+            sock.listen()
+        except OSError as error:
+            print(error)
+    """)
+    assert printed(result) == ["[Errno 9] Bad file descriptor"]
+    last = list(result.trace.calls())[-1]
+    assert (last.method, last.outcome, last.before, last.predicted) == (
+        "listen", "EBADF", "CLOSED", "EBADF",
+    )  # fmt: skip
+
+
 NOT_SIMULATED = {
     "import subprocess\nsubprocess.run(['true'])": "subprocess.run cannot be simulated",
     "import os\nos.fork()": "os.fork cannot be simulated",
@@ -379,7 +453,54 @@ def test_limits() -> None:
     assert simulated(stubborn, limits=Limits(calls=50)).findings
 
 
+def test_a_program_that_only_computes_is_stopped() -> None:
+    text = """
+        import threading
+        ready = []
+        threading.Thread(target=ready.append, args=(1,)).join  # never started
+        while not ready:
+            pass
+    """
+    result = simulated(text, limits=Limits(patience=0.2))
+    assert len(result.findings) == 1
+    assert str(result.findings[0]).startswith(("p1.py:5: stopped after 0.2 s", "p1.py:6: stopped"))
+    stubborn = """
+        while True:
+            try:
+                while True:
+                    pass
+            except BaseException:
+                pass
+    """
+    assert len(simulated(stubborn, limits=Limits(patience=0.2)).findings) == 1
+
+
+def test_ctrl_c_ends_a_run_and_leaves_the_trace() -> None:
+    text = """
+        import socket
+        socket.socket().close()
+        print("running")
+        while True:
+            pass
+    """
+
+    def press(*_: str) -> None:
+        signal.setitimer(signal.ITIMER_VIRTUAL, 0.1)
+
+    def pressed(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+
+    before = signal.signal(signal.SIGVTALRM, pressed)
+    try:
+        result = simulate(programs(text), Setting(limits=Limits(patience=60)), emit=press)
+    finally:
+        signal.signal(signal.SIGVTALRM, before)
+    assert [finding.text for finding in result.findings] == ["stopped by Ctrl-C"]
+    assert methods(result) == ["socket", "close"]
+
+
 RECORDED = {
+    "openings": None,
     "tcp_echo": ["hello"],
     "udp_echo": ["hello", "again"],
     "unix_stale_path": ["Address already in use", "HELLO"],

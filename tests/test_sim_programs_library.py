@@ -318,7 +318,7 @@ def test_the_command(
     assert main(["lint", "trace"]) == 0
     assert main(["simulate", "p2.py"]) == 1
     assert "p2.py:3: p2.py ends by ConnectionRefusedError" in capsys.readouterr().err
-    (tmp_path / "two.py").write_text("import socket\nsocket.socket(socket.AF_INET6)\n")
+    (tmp_path / "two.py").write_text("import socket\nsocket.socket().connect(('p1', 9))\n")
     rules = ["--network", "latency 20ms, loss 10%", "--host", "p1=10.0.0.1", "--together"]
     assert main(["simulate", "p1.py", "two.py", *rules, "--most-calls", "90"]) == 1
 

@@ -51,6 +51,7 @@ a scenario:
   `expect deadlock` stand at the top. The network's latency holds within a host, too.
 """
 _UNMET = 1
+_PATIENCE = 20.0
 _CALLS, _SECONDS = 1_000_000, 86_400.0
 
 
@@ -147,7 +148,9 @@ def _programs(args: argparse.Namespace) -> int:
 
     setting = Setting(
         args.seed, _hosts(args.host), _network(args.network),
-        Limits(_positive(args.most_calls), round(_positive(args.most_time) * 1e9)),
+        Limits(
+            _positive(args.most_calls), _PATIENCE, round(_positive(args.most_time) * 1e9)
+        ),
         0 if args.together else STAGGER,
     )  # fmt: skip
     programs = [Program.parse(what) for what in args.what]

@@ -37,14 +37,14 @@ class Journal:
         return process
 
     def socket(
-        self, process: Process, number: int, descriptor: int, kind: str, proto: int, born: str,
+        self, process: Process, number: int, kind: str, family: int, proto: int, born: str,
         host: str, parent: str | None = None,
     ) -> VirtualSocket:  # fmt: skip
-        """A socket."""
-        family, type_ = NUMBERS[kind]
+        """A socket; it has no descriptor yet."""
+        type_ = NUMBERS[kind][1]
         event = Socket(
-            f"{process.name}.{number}", number, process, kind, int(family), int(type_), proto,
-            descriptor, born, parent,
+            f"{process.name}.{number}", number, process, kind, family, int(type_), proto, -1,
+            born, parent,
         )  # fmt: skip
         return VirtualSocket(kind, event, host, born)
 

@@ -6,16 +6,11 @@ import os
 import socket as real
 import struct
 from errno import EINVAL, ENOPROTOOPT
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from sockfsm import tcp_names
-from sockfsm.sim.programs import readiness
-from sockfsm.sim.programs.world import GLANCE
-from sockfsm.sim.sockets import Answer, VirtualSocket
-
-if TYPE_CHECKING:
-    from sockfsm.sim.kernel import Kernel
-    from sockfsm.sim.programs.sockets import Socket
+from sockfsm.sim.sockets import VirtualSocket
+from sockfsm.sim.stack import Stack
 
 _DEFAULTS = {
     ("tcp", "SO_RCVBUF"): 131_072, ("tcp", "SO_SNDBUF"): 16_384,
@@ -36,6 +31,10 @@ _SWITCHES = frozenset(
     {"SO_REUSEADDR", "SO_REUSEPORT", "SO_KEEPALIVE", "SO_BROADCAST", "SO_OOBINLINE"}
 )
 _NODELAY = (int(real.IPPROTO_TCP), int(real.TCP_NODELAY))
+_KEEPALIVE = (
+    (_SOCKET, int(real.SO_KEEPALIVE)),
+    (int(real.IPPROTO_TCP), int(real.TCP_KEEPIDLE)),
+)
 _LINGER = struct.Struct("ii")
 _FACTS = {3: "SO_TYPE", 30: "SO_ACCEPTCONN", 38: "SO_PROTOCOL", 39: "SO_DOMAIN"}
 
@@ -57,7 +56,7 @@ def settings(sock: VirtualSocket) -> Settings:
     return made
 
 
-def put(sock: VirtualSocket, level: int, name: int, value: Any) -> None:
+def put(stack: Stack, sock: VirtualSocket, level: int, name: int, value: Any) -> None:
     """setsockopt()."""
     kept = struct.pack("i", value) if isinstance(value, int) else bytes(value or b"")
     if level == _SOCKET and name not in _NAMES:
@@ -73,10 +72,18 @@ def put(sock: VirtualSocket, level: int, name: int, value: Any) -> None:
     elif (level, name) == _NODELAY:
         sock.nodelay = bool(_number(value))
     elif word in ("SO_RCVBUF", "SO_SNDBUF"):
-        kept = struct.pack("i", 2 * _number(value))
+        number = max(_number(value), 1)
+        kept = struct.pack("i", 2 * number)  # the kernel takes as much again for itself
+        setattr(sock, "rcvbuf" if word == "SO_RCVBUF" else "sndbuf", number)
     if word in _SWITCHES:
         kept = struct.pack("i", int(bool(_number(value))))
-    settings(sock)[level, name] = kept
+    known = settings(sock)
+    known[level, name] = kept
+    if (level, name) in _KEEPALIVE:
+        on = any(known.get(_KEEPALIVE[0], b""))
+        idle = known.get(_KEEPALIVE[1], bytes(4))
+        sock.keepalive = struct.unpack_from("i", idle)[0] if on else None
+    stack.adjust(sock)
 
 
 def get(sock: VirtualSocket, level: int, name: int, length: int) -> Any:
@@ -112,39 +119,3 @@ def connected(sock: VirtualSocket) -> bool:
     if sock.kind == "unix-stream":
         return sock.end is not None
     return sock.target is not None or sock.peer is not None
-
-
-def peek(caller: Socket, size: int, flags: int) -> tuple[bytes, Answer]:
-    """recv() with MSG_PEEK: wait as it does, and take nothing."""
-    world = caller.home.world
-    sock = caller._mine()
-    timeout = 0.0 if flags & real.MSG_DONTWAIT else caller.gettimeout()
-    me = world.point(sock, "recv")
-    deadline = None if timeout is None else world.clock.now + round(timeout * 1e9)
-    while not readiness.readable(world.kernel, sock):
-        if timeout == 0:
-            raise BlockingIOError(11, os.strerror(11))
-        me.about = (sock, "recv")
-        if not world.park((sock,), deadline):
-            raise TimeoutError("timed out")
-    world.spend(GLANCE)
-    state = sock.state
-    data, sender = b"", None
-    if sock.tcb is not None:
-        data = bytes(sock.tcb.received[:size])
-    elif sock.end is not None:
-        data = bytes(sock.end.received[:size])
-    elif sock.datagrams:
-        data, sender = sock.datagrams[0]
-        data = data[:size]
-    if not data and not sock.datagrams:
-        return caller._receive(size, flags & ~real.MSG_PEEK, "recv")  # an end, or an error
-    return data, Answer("ok", state, state, len(data), data, sender)
-
-
-def forgotten(kernel: Kernel, sock: VirtualSocket) -> None:
-    """A closed socket's abstract name goes with it."""
-    name = sock.name
-    abstract = isinstance(name, str) and name.startswith("\0")
-    if abstract and not sock.open and kernel.names.held(name) is sock:
-        del kernel.names.paths[str(name)]

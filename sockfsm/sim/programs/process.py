@@ -5,6 +5,7 @@ from __future__ import annotations
 import heapq
 import traceback
 from collections.abc import Callable
+from socket import AF_INET6
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.sim.programs.actor import Actor, Gone
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from sockfsm.sim.programs.world import World
 
 _FIRST_DESCRIPTOR = 3
+_SIX = "::1"
+"""The IPv6 address of every host: there is no IPv6 between them."""
 WATCHES = frozenset({"select", "poll", "epoll"})
 INTERRUPTED = 130
 
@@ -132,19 +135,21 @@ class Process:
         return thing
 
     def socket(
-        self, kind: str, proto: int, born: str = "create", parent: str | None = None
+        self, kind: str, family: int, proto: int, born: str = "create", parent: str | None = None
     ) -> VirtualSocket:
         """A new socket with a descriptor."""
         self._sockets += 1
-        journal = self.world.journal
-        sock = journal.socket(self.event, self._sockets, 0, kind, proto, born, self.host, parent)
+        host = _SIX if family == AF_INET6 else self.host
+        sock = self.world.journal.socket(
+            self.event, self._sockets, kind, family, proto, born, host, parent
+        )
         sock.event.descriptor = self.open(sock)
         return sock
 
     def accepted(self, listener: VirtualSocket) -> VirtualSocket:
         """The data socket that accept() makes."""
         event = listener.event
-        return self.socket(listener.kind, event.proto, "accepted", event.identity)
+        return self.socket(listener.kind, event.family, event.proto, "accepted", event.identity)
 
     # How it ends
 

@@ -10,7 +10,7 @@ from sockfsm.sim.programs import addresses
 from sockfsm.sim.programs.refused import refusing
 from sockfsm.sim.programs.sockets import _KINDS, Socket, close, failure
 from sockfsm.sim.programs.world import COST, QUICK
-from sockfsm.sim.sockets import Answer, Request, UnixEnd, VirtualSocket
+from sockfsm.sim.sockets import Answer, Request, VirtualSocket
 
 if TYPE_CHECKING:
     from sockfsm.sim.programs.home import Home
@@ -82,13 +82,8 @@ class Resolving:
         kind = _KINDS[family, type][0]
         me = world.point(None, "socketpair")
         begin = world.clock.now
-        made = [process.socket(kind, 0, "socketpair") for _ in range(2)]
-        if kind == "unix-stream":
-            ends = [UnixEnd(owner=sock) for sock in made]
-            for sock, end, other in zip(made, ends, reversed(ends), strict=True):
-                sock.end, end.peer = end, other
-        else:
-            made[0].peer, made[1].peer = made[1], made[0]
+        made = [process.socket(kind, family, 0, "socketpair") for _ in range(2)]
+        world.kernel.pair(*made)
         ended = world.taken(QUICK)
         for sock in made:
             world.journal.call(
@@ -100,7 +95,7 @@ class Resolving:
 
     def getaddrinfo(
         self, host: Any, port: Any, family: int = 0, type: int = 0, proto: int = 0, flags: int = 0
-    ) -> list[tuple[int, int, int, str, tuple[str, int]]]:
+    ) -> list[tuple[int, int, int, str, tuple[str | int, ...]]]:
         """See socket.getaddrinfo."""
         world = self._home.world
         me = world.point(None, "resolve")

@@ -21,6 +21,7 @@ from sockfsm.sim.programs.imports import Imports
 from sockfsm.sim.programs.process import INTERRUPTED, Process
 from sockfsm.sim.programs.scheduler import Scheduler, Seeded
 from sockfsm.sim.programs.switch import GreenletExit
+from sockfsm.sim.programs.watch import watched
 from sockfsm.sim.programs.world import Finding, Limits, World
 from sockfsm.trace.source import MemoryTrace
 
@@ -151,7 +152,8 @@ class Runner:
         gc.disable()
         current.enter(world)
         try:
-            world.run()
+            with watched(world, setting.limits.patience):
+                world.run()
         finally:
             current.leave()
             if collects:

@@ -29,9 +29,8 @@ def programs(file: str) -> bool:
     return known
 
 
-def frame() -> FrameType | None:
-    """The innermost frame of a program's own code."""
-    found: FrameType | None = sys._getframe(1)
+def frame(found: FrameType | None) -> FrameType | None:
+    """The innermost frame of a program's own code, from `found` on."""
     known = _whose.get
     while found is not None:
         file = found.f_code.co_filename
@@ -44,7 +43,12 @@ def frame() -> FrameType | None:
 
 def site() -> Site | None:
     """The place in a program's own code from which we were called."""
-    found = frame()
+    return site_of(sys._getframe(1))
+
+
+def site_of(innermost: FrameType | None) -> Site | None:
+    """The innermost place in a program's own code."""
+    found = frame(innermost)
     if found is None:
         return None
     code, outer = found.f_code, found.f_back

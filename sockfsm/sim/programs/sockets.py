@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import socket as real
-from errno import EAFNOSUPPORT, EBADF, EINVAL, ENOTCONN, ENOTSOCK, EPROTONOSUPPORT
+from errno import EBADF, EINVAL, ENOTCONN, ENOTSOCK, EPROTONOSUPPORT
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from sockfsm.model.errnos import errno_number
@@ -25,6 +25,8 @@ _FLAGS = int(real.SOCK_NONBLOCK) | int(real.SOCK_CLOEXEC)
 _KINDS = {
     (_AF_INET, int(real.SOCK_STREAM)): ("tcp", (0, int(real.IPPROTO_TCP))),
     (_AF_INET, int(real.SOCK_DGRAM)): ("udp", (0, int(real.IPPROTO_UDP))),
+    (_AF_INET6, int(real.SOCK_STREAM)): ("tcp", (0, int(real.IPPROTO_TCP))),
+    (_AF_INET6, int(real.SOCK_DGRAM)): ("udp", (0, int(real.IPPROTO_UDP))),
     (_AF_UNIX, int(real.SOCK_STREAM)): ("unix-stream", (0,)),
     (_AF_UNIX, int(real.SOCK_DGRAM)): ("unix-dgram", (0,)),
 }
@@ -34,7 +36,7 @@ _SHUTDOWNS = {
     1: ("shutdown_wr", "shutdown(SHUT_WR)"),
     2: ("shutdown_rdwr", "shutdown(SHUT_RDWR)"),
 }
-_ANY = ("0.0.0.0", 0)
+_ANY, _ANY_SIX = ("0.0.0.0", 0), ("::", 0)
 _GOOD = frozenset({"ok", "eof", "deferred"})
 
 
@@ -46,7 +48,7 @@ def failure(number: int) -> OSError:
 class Socket:
     """See _socket.socket. home: of its process; each process has a subclass of its own."""
 
-    __slots__ = ("_family", "_fd", "_of", "_proto", "_timeout", "_type")
+    __slots__ = ("_family", "_fd", "_of", "_proto", "_timeout", "_type", "_was")
     home: ClassVar[Home]
     default: ClassVar[list[float | None]]
 
@@ -54,6 +56,7 @@ class Socket:
         self, family: int = -1, type: int = -1, proto: int = -1, fileno: int | None = None
     ) -> None:
         self._fd = -1
+        self._was: VirtualSocket | None = None
         process = self._of = self.home.process
         self._timeout: float | None = self.default[0]
         if fileno is not None:
@@ -65,8 +68,6 @@ class Socket:
         if type & int(real.SOCK_NONBLOCK):
             self._timeout = 0.0
         type &= ~_FLAGS
-        if family == _AF_INET6:
-            raise failure(EAFNOSUPPORT)
         if (family, type) not in _KINDS:
             refuse(f"socket({family}, {type}, {proto})")
         kind, protocols = _KINDS[family, type]
@@ -75,7 +76,7 @@ class Socket:
         world = process.world
         me = world.point(None, "create")
         begin = world.clock.now
-        sock = process.socket(kind, proto)
+        sock = process.socket(kind, family, proto)
         self._fd, self._family, self._type, self._proto = sock.event.descriptor, family, type, proto
         world.journal.call(
             me, sock, Request("create", "socket"), Answer("ok", "START", sock.state), begin,
@@ -91,7 +92,7 @@ class Socket:
         if not isinstance(thing, VirtualSocket):
             raise failure(ENOTSOCK)
         self._fd = fileno
-        self._family = _AF_UNIX if thing.kind.startswith("unix") else _AF_INET
+        self._family = thing.event.family
         self._type = _TYPES[thing.kind]
         self._proto = thing.event.proto if proto == -1 else proto
 
@@ -106,10 +107,11 @@ class Socket:
         return thing
 
     def _call(self, request: Request, flags: int = 0) -> Answer:
+        if self._fd == -1 and self._was is not None:
+            outcome = self.home.world.call_closed(self._was, request).outcome
+            raise failure(errno_number(outcome))
         sock = self._mine()
-        timeout = self._timeout
-        if flags & _DONTWAIT:
-            timeout = 0.0
+        timeout = 0.0 if flags & _DONTWAIT else self._timeout
         answer = self.home.world.call(sock, request, timeout)
         outcome = answer.outcome
         if outcome in _GOOD:
@@ -126,6 +128,8 @@ class Socket:
             if isinstance(name, str) and name.startswith("\0"):
                 return name.encode("utf-8", "surrogateescape")
             return name or ""
+        if self._family == _AF_INET6:
+            return (*(name or _ANY_SIX), 0, 0)  # type: ignore[misc]
         return name or _ANY
 
     # Names and connections
@@ -164,7 +168,7 @@ class Socket:
         """See socket.getsockname."""
         sock = self._mine()
         if sock.tcb is not None and sock.name is not None:
-            return sock.tcb.local
+            return self._shown(sock.tcb.local)
         return self._shown(sock.name)
 
     def getpeername(self) -> object:
@@ -204,11 +208,10 @@ class Socket:
     def _receive(self, size: int, flags: int, method: str) -> tuple[bytes, Answer]:
         if size < 0:
             raise ValueError(f"negative buffersize in {method}")
-        if flags & _PEEK:
-            return options.peek(self, size, flags)
-        answer = self._call(Request("recv", method, size=size), flags)
+        peek = bool(flags & _PEEK)
+        answer = self._call(Request("recv", method, size=size, peek=peek), flags)
         data = answer.value if isinstance(answer.value, bytes) else b""
-        if flags & _WAITALL and data and self._type == 1:
+        if flags & _WAITALL and data and self._type == 1 and not peek:
             while len(data) < size:
                 answer = self._call(Request("recv", method, size=size - len(data)), flags)
                 if not answer.value:
@@ -281,6 +284,8 @@ class Socket:
         """See socket.close."""
         number, self._fd = self._fd, -1
         if number != -1:
+            thing = self.home.process.descriptors.get(number)
+            self._was = thing if isinstance(thing, VirtualSocket) else None
             close(self.home.process, number)
 
     def detach(self) -> int:
@@ -349,7 +354,7 @@ class Socket:
 
     def setsockopt(self, level: int, name: int, value: Any, length: int | None = None) -> None:
         """See socket.setsockopt."""
-        options.put(self._mine(), int(level), int(name), value)
+        options.put(self.home.world.kernel.stack, self._mine(), int(level), int(name), value)
 
     def getsockopt(self, level: int, name: int, buflen: int = 0) -> Any:
         """See socket.getsockopt."""
@@ -386,6 +391,5 @@ def close(process: Process, number: int) -> None:
     request = Request("close", "close")
     answer = world.kernel.attempt(thing, request)
     assert answer is not None
-    options.forgotten(world.kernel, thing)
     world.journal.call(me, thing, request, answer, begin, world.taken(QUICK), False)
     world.worked()

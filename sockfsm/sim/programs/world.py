@@ -55,9 +55,10 @@ class Finding:
 
 @dataclass(frozen=True)
 class Limits:
-    """calls: of all actors. time: virtual ns."""
+    """calls: of all actors. time: virtual ns. patience: real seconds without a call, 0: for ever."""
 
     calls: int = 1_000_000
+    patience: float = 0.0
     time: int = 86_400_000_000_000
 
 
@@ -214,24 +215,32 @@ class World:
         me.refused += 1
         if me.refused < _REFUSALS:
             raise Gone
+        self._leave_there(me)
+
+    def _leave_there(self, me: Actor) -> None:
+        """Let an actor never run again. His own stack holds him: nothing will unwind it either."""
+        me.refused = _REFUSALS
         while True:
             self._hub.switch()
 
     def run(self) -> None:
         """Run until nobody can go on."""
         self._hub = getcurrent()
-        ready, clock = self.ready, self.clock
-        while not self.over:
-            if not ready:
-                if not clock.step(self._last) and not self._nobody():
-                    break
-                continue
-            actor = ready[self._choose(ready) if len(ready) > 1 else 0]
-            self.current, actor.current = actor, True
-            actor.greenlet.switch()
+        try:
+            while not self.over and (self.ready or self.clock.step(self._last) or self._nobody()):
+                if self.ready:
+                    self._go()
+        except Gone:  # stopped from outside
             self.current = None
         self.over = True
         self._unwind()
+
+    def _go(self) -> None:
+        ready = self.ready
+        actor = ready[self._choose(ready) if len(ready) > 1 else 0]
+        self.current, actor.current = actor, True
+        actor.greenlet.switch()
+        self.current = None
 
     def leave(self, actor: Actor) -> None:
         """An actor has ended."""
@@ -249,10 +258,9 @@ class World:
             for actor in process.everybody:
                 self.current = actor
                 actor.gone = True
-                tries = 0
-                while actor.greenlet and not actor.greenlet.dead and tries < _REFUSALS:
+                while actor.greenlet and actor.refused < _REFUSALS:  # one that runs is true
+                    actor.refused += 1
                     actor.greenlet.throw(Gone)
-                    tries += 1
         self.current = None
 
     # How a run ends
@@ -264,8 +272,15 @@ class World:
             self.findings.append(finding)
 
     def _stop(self, what: str) -> None:
-        self.findings.append(Finding("limit", site(), f"stopped after {what}: it may never end"))
-        self.stop()
+        self.halt("limit", site(), f"stopped after {what}: it may never end")
+
+    def halt(self, kind: str, place: Site | None, text: str) -> None:
+        """End the run here, and say why. Who goes on nevertheless is left where he is."""
+        if not self.over:
+            self.found(kind, place, text)
+            self.stop()
+        elif self.current is not None and getcurrent() is not self._hub:
+            self._leave_there(self.current)
 
     def stop(self) -> None:
         """End the run here."""
@@ -281,8 +296,7 @@ class World:
         """Nothing can happen any more. Whether somebody was told to stop, and something can."""
         if self.clock.now >= self._last or self.clock.next() is not None:
             time = f"{self._limits.time / 1e9:g} simulated seconds"
-            self.findings.append(Finding("limit", None, f"stopped after {time}: it may never end"))
-            self.stop()
+            self.halt("limit", None, f"stopped after {time}: it may never end")
             return False
         living = [process for process in self.processes if process.actors]
         ended = len(living) < len(self.processes)
@@ -324,6 +338,14 @@ class World:
             self.journal.call(me, sock, request, answer, begin, self.taken(RETURN), True)
         if answer.outcome not in ("timeout", "EAGAIN"):
             self.worked()
+        return answer
+
+    def call_closed(self, sock: VirtualSocket, request: Request) -> Answer:
+        """A call by a descriptor that the program has closed."""
+        me = self.point(sock, request.word)
+        begin = self.clock.now
+        answer = self.kernel.closed(sock, request)
+        self.journal.call(me, sock, request, answer, begin, self.taken(QUICK), False)
         return answer
 
     def _waited(
