@@ -85,7 +85,7 @@ def test_what_was_open_at_the_end_is_told_by_where_it_was_made(tmp_path: Path) -
         "client.close()\n"
     )
     folder = tmp_path / "trace"
-    run = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", folder, program]
+    run = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", str(folder), str(program)]
     subprocess.run(run, check=True)
     status, out, _ = lint(folder)
     assert status == 1
