@@ -325,7 +325,7 @@ def end(reset: str, kept: str = "") -> tuple[Rule, ...]:
              source="Python library, socket.detach()"),
         rule("*", "fd=gone", "EBADF", why="The program has ended.", source="_exit(2)"),
         rule("*", "fd=open", "EBADF", f"fd=closed {reset}", given="history=partial",
-             why="The descriptor was closed beside Python, by os.close() for example.",
+             why="The descriptor was closed outside of Python's socket, by os.close() for example.",
              source="close(2)"),
         rule("close", "fd=open", "ok", f"fd=closed {reset}",
              why="close() gives the descriptor back; with its last copy the connection ends.",

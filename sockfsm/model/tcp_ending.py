@@ -25,8 +25,8 @@ def _shutdown(call: str, fresh: str, shut: str) -> tuple[Rule, ...]:
              note="POSIX and the BSDs answer ENOTCONN.")
         if call == "shutdown_wr" else
         rule(call, "role=listening", "ok", f"{CLEAN} name=no",
-             why="The socket stops listening and is as fresh; connections in its queue are reset, "
-             "blocked accept() calls end with EINVAL, listen() would revive it.",
+             why="The socket stops listening and is like a fresh one; connections in its queue are "
+             "reset, blocked accept() calls end with EINVAL, listen() would revive it.",
              source=MEASURED, note="POSIX and the BSDs answer ENOTCONN.")
     )
     finish = (
