@@ -84,7 +84,7 @@ def _end(sock: socket.socket) -> None:
 
 
 class Unlinked(Born, UnixBench):
-    """unlink() gets the path of the latest bind(), or this name in the bench's folder."""
+    """unlink() gets the path of the latest bind(), or `place` in the bench's folder."""
 
     place = ""
 

@@ -117,7 +117,7 @@ class Patient(Bench):
 
 
 class Doubted(RejectedTcp):
-    """The same for SYNs. ICMP answers the first one, during connect(): TCP goes on trying."""
+    """ICMP answers the first SYN, during connect(): TCP goes on trying."""
 
     late = False
 

@@ -276,7 +276,7 @@ class Leaves(Turned):
 
 
 class Placed(UnixBench):
-    """bind(), connect() and sendto() use this path in the bench's folder."""
+    """bind(), connect() and sendto() get the path `place` in the bench's folder."""
 
     place = ""
 

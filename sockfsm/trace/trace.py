@@ -52,7 +52,7 @@ class Trace(TraceSource):
         self.up_to_date: Callable[[], None] | None = None
         """Called before a read, so that the tracer of this process writes what it still holds back."""
         self.keep: Any = None
-        """What must live as long as this: the finalizer of a temporary folder, or the whole trace."""
+        """What must live as long: a temporary folder's finalizer, or the trace that has this part."""
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Trace:
