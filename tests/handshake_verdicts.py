@@ -22,8 +22,15 @@ def connections(folder: Path) -> tuple[Connection, ...]:
     """As `sockfsm handshake` shows them, nothing of the capture being lost."""
     trace = Trace.open(folder)
     found = trace.report().connections
-    assert trace.problems == []
+    assert lacking(trace) == []
     return found
+
+
+def lacking(trace: Trace) -> list[str]:
+    """What was lost, but for the kernel's states: its buffer has those of the whole machine, and what
+    others do can fill it."""
+    others = [lost.text for lost in trace.losses if lost.what == "kernel states"]
+    return [line for line in trace.problems if line not in others]
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sockfsm.views.ladder import Ladder
 from sockfsm.views.selection import Selection
 from sockfsm.wire.flows import Flows
 from sockfsm.wire.sequence import Seq
+from sockfsm.wire.side import MOST_GAPS, Side, Span
 
 SERVER, CLIENT = ("127.0.0.1", 7000), ("127.0.0.1", 50123)
 NUMBERS = st.integers(0, 2**32 - 1)
@@ -148,3 +149,33 @@ def test_a_late_segment_fills_its_gap_wherever_it_is_cut() -> None:
         assert not meaning.again
     side = flows.flows[0].sides[0]
     assert (side.missing, side.bytes, side.late) == (0, 50, 2)
+
+
+def sent(side: Side, *pieces: tuple[int, int], at: int = 0) -> list[Span]:
+    """Segments of (number, length), one ns apart."""
+    return [
+        side.take(Packet(time, time, "tcp", CLIENT, SERVER, "A", seq, 0, 100, length, b"", 1))
+        for time, (seq, length) in enumerate(pieces, at)
+    ]
+
+
+def test_the_first_data_and_the_last() -> None:
+    side = Side(CLIENT)
+    sent(side, (0, 5), (5, 5), (10, 5), at=7)
+    assert (side.first_data, side.last_data) == (7, 9)
+
+
+def test_what_is_sent_again_with_new_bytes_counts_for_those() -> None:
+    side = Side(CLIENT)
+    assert sent(side, (0, 10), (5, 10))[1] == Span(10, 15)
+    assert sent(side, (25, 10), (15, 25))[1] == Span(15, 40, fills=True)  # the gap's, and new ones
+    assert (side.bytes, side.missing, side.retransmitted, side.late) == (40, 0, 1, 1)
+
+
+def test_gaps_that_are_filled_leave_room_for_others() -> None:
+    side = Side(CLIENT)
+    for place in range(0, 20 * 2 * MOST_GAPS, 20):
+        sent(side, (place, 10), (place + 20, 10), (place + 10, 10))
+    assert (side.missing, side.gaps) == (0, [])
+    sent(side, (20 * 2 * MOST_GAPS + 90, 10))
+    assert side.missing == 80

@@ -44,12 +44,12 @@ four_segments(client, data)
 client, data = connected()
 four_segments(data, client)
 
-# A child has inherited the descriptors: close() here ends nothing, and sends nothing.
+# A child, which outlives the capture, has the descriptors too: close() here ends and sends nothing.
 client, data = connected()
 left, right = connected()
 descriptors = [client.fileno(), data.fileno(), left.fileno(), right.fileno()]
 quiet = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
-subprocess.Popen(["sleep", "60"], pass_fds=descriptors, **quiet).returncode = 0  # left behind
+subprocess.Popen(["sleep", "600"], pass_fds=descriptors, **quiet).returncode = 0  # left behind
 left.shutdown(socket.SHUT_WR)  # of the connection, whoever holds it
 for sock in client, data, left, right:
     sock.close()
