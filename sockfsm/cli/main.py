@@ -135,7 +135,7 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog="sockfsm",
         description="See what your sockets really do: every call, state, wait and packet.",
         epilog=_EXAMPLES,
-        formatter_class=_formatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action=_Version)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -143,14 +143,23 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, (module, line) in commands().items():
         if name == chosen:
             import_module(module).add(subparsers)
+            subparsers.choices[name].formatter_class = _Formatter
         else:
             subparsers.add_parser(name, help=line)
     return parser
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    # Room for the longest command's name beside its help.
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28)
+class _Formatter(argparse.HelpFormatter):
+    """Leaves a description and an epilog as they are, but for what is wider than the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        # Room for the longest command's name beside its help.
+        super().__init__(prog, max_help_position=28)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        from sockfsm.cli.fitting import fitted
+
+        return "\n".join(indent + line for line in fitted(text, width - len(indent)))
 
 
 class _Version(argparse.Action):

@@ -48,9 +48,10 @@ def add(subparsers: Subparsers) -> None:
         description="Run a Python program with all its sockets traced, and capture their packets.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="sockfsm run [-o DIR] [--enforce] [--no-capture | --payload] [--all-packets]\n"
-        "                   [--interface NAME] [--own-network] [--[no-]kernel-states]\n"
-        "                   [--max-size SIZE] (PROGRAM | -m MODULE) [ARGS ...]",
+        usage="sockfsm run [-o DIR] [--enforce] [--no-capture | --payload]\n"
+        "                   [--all-packets] [--interface NAME] [--own-network]\n"
+        "                   [--[no-]kernel-states] [--max-size SIZE]\n"
+        "                   (PROGRAM | -m MODULE) [ARGS ...]",
     )
     parser.add_argument("-o", dest="output", metavar="DIR", help="the trace's folder, new or empty")
     parser.add_argument(
