@@ -248,3 +248,21 @@ def test_what_fits_is_left_as_it_is_and_paragraphs_are_filled() -> None:
         " " * 17 + "word word word word",
     ]
     assert broken[4:] == ["", "ab " * 19 + "ab", ("ab " * 10).strip()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("show x --nosuch", "unrecognized arguments: --nosuch; see: sockfsm show --help"),
+        ("run --no-capture --payload x.py", "not allowed with argument --no-capture"),
+        ("conform tcp --random 0", "--random 0 is none"),
+        ("learn tcp --calls ,", "--calls names none: the words are bind"),
+        ("show {trace} --from 2 --to 1", "--from 2 is after --to 1"),
+    ],
+)
+def test_what_asks_for_nothing_or_for_two_things_is_told(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = Path(__file__).parent.parent / "traces" / "tcp-echo"
+    assert cli.main([word.format(trace=trace) for word in arguments.split()]) == cli.BAD_INPUT
+    assert message in capsys.readouterr().err

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare_output()
     try:
         try:
-            args = parser_for(arguments).parse_args(arguments)
+            args = _parsed(arguments)
             status: int = args.func(args)
         finally:
             if isinstance(sys.stdout, TextIOWrapper):  # it may be closed, or a test's
@@ -90,6 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sockfsm: {_inert(line)}", file=sys.stderr)
         return BAD_INPUT
     return status
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    args, unknown = parser_for(arguments).parse_known_args(arguments)
+    if unknown:
+        chosen = next(word for word in arguments if word in commands())
+        raise UsageError(
+            f"unrecognized arguments: {' '.join(unknown)}; see: sockfsm {chosen} --help"
+        )
+    return args
 
 
 def _prepare_output() -> None:

@@ -57,7 +57,8 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--enforce", action="store_true", help="raise IllegalCall where the machine refuses a call"
     )
-    parser.add_argument("--no-capture", action="store_true", help="calls only, no packets")
+    captured = parser.add_mutually_exclusive_group()
+    captured.add_argument("--no-capture", action="store_true", help="calls only, no packets")
     parser.add_argument(
         "--all-packets",
         action="store_true",
@@ -66,7 +67,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--interface", default="lo", metavar="NAME", help="capture this interface (default: lo)"
     )
-    parser.add_argument(
+    captured.add_argument(
         "--payload", action="store_true", help="keep the packets' payload too, not only headers"
     )
     parser.add_argument(
