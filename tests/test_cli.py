@@ -11,6 +11,7 @@ import pytest
 from patience import PATIENCE
 
 from sockfsm.cli import main as cli
+from sockfsm.cli.fitting import fitted
 from sockfsm.errors import TraceError
 from sockfsm.trace.trace import Trace
 
@@ -156,7 +157,7 @@ def test_help_imports_no_command_and_nothing_heavy() -> None:
     process = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=PATIENCE, check=True
     )
-    assert process.stderr == "[] ['sockfsm.cli.main']\n"
+    assert process.stderr == "[] ['sockfsm.cli.main', 'sockfsm.cli.fitting']\n"
 
 
 def test_letters_that_the_terminal_does_not_have_are_escaped(tmp_path: Path) -> None:
@@ -221,3 +222,47 @@ def test_a_folder_that_may_not_be_read_is_not_called_empty(tmp_path: Path) -> No
             os._exit(0 if str(error) == "closed: Permission denied" else 1)
         os._exit(2)
     assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+
+
+@pytest.mark.parametrize("command", [[], *([name] for name in cli.COMMANDS)])
+def test_help_fits_a_terminal_of_80_columns(
+    command: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All but commands, which cannot be broken, and pictures."""
+    monkeypatch.setenv("COLUMNS", "80")
+    with pytest.raises(SystemExit):
+        cli.main([*command, "--help"])
+    lines = capsys.readouterr().out.splitlines()
+    wide = [line for line in lines if len(line) > 80 and line.isascii()]
+    assert [line for line in wide if not line.startswith("  sockfsm ")] == []
+
+
+def test_what_fits_is_left_as_it_is_and_paragraphs_are_filled() -> None:
+    text = (
+        "examples:\n  sockfsm x   does it\n  sockfsm long   " + "word " * 12 + "\n\n" + "ab " * 30
+    )
+    fits, broken = text.split("sockfsm long")[0].splitlines()[:2], list(fitted(text, 60))
+    assert broken[:2] == fits
+    assert broken[2:4] == [
+        "  sockfsm long   word word word word word word word word",
+        " " * 17 + "word word word word",
+    ]
+    assert broken[4:] == ["", "ab " * 19 + "ab", ("ab " * 10).strip()]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        ("show x --nosuch", "unrecognized arguments: --nosuch; see: sockfsm show --help"),
+        ("run --no-capture --payload x.py", "not allowed with argument --no-capture"),
+        ("conform tcp --random 0", "--random 0 is none"),
+        ("learn tcp --calls ,", "--calls names none: the words are bind"),
+        ("show {trace} --from 2 --to 1", "--from 2 is after --to 1"),
+    ],
+)
+def test_what_asks_for_nothing_or_for_two_things_is_told(
+    arguments: str, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    trace = Path(__file__).parent.parent / "traces" / "tcp-echo"
+    assert cli.main([word.format(trace=trace) for word in arguments.split()]) == cli.BAD_INPUT
+    assert message in capsys.readouterr().err

@@ -265,3 +265,16 @@ def test_what_the_kernel_cannot_show_it_judges_itself_and_the_words_are_the_same
         b.close()
     (send,) = [c for c in trace.calls() if c.method == "send"]
     assert (send.outcome, send.enforced, send.refused) == ("EPIPE", False, True)
+
+
+def test_a_method_that_is_named_with_its_argument_is_not_called_twice() -> None:
+    with (
+        sockfsm.tracing(mode="enforce"),
+        socket.create_server(("127.0.0.1", 0)) as server,
+        socket.socket() as fresh,
+    ):
+        with pytest.raises(sockfsm.IllegalCall, match=r"\] shutdown[(]SHUT_WR[)] is illegal"):
+            fresh.shutdown(socket.SHUT_WR)
+        server.shutdown(socket.SHUT_RDWR)
+        with pytest.raises(sockfsm.IllegalCall, match=r"by shutdown[(]SHUT_RDWR[)] at"):
+            server.accept()

@@ -209,6 +209,13 @@ def test_tls_bytes_are_not_counted() -> None:
     assert [p.call for p in join(calls, story)] == [calls[0], None]
 
 
+def test_bytes_of_a_send_that_never_returned_are_not_said_to_be_nobodys() -> None:
+    """It still blocks, or was killed: the log has no such call, so none that returned fits."""
+    calls = [toy_call(toy_socket(), "connect", 0, 100 * US)]
+    story = [toy_packet(50 * US, "S"), toy_packet(9_000 * US, "PA", seq=1, length=40)]
+    assert [p.cause.why for p in join(calls, story) if p.cause][1:] == ["no send that has returned"]
+
+
 def test_a_fin_that_nobody_asked_for() -> None:
     """The process ended, or another one closed: no call of ours caused it."""
     made = toy_socket()

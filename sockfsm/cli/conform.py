@@ -62,7 +62,6 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--random",
         type=int,
-        default=0,
         metavar="N",
         help="run N random sequences of 10 to 25 calls among live peers instead",
     )
@@ -104,7 +103,7 @@ def run(args: argparse.Namespace) -> int:
         raise UsageError(f"--with {args.way} is for random sequences that are observed: --random N")
     if args.shown:
         return _shown(args)
-    if args.random:
+    if args.random is not None:
         return _random(args)
     names = tuple(args.suite) if args.suite or args.all else (REFERENCE,)
     chosen = suites(args.kind, names)
@@ -132,6 +131,8 @@ def run(args: argparse.Namespace) -> int:
 def _random(args: argparse.Namespace) -> int:
     from sockfsm.conform.runner import run_random
 
+    if args.random < 1:
+        raise UsageError(f"--random {args.random} is none: it counts sequences, from 1")
     if args.suite or args.all or args.keep:
         raise UsageError("--random brings its own environments: not with --suite, --all or --keep")
     bar = _Bar() if sys.stderr.isatty() else None

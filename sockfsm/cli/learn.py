@@ -55,7 +55,11 @@ def run(args: argparse.Namespace) -> int:
     from sockfsm.learn.mealy import compare
     from sockfsm.model.predict import Predictor
 
-    calls = tuple(dict.fromkeys((args.calls or "").replace(",", " ").split())) or WORDS
+    calls = WORDS
+    if args.calls is not None:
+        calls = tuple(dict.fromkeys(args.calls.replace(",", " ").split()))
+    if not calls:
+        raise UsageError(f"--calls names none: the words are {' '.join(WORDS)}")
     for call in calls:
         if call not in WORDS:
             raise UsageError(f"cannot learn with {call!r}: the words are {' '.join(WORDS)}")

@@ -87,7 +87,8 @@ def _text(finding: Finding, lanes: Lanes) -> str:
     from sockfsm.views.text import address, plain
 
     call, lint, socket = finding.call, finding.lint, finding.call.socket
-    about = f"{plain(call.method)}()"
+    method = plain(call.method)
+    about = method if method.endswith(")") else f"{method}()"
     if socket is not None:
         own = f" {address(socket.local)}" if socket.local else ""
         named = f"{lanes.socket(socket)} {plain(socket.kind)}{own}"

@@ -68,7 +68,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     _prepare_output()
     try:
         try:
-            args = parser_for(arguments).parse_args(arguments)
+            args = _parsed(arguments)
             status: int = args.func(args)
         finally:
             if isinstance(sys.stdout, TextIOWrapper):  # it may be closed, or a test's
@@ -90,6 +90,16 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"sockfsm: {_inert(line)}", file=sys.stderr)
         return BAD_INPUT
     return status
+
+
+def _parsed(arguments: list[str]) -> argparse.Namespace:
+    args, unknown = parser_for(arguments).parse_known_args(arguments)
+    if unknown:
+        chosen = next(word for word in arguments if word in commands())
+        raise UsageError(
+            f"unrecognized arguments: {' '.join(unknown)}; see: sockfsm {chosen} --help"
+        )
+    return args
 
 
 def _prepare_output() -> None:
@@ -135,7 +145,7 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
         prog="sockfsm",
         description="See what your sockets really do: every call, state, wait and packet.",
         epilog=_EXAMPLES,
-        formatter_class=_formatter,
+        formatter_class=_Formatter,
     )
     parser.add_argument("--version", action=_Version)
     subparsers = parser.add_subparsers(metavar="COMMAND", required=True)
@@ -143,14 +153,23 @@ def parser_for(arguments: Sequence[str]) -> argparse.ArgumentParser:
     for name, (module, line) in commands().items():
         if name == chosen:
             import_module(module).add(subparsers)
+            subparsers.choices[name].formatter_class = _Formatter
         else:
             subparsers.add_parser(name, help=line)
     return parser
 
 
-def _formatter(prog: str) -> argparse.HelpFormatter:
-    # Room for the longest command's name beside its help.
-    return argparse.RawDescriptionHelpFormatter(prog, max_help_position=28)
+class _Formatter(argparse.HelpFormatter):
+    """Leaves a description and an epilog as they are, but for what is wider than the terminal."""
+
+    def __init__(self, prog: str) -> None:
+        # Room for the longest command's name beside its help.
+        super().__init__(prog, max_help_position=28)
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        from sockfsm.cli.fitting import fitted
+
+        return "\n".join(indent + line for line in fitted(text, width - len(indent)))
 
 
 class _Version(argparse.Action):

@@ -48,15 +48,17 @@ def add(subparsers: Subparsers) -> None:
         description="Run a Python program with all its sockets traced, and capture their packets.",
         epilog=_EXAMPLES,
         formatter_class=argparse.RawDescriptionHelpFormatter,
-        usage="sockfsm run [-o DIR] [--enforce] [--no-capture | --payload] [--all-packets]\n"
-        "                   [--interface NAME] [--own-network] [--[no-]kernel-states]\n"
-        "                   [--max-size SIZE] (PROGRAM | -m MODULE) [ARGS ...]",
+        usage="sockfsm run [-o DIR] [--enforce] [--no-capture | --payload]\n"
+        "                   [--all-packets] [--interface NAME] [--own-network]\n"
+        "                   [--[no-]kernel-states] [--max-size SIZE]\n"
+        "                   (PROGRAM | -m MODULE) [ARGS ...]",
     )
     parser.add_argument("-o", dest="output", metavar="DIR", help="the trace's folder, new or empty")
     parser.add_argument(
         "--enforce", action="store_true", help="raise IllegalCall where the machine refuses a call"
     )
-    parser.add_argument("--no-capture", action="store_true", help="calls only, no packets")
+    captured = parser.add_mutually_exclusive_group()
+    captured.add_argument("--no-capture", action="store_true", help="calls only, no packets")
     parser.add_argument(
         "--all-packets",
         action="store_true",
@@ -65,7 +67,7 @@ def add(subparsers: Subparsers) -> None:
     parser.add_argument(
         "--interface", default="lo", metavar="NAME", help="capture this interface (default: lo)"
     )
-    parser.add_argument(
+    captured.add_argument(
         "--payload", action="store_true", help="keep the packets' payload too, not only headers"
     )
     parser.add_argument(

@@ -6,6 +6,7 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from sockfsm.errors import UsageError
 from sockfsm.trace.trace import Trace
 
 if TYPE_CHECKING:
@@ -110,10 +111,14 @@ def run(args: argparse.Namespace) -> int:
 def _selection(args: argparse.Namespace, lanes: Lanes) -> Selection:
     from sockfsm.views.selection import Selection, parse_span
 
+    since = None if args.since is None else parse_span(args.since)
+    until = None if args.until is None else parse_span(args.until)
+    if since is not None and until is not None and until < since:
+        raise UsageError(f"--from {args.since} is after --to {args.until}: nothing is between them")
     return Selection(
         sockets=lanes.identities(args.socket) if args.socket else None,
         threads=lanes.threads(args.thread) if args.thread else None,
         ports=lanes.ports(args.port) if args.port else None,
-        since=None if args.since is None else parse_span(args.since),
-        until=None if args.until is None else parse_span(args.until),
+        since=since,
+        until=until,
     )

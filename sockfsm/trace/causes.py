@@ -35,7 +35,8 @@ RELEASED = "released"
 
 SEVERAL = Cause("unknown", "several calls ran then")
 NONE_FITS = Cause("unknown", "no call fits")
-UNCOUNTED = Cause("unknown", "its bytes cannot be counted, no send ran then")
+# A send that has not returned (it still blocks, or its process was killed) is not among the calls.
+UNCOUNTED = Cause("unknown", "no send that has returned")
 HELD = Cause("unknown", "closed before, held by another process")
 PROCESS_ENDED = Cause("kernel", "process ended")
 

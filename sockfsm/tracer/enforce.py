@@ -92,7 +92,7 @@ def illegal(row: Row, method: int, refusal: str, history: tuple[Call, ...]) -> I
     number = errno_number(refusal)
     why = rule.why if rule is not None else "this stricter machine has no such transition."
     lines = [
-        f"{METHODS[method][0]}() is illegal in state {row.state} ({row.kind.name}): "
+        f"{_called(METHODS[method][0])} is illegal in state {row.state} ({row.kind.name}): "
         f"{os.strerror(number)}. {why}",
         f"  Legal here: {', '.join(legal) or 'nothing'}.",
     ]
@@ -108,8 +108,12 @@ def illegal(row: Row, method: int, refusal: str, history: tuple[Call, ...]) -> I
     return error
 
 
+def _called(method: str) -> str:
+    return method if method.endswith(")") else f"{method}()"  # `shutdown(SHUT_WR)` is one
+
+
 def _line(call: Call) -> str:
-    return f"    {call.before} -> {call.after} by {call.method}() at {call.site}"
+    return f"    {call.before} -> {call.after} by {_called(call.method)} at {call.site}"
 
 
 def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]]) -> Method:
