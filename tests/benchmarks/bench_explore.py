@@ -2,8 +2,8 @@
 
     python tests/benchmarks/bench_explore.py [--quick]
 
-Philosophers: clients that take two locks each, which servers hold. The baseline walks as many states that
-are bare tuples, each with as many successors. Seconds are of the processor: the machine may be shared.
+Philosophers: clients that take two locks each, which servers hold. The baseline walks as many states
+that are bare tuples. Seconds are of the processor: the machine may be shared.
 """
 
 from __future__ import annotations
@@ -55,7 +55,9 @@ def main() -> None:
     row("explored", f"{rate:,.0f}/s", "target 20,000/s")
     row("bare tuples", f"{bare[1]['states'] / bare[1]['took']:,.0f}/s")
     more = large["states"] - small["states"]
-    row("memory of a state", f"{(large['memory'] - small['memory']) / more:.0f} bytes", "target 200")
+    row(
+        "memory of a state", f"{(large['memory'] - small['memory']) / more:.0f} bytes", "target 200"
+    )
     more = bare[1]["states"] - bare[0]["states"]
     row("of a bare tuple", f"{(bare[1]['memory'] - bare[0]['memory']) / more:.0f} bytes")
     grown = large["states"] / small["states"]
@@ -91,7 +93,7 @@ def measure(what: str, most: int) -> None:
 
 def bare_walk(most: int) -> int:
     """Visit states that are tuples of 60 numbers, each with six successors."""
-    first = (0,) * 60
+    first: tuple[int, ...] = (0,) * 60
     seen = {first}
     level = [first]
     while len(seen) <= most:
