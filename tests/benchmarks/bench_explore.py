@@ -2,9 +2,8 @@
 
     python tests/benchmarks/bench_explore.py [--quick]
 
-Philosophers: clients that take two locks each, which servers hold. The baseline walks as many
-states that are bare tuples, each with as many successors. Seconds are of the processor: the
-machine may be shared.
+Philosophers: clients that take two locks each, which servers hold. The baseline walks as many states
+that are bare tuples. Seconds are of the processor: the machine may be shared.
 """
 
 from __future__ import annotations

@@ -177,9 +177,9 @@ class Memory:
         return place if place is not None and self.objects[place] is value else None
 
     def _describe(self, place: int) -> None:
-        thing = self.objects[place]
-        if isinstance(thing, Event):
-            names: tuple[str, ...] = ("background", "cancelled", "deed")
+        thing: Any = self.objects[place]
+        names = _slots(type(thing))
+        if names:
             values = [object.__getattribute__(thing, name) for name in names]
         else:
             content = object.__getattribute__(thing, "__dict__")
@@ -296,10 +296,10 @@ class Memory:
 
     def _fill(self, place: int, number: int) -> None:
         names, form = self.forms[place][number]
-        thing = self.objects[place]
-        if isinstance(thing, Event):
+        thing: Any = self.objects[place]
+        if _slots(type(thing)):
             for name, value in zip(names, form, strict=True):
-                setattr(thing, name, self._read(value))
+                object.__setattr__(thing, name, self._read(value))
             return
         content = object.__getattribute__(thing, "__dict__")
         content.clear()
@@ -364,6 +364,17 @@ class Memory:
         numbers = array(chr(key[1]))
         numbers.frombytes(key[2:].ljust(numbers.itemsize * len(self.objects), b"\0"))
         return tuple(numbers)
+
+
+_SLOTS: dict[type, tuple[str, ...]] = {}
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    """The fields of a class whose objects have no dictionary."""
+    if kind not in _SLOTS:
+        names = (name for one in kind.__mro__ for name in vars(one).get("__slots__", ()))
+        _SLOTS[kind] = tuple(sorted(names))
+    return _SLOTS[kind]
 
 
 def _places(form: tuple[Any, ...]) -> Iterator[int]:
