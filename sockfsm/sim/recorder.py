@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sockfsm.events import Call, Packet, Process, Site, Socket, Thread, Wait
@@ -137,6 +138,7 @@ class Recorder:
         )  # fmt: skip
 
 
+@lru_cache(1 << 12)
 def refusal(kind: str, state: str, method: str, word: str) -> str:
     """The errno by which the machine refuses the call in `state`, as a tracer would say it."""
     compiled = shipped(kind)
