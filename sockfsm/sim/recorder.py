@@ -20,6 +20,7 @@ from sockfsm.trace.source import MemoryTrace
 if TYPE_CHECKING:
     from sockfsm.sim.run import Player
     from sockfsm.sim.scenario import Scenario
+    from sockfsm.trace.about import About
 
 _FIRST_PID, _FIRST_DESCRIPTOR = 1001, 3
 NUMBERS = {
@@ -129,13 +130,16 @@ class Recorder:
 
     def trace(self, packets: list[Packet]) -> MemoryTrace:
         """The run as a trace."""
-        from sockfsm.trace.about import About
-
-        facts = About(capture="the simulated network", network="simulated")
         return MemoryTrace(
             self._calls, packets, blocked=self._blocked,
-            processes=self._processes.values(), facts=facts, name=self._title or self._file,
+            processes=self._processes.values(), facts=_facts, name=self._title or self._file,
         )  # fmt: skip
+
+
+def _facts() -> About:
+    from sockfsm.trace.about import About
+
+    return About(capture="the simulated network", network="simulated")
 
 
 @lru_cache(1 << 12)
