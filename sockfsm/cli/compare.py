@@ -21,8 +21,7 @@ if TYPE_CHECKING:
 
 _DIFFERENT = 1
 _ASIDE = frozenset({"collected", "dup", "exit", "unlink"})
-_ONE_PROCESS = "the actors of a play are one process, whose tracer sees who removes a socket's path"
-MOMENT = 1_000_000
+_MOMENT = 1_000_000
 """ns: who waits for less, waits for the other actor's next step, and not for a timer or a network."""
 _TIMER = 150_000_000
 """ns: who waits for more in the real run, waits for a timer of TCP's, which take 200 ms and more."""
