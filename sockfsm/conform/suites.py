@@ -101,6 +101,7 @@ _SURROUNDED: tuple[_Row, ...] = (
     (("tcp",), "blocking, peer breaks", (Blocking, Breaks), "mode=blocking peer=breaks"),
     # What bind() asks for.
     (_INET, "name taken", (Taken,), "address=taken"),
+    (("tcp",), "peer refuses, name taken", (Taken, worlds.Refuses), "peer=refuses address=taken"),
     (_INET, "foreign address", (Foreign,), "address=foreign"),
     (_INET, "port is privileged", (rare.Privileged,), "address=privileged"),
     (_UNIX, "path taken", (Taken,), "address=taken"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 from sockfsm.events import Call, Packet, Process, Site, Socket, Thread, Wait
@@ -19,6 +20,7 @@ from sockfsm.trace.source import MemoryTrace
 if TYPE_CHECKING:
     from sockfsm.sim.run import Player
     from sockfsm.sim.scenario import Scenario
+    from sockfsm.trace.about import About
 
 _FIRST_PID, _FIRST_DESCRIPTOR = 1001, 3
 NUMBERS = {
@@ -128,15 +130,19 @@ class Recorder:
 
     def trace(self, packets: list[Packet]) -> MemoryTrace:
         """The run as a trace."""
-        from sockfsm.trace.about import About
-
-        facts = About(capture="the simulated network", network="simulated")
         return MemoryTrace(
             self._calls, packets, blocked=self._blocked,
-            processes=self._processes.values(), facts=facts, name=self._title or self._file,
+            processes=self._processes.values(), facts=_facts, name=self._title or self._file,
         )  # fmt: skip
 
 
+def _facts() -> About:
+    from sockfsm.trace.about import About
+
+    return About(capture="the simulated network", network="simulated")
+
+
+@lru_cache(1 << 12)
 def refusal(kind: str, state: str, method: str, word: str) -> str:
     """The errno by which the machine refuses the call in `state`, as a tracer would say it."""
     compiled = shipped(kind)

@@ -6,7 +6,7 @@ A recorded folder is a source (`sockfsm.Trace`), and so is a trace in memory (`M
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Hashable, Iterable, Iterator
+from collections.abc import Callable, Hashable, Iterable, Iterator
 from operator import attrgetter
 from typing import TYPE_CHECKING
 
@@ -152,7 +152,8 @@ class MemoryTrace(TraceSource):
     """A trace in memory: simulated, imported, or made up for a test.
 
     calls, packets, kernel_states: in any order. packets: as captured; `join` fills in the rest.
-    blocked: the waits that have not ended. processes: needed for those that made no call.
+    blocked: the waits that have not ended. processes: needed for those that made no call. facts: may
+    be made when they are asked for.
     """
 
     def __init__(
@@ -163,11 +164,9 @@ class MemoryTrace(TraceSource):
         kernel_states: Iterable[KernelState] = (),
         blocked: Iterable[Wait] = (),
         processes: Iterable[Process] = (),
-        facts: About | None = None,
+        facts: About | Callable[[], About] | None = None,
         name: str = "in memory",
     ) -> None:
-        from sockfsm.trace.about import About
-
         self.name = name
         self._problems: list[str] = []
         self._losses: list[Lost] = []
@@ -176,7 +175,7 @@ class MemoryTrace(TraceSource):
         self._kernel_states = list(kernel_states)
         self._blocked = list(blocked)
         self._processes = list(processes)
-        self._facts = facts or About()
+        self._facts = facts
 
     def calls(self) -> Iterator[Call]:
         """See `TraceSource`."""
@@ -204,6 +203,10 @@ class MemoryTrace(TraceSource):
     @property
     def facts(self) -> About:
         """See `TraceSource`."""
+        if self._facts is None or callable(self._facts):
+            from sockfsm.trace.about import About
+
+            self._facts = self._facts() if self._facts is not None else About()
         return self._facts
 
     @property
