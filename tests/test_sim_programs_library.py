@@ -301,6 +301,42 @@ def test_any_hash_seed_the_same(tmp_path: Path) -> None:
     assert all(trace == traces[0] for trace in traces)
 
 
+def test_sets_of_objects_have_the_order_of_their_making() -> None:
+    text = """
+        import asyncio, dataclasses, socket, threading
+        class Client:
+            pass
+        class Slots:
+            __slots__ = ("number",)
+        @dataclasses.dataclass
+        class Data:
+            number: int
+        @dataclasses.dataclass(eq=False)
+        class Plain:
+            number: int
+        @dataclasses.dataclass(unsafe_hash=True)
+        class Hashed:
+            number: int
+        class Protocol(asyncio.Protocol):
+            pass
+        rubbish, numbers = [object() for _ in range(RUBBISH)], {}
+        for make in Client, Slots, Protocol, socket.socket, threading.Thread, lambda: Plain(1):
+            made = [make() for _ in range(100)]
+            for number, one in enumerate(made):
+                numbers[id(one)] = number
+            print(hash(tuple(numbers[id(one)] for one in set(made))))
+        try:
+            {Data(1)}
+        except TypeError as error:
+            print(error)
+        print(len({Hashed(1), Hashed(1)}))
+    """
+    runs = [printed(simulated(text.replace("RUBBISH", str(n)))) for n in (1, 12_345)]
+    assert len(runs[0]) == 8
+    assert runs[0] == runs[1]
+    assert runs[0][-2:] == ["unhashable type: 'Data'", "1"]
+
+
 def test_the_command(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from functools import wraps
-from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from sockfsm.sim.programs.actor import Gone
@@ -52,22 +51,10 @@ def _numbered(*names: str) -> Callable[[Any, Imports], None]:
 
     def adjust(module: Any, of: Imports) -> None:
         for name in names:
-            _by_number(getattr(module, name))
+            if hasattr(module, name):
+                of.numbers.give(getattr(module, name))
 
     return adjust
-
-
-def _by_number(made: Any) -> None:
-    numbers = count(1)
-    begin = made.__init__
-
-    @wraps(begin)
-    def numbered(self: Any, *args: Any, **kwargs: Any) -> None:
-        self.__dict__.setdefault("_number", next(numbers))
-        begin(self, *args, **kwargs)
-
-    made.__init__ = numbered
-    made.__hash__ = lambda self: self.__dict__.get("_number", 0)
 
 
 def _both(*adjusts: Callable[[Any, Imports], None]) -> Callable[[Any, Imports], None]:
@@ -108,6 +95,18 @@ def _threading(module: Any, of: Imports) -> None:
     module.excepthook = module.__excepthook__ = excepthook
 
 
+def _dataclasses(module: Any, of: Imports) -> None:
+    process = module._process_class
+
+    def processed(cls: Any, *args: Any, **kwargs: Any) -> Any:
+        of.numbers.take_back(cls)
+        made = process(cls, *args, **kwargs)
+        of.numbers.give(made)
+        return made
+
+    module._process_class = processed
+
+
 ADJUSTED: dict[str, Callable[[Any, Imports], None]] = {
     "threading": _both(
         _points(
@@ -122,8 +121,14 @@ ADJUSTED: dict[str, Callable[[Any, Imports], None]] = {
         _points(Future="result exception cancel done"), _numbered("Future")
     ),
     "concurrent.futures.thread": _points(ThreadPoolExecutor="submit shutdown"),
+    "asyncio.events": _numbered("Handle", "TimerHandle"),
     "asyncio.futures": _numbered("_PyFuture"),
+    "asyncio.protocols": _numbered("BaseProtocol"),
+    "asyncio.streams": _numbered("StreamReader", "StreamWriter"),
     "asyncio.tasks": _numbered("_PyTask"),
+    "asyncio.transports": _numbered("BaseTransport"),
+    "dataclasses": _dataclasses,
+    "socketserver": _numbered("BaseRequestHandler", "BaseServer"),
     "traceback": _walks,
 }  # fmt: skip
 """Module -> what is changed when it has been loaded."""

@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from sockfsm.sim.programs.adjusted import ADJUSTED
 from sockfsm.sim.programs.home import Home
 from sockfsm.sim.programs.kept import Kept
+from sockfsm.sim.programs.numbers import Numbers
 from sockfsm.sim.programs.refused import refuse, refusing
 from sockfsm.sim.programs.resolving import Resolving
 from sockfsm.sim.programs.selecting import Selecting
-from sockfsm.sim.programs.sites import LIBRARY, importer_is_program
+from sockfsm.sim.programs.sites import LIBRARY, importer_is_program, programs
 from sockfsm.sim.programs.system import System
 from sockfsm.sim.programs.threads import Threads
 
@@ -67,7 +68,8 @@ class Imports:
         self.home = home = Home()
         home.process, home.world = process, process.world
         self.system, self.threads = System(home), Threads(home)
-        self._resolving = Resolving(home)
+        self.numbers = Numbers()
+        self._resolving = Resolving(home, self.numbers)
         self.modules: dict[str, ModuleType] = {}
         self._kept = Kept(self.modules)
         self.builtins = self._builtins()
@@ -90,7 +92,7 @@ class Imports:
     def begin(self, process: Process, argv: list[str], path: list[str]) -> None:
         """A run begins, in this process."""
         self.home.process, self.home.world = process, process.world
-        for part in (self.system, self.threads, self._resolving):
+        for part in (self.system, self.threads, self._resolving, self.numbers):
             part.reset()
         self.modules.clear()
         self.modules.update(self._base)
@@ -143,8 +145,14 @@ class Imports:
         def leave(code: object = None) -> None:
             raise SystemExit(code)
 
+        def build(function: Any, name: str, *bases: Any, **kwargs: Any) -> Any:
+            made = builtins.__build_class__(function, name, *bases, **kwargs)
+            if programs(function.__code__.co_filename):
+                self.numbers.give(made)
+            return made
+
         module.__dict__.update(
-            print=written, input=read, open=file, exit=leave, quit=leave,
+            __build_class__=build, print=written, input=read, open=file, exit=leave, quit=leave,
             breakpoint=refusing("breakpoint"),
         )  # fmt: skip
         return module

@@ -14,6 +14,7 @@ from sockfsm.sim.sockets import Answer, Request, VirtualSocket
 
 if TYPE_CHECKING:
     from sockfsm.sim.programs.home import Home
+    from sockfsm.sim.programs.numbers import Numbers
 
 _KEPT = frozenset(
     {
@@ -28,13 +29,14 @@ _NOT_SIMULATED = ("if_nameindex", "if_nametoindex", "if_indextoname", "sethostna
 class Resolving:
     """A process's `_socket`."""
 
-    def __init__(self, home: Home) -> None:
+    def __init__(self, home: Home, numbers: Numbers) -> None:
         self._home = home
         self._default: list[float | None] = [None]
         space = {
             "home": home, "default": self._default, "__slots__": (), "__module__": "_socket"
         }  # fmt: skip
         self.socket: type[Socket] = type("socket", (Socket,), space)
+        numbers.give(self.socket)
 
     def module(self) -> dict[str, object]:
         """The names of `_socket`."""

@@ -283,7 +283,9 @@ class Socket:
     def close(self) -> None:
         """See socket.close."""
         number, self._fd = self._fd, -1
-        if number != -1:
+        process = self._of
+        # Who is collected after its process has ended has nothing to close any more.
+        if number != -1 and process.status is None and not process.world.over:
             thing = self.home.process.descriptors.get(number)
             self._was = thing if isinstance(thing, VirtualSocket) else None
             close(self.home.process, number)

@@ -108,7 +108,8 @@ class World:
     def me(self) -> Actor:
         """Who runs."""
         actor = self.current
-        assert actor is not None, "no simulated program is running"
+        if actor is None:
+            raise Gone  # something is collected when its world has ended
         if actor.gone or self.over:
             self._refuse(actor)
         return actor
