@@ -88,7 +88,8 @@ class Told:
 
     __slots__ = ("__weakref__", "watch")
 
-    watch: object
+    def __init__(self) -> None:
+        self.watch: object = UNWATCHED
 
     def begin_watch(self, log: Log) -> None:
         """From now on. Who makes the call counts it where it does not come to that."""
@@ -214,8 +215,11 @@ class Log:
                 interrupted = error
         if self.note_listener is not None:
             self.note_listener(content)
-        if interrupted is not None:
-            raise interrupted
+        try:
+            if interrupted is not None:
+                raise interrupted
+        finally:
+            del interrupted  # else it holds itself, and whatever call it has cut off
 
     def _put(
         self, form: Struct, fields: tuple[Any, ...], call: Told | None = None, again: bool = True
