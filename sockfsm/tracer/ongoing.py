@@ -1,4 +1,4 @@
-"""A call of the program between its begin and its record: whether it waits, how it ends."""
+"""A call of the program from its beginning to its record: whether it waits, and how it ends."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def foreign(error: BaseException) -> bool:
 
 
 class Ongoing(Told):
-    """One call. Make it just before the kernel is asked; tell it once how the call ended.
+    """One call. Make it just before the kernel is asked, and call `ok` or `failed` once.
 
     asked: bytes asked for, or what else the record's `asked` is. begin: when it began, where that was
     before. Nothing that goes wrong here reaches the program: what cannot be written counts as lost.

@@ -1,8 +1,7 @@
 """The traced sockets of this process: their birth, their identity across `detach` and `dup`, their end.
 
-A socket is found by `id`, never held: a weak reference tells when it is gone. Any of this can be
-interrupted by the garbage collector, a signal handler or another thread that does the same, so no
-table is walked and each step on one is a single operation.
+A socket is found by `id` and never kept alive: a weak reference tells when it is gone. The tables and
+who may come between two steps on them: see `tracer.current`.
 """
 
 from __future__ import annotations
@@ -386,7 +385,7 @@ def _asked(tracked: Tracked) -> int:
 
 
 def gives_away(sock: _stdlib.socket, tracked: Tracked) -> None:
-    """Before `detach` and `dup`: ask what tells the socket from others."""
+    """Before `detach` and `dup`: ask for the number by which the kernel tells it from other sockets."""
     model = tracked.model
     if not model.cookie:
         model.cookie = _cookie(sock)
@@ -395,7 +394,7 @@ def gives_away(sock: _stdlib.socket, tracked: Tracked) -> None:
 
 
 def situation(session: Session, sock: _stdlib.socket, found: Kind) -> Row:
-    """All that an unknown socket may be in, by what the kernel shows of it, the likeliest first."""
+    """The states that an unknown socket may be in, by what the kernel shows of it, likeliest first."""
     seen = facts(sock)
     if seen is None:
         return found.closed
