@@ -9,13 +9,13 @@ import sys
 from pathlib import Path
 
 import pytest
+import segments
 
 import sockfsm
 from sockfsm import private
 from sockfsm.errors import UsageError
 from sockfsm.record import packs, room
 from sockfsm.record.folder import make_folder
-from sockfsm.record.logs import logs_in
 from sockfsm.record.packs import Packed
 from sockfsm.record.thinning import Children, thin
 
@@ -82,19 +82,10 @@ def plant(folder: Path, victim: Path) -> None:
 def test_no_link_is_followed_by_whoever_tidies(tmp_path: Path) -> None:
     folder, victim = tmp_path / "trace", tmp_path / "victim"
     victim.write_text("precious")
-    with sockfsm.tracing(folder, max_size="1G"):
-        import socket
-
-        near, far = socket.socketpair()
-        for _ in range(80_000):
-            near.send(b"x")
-            far.recv(1)
-        near.close()
-        far.close()
+    log = segments.several(folder)
     (folder / room.DROPPED).write_text("{}")
     (folder / "ended-1.packed").touch()
     plant(folder, victim)
-    (log,) = logs_in(folder)
     assert thin(log, 1, Children([]))
     packs.pack(folder / "ended-1.packed", [Packed("1-0.calls", b"x")])
     room._forget(folder, [])

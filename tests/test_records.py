@@ -15,7 +15,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+import plain_and_traced
 import pytest
+import segments
 import sidelog
 from patience import PATIENCE
 
@@ -285,14 +287,11 @@ def test_sockets_of_subinterpreters_are_their_own(tmp_path: Path) -> None:
 
 
 def test_a_subinterpreter_does_not_change_the_exit_status(tmp_path: Path) -> None:
-    (tmp_path / "program.py").write_text(
+    program = tmp_path / "program.py"
+    program.write_text(
         f"{sidelog.INTERPRETERS}\ninterpreters.run_string(create(), 'import socket')\nraise ValueError"
     )
-    for before in ([], ["-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "trace")]):
-        done = subprocess.run(
-            [sys.executable, *before, str(tmp_path / "program.py")], capture_output=True
-        )
-        assert done.returncode == 1
+    assert [done.returncode for done in plain_and_traced.run(program)] == [1, 1]
 
 
 def test_the_oldest_go_and_what_is_left_is_known(tmp_path: Path) -> None:
@@ -745,15 +744,7 @@ def test_every_call_of_a_storm_of_forks_is_there(tmp_path: Path) -> None:
 
 def test_a_log_is_thinned_by_one_process(tmp_path: Path) -> None:
     """The supervisor does nothing while the traced process is at it, nor when it has been."""
-    with sockfsm.tracing(tmp_path, max_size="1G"):
-        near, far = socket.socketpair()
-        for _ in range(80_000):
-            near.send(b"x")
-            far.recv(1)
-        near.close()
-        far.close()
-    (log,) = logs_in(tmp_path)
-    assert len(log.files) > 3
+    log = segments.several(tmp_path)
     thin_it = """
         import sys
         from pathlib import Path

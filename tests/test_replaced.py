@@ -14,6 +14,7 @@ import time
 from pathlib import Path
 from typing import Any
 
+import plain_and_traced
 import pytest
 from patience import PATIENCE
 
@@ -27,18 +28,11 @@ def run(tmp_path: Path) -> Any:
     def both(text: str, *arguments: str) -> tuple[str, str]:
         program = tmp_path / "program.py"
         program.write_text(text)
-        tracer = [sys.executable, "-m", "sockfsm", "run", "--no-capture", "-o", "trace"]
-        outputs = []
-        for command in ([sys.executable], tracer):
-            done = subprocess.run(
-                [*command, "program.py", *arguments],
-                cwd=tmp_path,
-                capture_output=True,
-                text=True,
-                timeout=PATIENCE,
-            )
-            outputs.append(f"{done.stdout}{done.stderr}{done.returncode}")
-        return outputs[0], outputs[1]
+        plain, traced = (
+            f"{done.stdout}{done.stderr}{done.returncode}"
+            for done in plain_and_traced.run(program, *arguments)
+        )
+        return plain, traced
 
     return both
 

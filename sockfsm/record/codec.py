@@ -49,6 +49,7 @@ _ENDING = 0xFFFF << ERRNO | 7 << OUTCOME
 # Objects of the program's are not asked how they look.
 _encode = JSONEncoder(separators=(",", ":"), default=object.__repr__).encode
 _hosts: dict[str, int] = {}
+"""A cache of `inet_aton`, which gives the same in every session."""
 
 
 def head(

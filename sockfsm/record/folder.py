@@ -1,5 +1,4 @@
-"""The folder of a trace: ours alone. Whoever else could write in it could put links in the way of what
-we write there."""
+"""The folder of a trace, in which only we may write: others could put links in the way of our files."""
 
 from __future__ import annotations
 

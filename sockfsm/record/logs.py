@@ -49,11 +49,11 @@ class LogFiles:
 
     @property
     def in_use(self) -> bool:
-        """Whether a process of this machine may still write it: one has its process number.
+        """Whether a process of this machine may still write it, by the process number in its name.
 
-        That nobody has it mapped proves nothing: its process may be just about to map it. And a
-        program that follows by exec has to find the name taken. Who counts processes in another
-        namespace than ours may live under any number, or where we cannot see him.
+        That nobody has it mapped proves nothing: a process may be about to map it, and a program that
+        follows by exec must find the name taken. A process of another PID namespace may have any
+        number here, or be out of our sight.
         """
         return self.has_process or (_PID.match(self.name) is not None and not self._of_ours())
 

@@ -4,9 +4,8 @@ Python's own `mmap` keeps a duplicate of the descriptor (until 3.13 always). In 
 would shift descriptor numbers, and a program that closes every descriptor it does not know would
 make a later unmap close one of its own.
 
-Who cuts a file short while it is mapped has the kernel end the program by SIGBUS at its next record,
-and nothing but the kernel could keep him from that. So a file that is mapped is read-only for its
-owner: only who may do anything (root) can cut it, or who changes that first.
+If somebody truncates a file while it is mapped, the kernel ends the program by SIGBUS at its next
+record. So a mapped file is read-only even for its owner: to truncate it takes root, or a chmod first.
 
 All that mapping needs is made when this module is loaded: later the program may have no descriptor
 or memory left, or no way to the standard library, and may have put functions of its own into `os`.

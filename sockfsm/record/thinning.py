@@ -1,9 +1,9 @@
 """Takes the oldest segments of a log away and keeps of them what the newer ones need to be read.
 
-That is: who the process is, its kinds, threads, places and addresses, and how each socket came to be
-that is still open: the calls that made, named and connected it. They are written to the log's first
-file, in place of all that was in it and in the segments that go. So the traced program itself never
-tells anything twice, and what is kept does not grow.
+Kept are: who the process is, its kinds, threads, places and addresses, and for each socket that is
+still open the calls that made, named and connected it. They replace what was in the log's first file
+and in the segments that go. So the traced program never writes anything twice, and what is kept does
+not grow.
 """
 
 from __future__ import annotations
@@ -192,10 +192,10 @@ def _latest(notes: dict[int, dict[str, Any]], used: set[int]) -> Iterator[dict[s
 
 
 def thin(log: LogFiles, upto: int, children: Children) -> bool:
-    """Take the segments up to `upto` away; whether they went. The files change one after the other:
+    """Drop the segments up to `upto`; False where there was nothing to do, or somebody is at it.
 
-    a reader that comes in between, or after a crash, still finds each segment in one of them. The
-    supervisor and the traced process may both try: who comes second does nothing.
+    The files change one after the other: a reader that comes in between, or after a crash, still finds
+    each segment in one of them. The supervisor and the traced process may both try.
     """
     gone = [path for path in log.paths if split(path.name)[1] <= upto]
     first = gone[0].with_name(log.name)

@@ -80,18 +80,19 @@ UNWATCHED = 0
 
 
 class Told:
-    """A call that is watched from its end on until its record is written or counted.
+    """A call that is watched from its end until its record is written or counted as lost.
 
-    Between what the kernel has done and the record, a signal handler may raise at any step. A call
-    that is gone then is counted by a function of C: one of Python's could be interrupted itself.
+    A signal handler may raise at any step between. The call's object then dies unwritten, and a
+    function of C counts it: a function of Python's could be interrupted itself.
     """
 
     __slots__ = ("__weakref__", "watch")
 
-    watch: object
+    def __init__(self) -> None:
+        self.watch: object = UNWATCHED
 
     def begin_watch(self, log: Log) -> None:
-        """From now on. Who makes the call counts it where it does not come to that."""
+        """Watch from now on. Whoever makes the call counts it if this is not reached."""
         try:
             self.watch = ref(self, log.untold.append)
         except MemoryError:
@@ -214,14 +215,17 @@ class Log:
                 interrupted = error
         if self.note_listener is not None:
             self.note_listener(content)
-        if interrupted is not None:
-            raise interrupted
+        try:
+            if interrupted is not None:
+                raise interrupted
+        finally:
+            del interrupted  # else the exception holds itself, and the call that it has cut off
 
     def _put(
         self, form: Struct, fields: tuple[Any, ...], call: Told | None = None, again: bool = True
     ) -> None:
-        """Only what a signal handler of the program raises comes out of here, and once a slot is
-        looked for, the record is written all the same, or counted."""
+        """Raises only what a signal handler of the program's raises. Even then the record is written,
+        or counted as lost."""
         window, slot = self._now, None
         try:
             while True:

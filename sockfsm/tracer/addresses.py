@@ -1,4 +1,4 @@
-"""Addresses in the log. They are the program's objects: nothing of theirs is called to look at them."""
+"""Addresses in the log. They are the program's objects, so none of their methods is called."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ _type_name = type.__dict__["__name__"].__get__
 
 
 def form_of(value: object, depth: int = 3) -> Form:
-    """`value` as plain data. An object of a class of the program's own is shown by the class's name."""
+    """`value` as plain data; an object of one of the program's own classes is the class's name."""
     kind = type(value)
     if value is None or kind is bool:
         return value  # type: ignore[return-value]

@@ -10,24 +10,26 @@ import _socket
 import os
 import socket as _stdlib
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
-from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
+from sockfsm.record.writer import UNWATCHED
 from sockfsm.tracer import current
 from sockfsm.tracer.adapters import adapt
+from sockfsm.tracer.begun import begun
 from sockfsm.tracer.buffers import UNKNOWN, integer
 from sockfsm.tracer.connecting import accept, connector, in_accept, name_of
 from sockfsm.tracer.current import Session
 from sockfsm.tracer.likeness import invoke, like, own
 from sockfsm.tracer.messages import message_receiver, message_sender, sendfile
-from sockfsm.tracer.ongoing import OURS, Ongoing
+from sockfsm.tracer.ongoing import OURS, Ongoing, foreign
 from sockfsm.tracer.places import caller
 from sockfsm.tracer.rows import Model, Tracked, step
 from sockfsm.tracer.sockets import (
     UNBORN,
+    Birth,
     adjust,
+    begin_birth,
     born,
     bury,
     claim,
@@ -79,24 +81,31 @@ _plain_close, _plain_real_close = _plain["close"], _plain["_real_close"]
 def init(
     self: Socket, family: Any = -1, type: Any = -1, proto: Any = -1, fileno: Any = None
 ) -> None:
-    session, begin, frame = current.session, Clocks.monotonic(), caller()
+    birth = begin_birth(current.session)
     try:
         _plain_init(self, family, type, proto, fileno)
     except OSError as error:
-        if fileno is None:
-            stillborn(session, error, (family, type, proto), begin, frame)
+        if fileno is None and birth is not None:
+            stillborn(birth, error, (family, type, proto))
         raise
+    if birth is None:
+        return
     try:
-        _made(session, self, fileno, begin, frame)
-    except OURS:
-        session.log.marked[0] = 1
+        _made(birth, self, fileno)
+    except BaseException as error:
+        if birth.watch == UNWATCHED:
+            birth.session.log.untold.append(None)
+        if foreign(error):
+            raise
 
 
-def _made(session: Session, self: Socket, fileno: Any, begin: int, frame: FrameType | None) -> None:
-    end = Clocks.monotonic()
+def _made(birth: Birth, self: Socket, fileno: Any) -> None:
+    session, frame = birth.session, birth.frame
+    birth.ended()
     if fileno is None:
         session.unclaimed.pop(_fileno(self), None)
-        born(session, self, NUMBER["socket"], begin, end, frame)
+        birth.method = NUMBER["socket"]
+        born(birth, self)
         return
     # ssl and multiprocessing may have been imported since tracing began.
     adapt()
@@ -105,16 +114,17 @@ def _made(session: Session, self: Socket, fileno: Any, begin: int, frame: FrameT
         # Its record follows that of the accept().
         model = Model(UNBORN, described(session, self)[0].initial, session.shared)
         register(session, self, model)
+        birth.watch = None
     else:
-        claim(session, self, begin, end, frame)
+        claim(birth, self)
 
 
 def bind(self: Socket, *args: Any, **named: Any) -> Any:
     plain = _plain["bind"]
-    if not is_socket(self):
+    call = begun(self, NUMBER["bind"])
+    if call is None:
         return plain(self, *args, **named)
     address = args[0] if args else None
-    call = Ongoing(tracked_by(self), NUMBER["bind"], caller())
     try:
         invoke(plain, args, named, call.frame, self)
     except BaseException as error:
@@ -122,8 +132,11 @@ def bind(self: Socket, *args: Any, **named: Any) -> Any:
         raise
     try:
         _bound(self, call, address)
-    except OURS:
-        call.session.log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            call.session.log.untold.append(None)
+        if foreign(error):
+            raise
     return None
 
 
@@ -180,10 +193,9 @@ def _missing_before(session: Session, model: Model, address: Any) -> None:
 
 def listen(self: Socket, *args: Any, **named: Any) -> Any:
     plain = _plain["listen"]
-    if not is_socket(self):
+    call = begun(self, NUMBER["listen"], args)
+    if call is None:
         return plain(self, *args, **named)
-    backlog = integer(args[0]) if args else 0
-    call = Ongoing(tracked_by(self), NUMBER["listen"], caller(), backlog)
     unbound = call.row.state == "CREATED"
     try:
         invoke(plain, args, named, call.frame, self)
@@ -194,17 +206,20 @@ def listen(self: Socket, *args: Any, **named: Any) -> Any:
         call.ok()
         if unbound:
             note_names(call.session, self, call.tracked.model)
-    except OURS:
-        call.session.log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            call.session.log.untold.append(None)
+        if foreign(error):
+            raise
     return None
 
 
 def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
     plain = _plain["shutdown"]
     how = integer(args[0]) if len(args) == 1 else UNKNOWN
-    if how not in SHUTDOWN or not is_socket(self):
+    call = begun(self, SHUTDOWN[how], args) if how in SHUTDOWN else None
+    if call is None:
         return invoke(plain, args, named, caller(), self)
-    call = Ongoing(tracked_by(self), SHUTDOWN[how], caller(), how)
     try:
         invoke(plain, args, named, call.frame, self)
     except BaseException as error:
@@ -212,17 +227,21 @@ def shutdown(self: Socket, *args: Any, **named: Any) -> Any:
         raise
     try:
         call.ok()
-    except OURS:
-        call.session.log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            call.session.log.untold.append(None)
+        if foreign(error):
+            raise
     return None
 
 
 def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
     """Only SO_ERROR is a call of the machine: it takes the pending error away."""
     plain = _plain["getsockopt"]
-    if len(args) != 2 or not _asks(args, _SO_ERROR) or not is_socket(self):
+    asks = len(args) == 2 and _asks(args, _SO_ERROR)
+    call = begun(self, NUMBER["getsockopt(SO_ERROR)"]) if asks else None
+    if call is None:
         return invoke(plain, args, named, caller(), self)
-    call = Ongoing(tracked_by(self), NUMBER["getsockopt(SO_ERROR)"], caller())
     try:
         value = invoke(plain, args, named, call.frame, self)
     except BaseException as error:
@@ -233,8 +252,11 @@ def getsockopt(self: Socket, *args: Any, **named: Any) -> Any:
             call.failed(OSError(value, ""))
         else:
             call.ok()
-    except OURS:
-        call.session.log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            call.session.log.untold.append(None)
+        if foreign(error):
+            raise
     return value
 
 
@@ -259,17 +281,18 @@ def _asks(args: tuple[Any, ...], option: int) -> bool:
 def close(self: Socket) -> None:
     """The logical close; with `makefile` objects open nothing is closed yet."""
     if is_socket(self) and _io_refs(self) > 0 and not _closed(self):
-        Ongoing(tracked_by(self), CLOSE, caller()).ok(outcome="deferred")
+        call = begun(self, CLOSE)
+        if call is not None:
+            call.ok(outcome="deferred")
     _plain_close(self)
 
 
 def real_close(self: Socket, *args: Any, **named: Any) -> Any:
     """The real close: the descriptor goes back to the kernel."""
-    if not is_socket(self):
+    call = begun(self, CLOSE)
+    if call is None:
         return _plain_real_close(self, *args, **named)
-    again = _fileno(self) < 0
-    tracked = tracked_by(self)
-    call = Ongoing(tracked, CLOSE, caller())
+    again, tracked = _fileno(self) < 0, call.tracked
     try:
         _plain_real_close(self, *args, **named)
     except BaseException as error:
@@ -280,23 +303,32 @@ def real_close(self: Socket, *args: Any, **named: Any) -> Any:
             call.ok()
         else:
             released(tracked, call)
-    except OURS:
-        call.session.log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            call.session.log.untold.append(None)
+        if foreign(error):
+            raise
     return None
 
 
 def detach(self: Socket) -> Any:
-    if not is_socket(self):
+    call = begun(self, NUMBER["detach"])
+    if call is None:
         return _plain["detach"](self)
-    adapt()
-    tracked = tracked_by(self)
-    gives_away(self, tracked)
-    call = Ongoing(tracked, NUMBER["detach"], caller())
+    try:
+        adapt()
+        gives_away(self, call.tracked)
+    except OURS as error:
+        if foreign(error):
+            raise
     descriptor = _plain["detach"](self)
     try:
-        _detached(tracked, call, descriptor)
-    except OURS:
-        call.session.log.marked[0] = 1
+        _detached(call.tracked, call, descriptor)
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            call.session.log.untold.append(None)
+        if foreign(error):
+            raise
     return descriptor
 
 
@@ -322,12 +354,16 @@ def _detached(tracked: Tracked, call: Ongoing, descriptor: int) -> None:
 
 
 def dup(self: Socket) -> Any:
-    if not is_socket(self):
-        return _plain["dup"](self)
-    tracked = tracked_by(self)
-    gives_away(self, tracked)
-    me = tracked.session.me
-    me.expected = tracked.model
+    me = current.session.me
+    try:
+        if is_socket(self):
+            tracked = tracked_by(self)
+            gives_away(self, tracked)
+            me.expected = tracked.model
+    except OURS as error:
+        # Whose twin the new one is will be found out as if it came from elsewhere.
+        if foreign(error):
+            raise
     try:
         return _plain["dup"](self)
     finally:

@@ -13,20 +13,18 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
+from sockfsm.record.writer import UNWATCHED
+from sockfsm.tracer.begun import begun
 from sockfsm.tracer.buffers import members, mro
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, own
-from sockfsm.tracer.ongoing import OURS, Ongoing
-from sockfsm.tracer.places import caller
+from sockfsm.tracer.ongoing import OURS, Ongoing, foreign
 from sockfsm.tracer.rows import step
 from sockfsm.tracer.sockets import (
     UNBORN,
     adjust,
     described,
-    is_socket,
     note_names,
-    tracked_by,
-    will_wait,
 )
 
 Method = Callable[..., Any]
@@ -44,8 +42,12 @@ def in_accept(frame: FrameType | None, descriptor: int) -> bool:
     maker = frame
     while maker is not None and maker.f_code.co_name == "__init__":
         maker = maker.f_back
-    if maker is None or all(maker.f_code is not code for code in ACCEPTING):
+    for code in ACCEPTING:
+        if maker is not None and maker.f_code is code:
+            break
+    else:
         return False
+    assert maker is not None
     # A class that the program put in place may make other sockets in its __init__.
     return maker is frame or any(
         type(value) is int and value == descriptor for value in list(maker.f_locals.values())
@@ -53,20 +55,27 @@ def in_accept(frame: FrameType | None, descriptor: int) -> bool:
 
 
 def accept(self: Socket) -> Any:
-    if not is_socket(self):
+    call = begun(self, ACCEPT, event=POLLIN)
+    if call is None:
         return _plain_accept(self)
-    call = Ongoing(tracked_by(self), ACCEPT, caller())
-    if will_wait(call, self, POLLIN):
-        call.waits()
     try:
-        result = _acceptor(type(self))(self)
+        plain = _acceptor(type(self))
+    except OURS as error:
+        if foreign(error):
+            raise
+        plain = _plain_accept
+    try:
+        result = plain(self)
     except BaseException as error:
         call.failed(error)
         raise
     try:
         _accepted(call, *result)
-    except OURS:
-        call.session.log.marked[0] = 1
+    except BaseException as error:
+        if call.watch == UNWATCHED:
+            call.session.log.untold.append(None)
+        if foreign(error):
+            raise
     return result
 
 
@@ -102,31 +111,43 @@ def connector(name: str) -> Method:
     method, plain = NUMBER[name], own(name)
 
     def connect(self: Socket, *args: Any, **named: Any) -> Any:
-        if not is_socket(self):
+        call = begun(self, method)
+        if call is None:
             return plain(self, *args, **named)
         address = args[0] if args else None
-        call = Ongoing(tracked_by(self), method, caller())
-        may_wait = call.tracked.mode != "nonblocking" and not call.row.refusal(method)
-        # Nothing tells in advance whether connect will wait: the kernel counts a thread's sleeps.
-        sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw if may_wait else 0
-        if may_wait:
-            call.waits()
-            call.begin = Clocks.monotonic()
+        sleeps = _may_wait(call)
         try:
             result = invoke(plain, args, named, call.frame, self)
         except BaseException as error:
-            if may_wait and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
+            if sleeps is not None and getrusage(RUSAGE_THREAD).ru_nvcsw <= sleeps:
                 call.went_on()
-            refused = error
-            call.failed(error, lambda: _ends(self, call, address, refused))
+            call.failed(error, lambda refused=error: _ends(self, call, address, refused))  # type: ignore[misc]
             raise
         try:
-            _connected(self, call, address, result, sleeps if may_wait else None)
-        except OURS:
-            call.session.log.marked[0] = 1
+            _connected(self, call, address, result, sleeps)
+        except BaseException as error:
+            if call.watch == UNWATCHED:
+                call.session.log.untold.append(None)
+            if foreign(error):
+                raise
         return result
 
     return connect
+
+
+def _may_wait(call: Ongoing) -> int | None:
+    """How often this thread has slept so far, where the call may wait: nothing tells in advance."""
+    try:
+        if call.tracked.mode == "nonblocking" or call.row.refusal(call.method):
+            return None
+        sleeps = getrusage(RUSAGE_THREAD).ru_nvcsw
+        call.waits()
+        call.begin = Clocks.monotonic()
+    except OURS as error:
+        if foreign(error):
+            raise
+        return None  # no memory: it will seem to have gone on at once
+    return sleeps
 
 
 def _connected(self: Socket, call: Ongoing, address: Any, result: Any, sleeps: int | None) -> None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
 
 def _temporary() -> None:
-    """Nobody traces: the calls go to a temporary trace."""
+    """Begin a session that writes a temporary trace."""
     trace = folder_for(None)
     _session.start(str(trace.path))
     _session.write_to(trace)

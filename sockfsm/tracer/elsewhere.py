@@ -1,8 +1,8 @@
 """Sockets that somebody else holds too, and may have changed out of our sight: another process, or code
 that has the descriptor's number.
 
-As soon as a socket is shared, what was not seen is possible. So a call that the machine cannot explain
-is no contradiction: the kernel is asked where the socket is by now.
+Once a socket is shared, anything may have happened to it unseen. A call that the machine cannot explain
+then is no contradiction: the kernel is asked where the socket is by now.
 """
 
 from __future__ import annotations

@@ -119,8 +119,8 @@ def _line(call: Call) -> str:
 def guarded(name: str, method: Method, history: Callable[[int], tuple[Call, ...]]) -> Method:
     """`method`, which runs only if the machine allows it.
 
-    What the kernel takes is never stopped: where it does not itself show why it would refuse, it is
-    asked, and its refusal is explained in the same words.
+    A call that the kernel would take is never stopped. Unless the kernel shows that it would refuse,
+    the call is made, and a refusal is then explained in the same words.
     """
 
     def call(self: Any, *args: Any, **named: Any) -> Any:

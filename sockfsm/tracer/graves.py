@@ -1,8 +1,8 @@
 """Socket objects that nobody holds any more, until their end is written down.
 
-The callback of a weak reference runs inside whatever lets the last reference go. What a signal handler
-of the program raises there is lost, so nothing of Python's may run in it: functions of C keep the
-reference and the time.
+The callback of a weak reference runs wherever the last reference is dropped. An exception that a signal
+handler of the program raises inside it is lost, so no Python code may run there: functions of C keep
+the reference and the time.
 """
 
 from __future__ import annotations

@@ -6,7 +6,7 @@ from sockfsm.record.writer import programs
 
 
 def from_handler(error: BaseException) -> bool:
-    """Whether a caught error came out of a function that our own did not call."""
+    """Whether a signal handler of the program raised the error, and not what we have called."""
     traceback = error.__traceback__
     return traceback is not None and traceback.tb_next is not None and programs(error)
 

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from types import FrameType, FunctionType
 from typing import Any, TypeVar
 
+from sockfsm.tracer.handlers import from_handler
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 _HERE = os.path.dirname(__file__) + os.sep
@@ -59,9 +61,16 @@ def invoke(
     C warns of the line that runs: behind a wrapper that would be the wrapper's, and the program's own
     filters would not fit. Only arguments of classes of the program's own can make it warn.
     """
-    if frame is None or (not named and _PLAIN.issuperset(map(type, args))):
+    line = None
+    try:
+        if frame is not None and (named or not _PLAIN.issuperset(map(type, args))):
+            line = line_of(frame)
+    except (MemoryError, RecursionError) as error:
+        if from_handler(error):
+            raise
+    if line is None:
         return function(*first, *args, **named)
-    return from_line_of(frame, function, (*first, *args), named)
+    return line(function, (*first, *args), named)
 
 
 def from_line_of(

@@ -10,14 +10,13 @@ from typing import Any
 
 from sockfsm.record.layout import NUMBER
 from sockfsm.record.writer import UNWATCHED
+from sockfsm.tracer.begun import begun
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.elsewhere import has_descriptors, share
-from sockfsm.tracer.flags import flags_of, words_of
-from sockfsm.tracer.handlers import from_handler
+from sockfsm.tracer.flags import flags_of
 from sockfsm.tracer.likeness import invoke, like
-from sockfsm.tracer.ongoing import OURS, Ongoing
-from sockfsm.tracer.places import caller
-from sockfsm.tracer.sockets import is_socket, is_stream, tracked_by, will_wait
+from sockfsm.tracer.ongoing import foreign
+from sockfsm.tracer.sockets import is_stream
 
 Method = Callable[..., Any]
 Socket = _stdlib.socket
@@ -28,42 +27,41 @@ _sendfile: Any = _stdlib.socket._sendfile_use_sendfile  # type: ignore[attr-defi
 def message_sender(name: str) -> Method:
     """The traced `sendto` or `sendmsg`."""
     method, original = NUMBER[name], getattr(_base, name)
+    at = -1 if name == "sendto" else 3  # the address
 
     def send(self: Socket, *args: Any, **named: Any) -> Any:
-        if not is_socket(self):
+        address = args[at] if 0 < at < len(args) or (at < 0 and len(args) > 1) else None
+
+        def looks() -> tuple[int, int, object]:
+            if name == "sendmsg" and len(args) > 1 and has_descriptors(args[1]):
+                share()
+            return _outgoing(name, args), flags_of(method, args), address
+
+        call = begun(self, method, event=POLLOUT, looks=looks)
+        if call is None:
             return original(self, *args, **named)
-        size, address = _outgoing(name, args)
-        call = Ongoing(tracked_by(self), method, caller(), size)
-        flags = flags_of(method, args)
-        words = words_of(flags, size, address)
-        if name == "sendmsg" and len(args) > 1 and has_descriptors(args[1]):
-            share()
-        if will_wait(call, self, POLLOUT, flags):
-            call.waits()
         try:
             done = invoke(original, args, named, call.frame, self)
         except BaseException as error:
-            call.failed(error, lambda: call.session.addresses.noted(address), words)
+            call.failed(error, lambda: call.session.addresses.noted(address))
             raise
         try:
-            call.ok(done, lambda: call.session.addresses.noted(address), words=words)
+            call.ok(done, lambda: call.session.addresses.noted(address))
         except BaseException as error:
             if call.watch == UNWATCHED:
                 call.session.log.untold.append(None)
-            if not isinstance(error, OURS) or from_handler(error):
+            if foreign(error):
                 raise
         return done
 
     return like(send, original)
 
 
-def _outgoing(name: str, args: tuple[Any, ...]) -> tuple[int, Any]:
-    """(bytes, address) of the arguments of sendto or sendmsg."""
+def _outgoing(name: str, args: tuple[Any, ...]) -> int:
+    """Bytes in the arguments of sendto or sendmsg."""
     if not args:
-        return UNKNOWN, None
-    if name == "sendto":
-        return octets(args[0]), args[-1] if len(args) > 1 else None
-    return all_octets(args[0]), args[3] if len(args) > 3 else None
+        return UNKNOWN
+    return octets(args[0]) if name == "sendto" else all_octets(args[0])
 
 
 def message_receiver(name: str) -> Method:
@@ -71,28 +69,27 @@ def message_receiver(name: str) -> Method:
     method, original = NUMBER[name], getattr(_base, name)
 
     def receive(self: Socket, *args: Any, **named: Any) -> Any:
-        if not is_socket(self):
+        def looks() -> tuple[int, int, object]:
+            room = _incoming(args[0] if args else named.get("buffer"), args[1:2])
+            return room, flags_of(method, args, named), None
+
+        call = begun(self, method, event=POLLIN, looks=looks)
+        if call is None:
             return original(self, *args, **named)
-        size = _incoming(args[0] if args else named.get("buffer"), args[1:2])
-        call = Ongoing(tracked_by(self), method, caller(), size)
-        flags = flags_of(method, args, named)
-        words = words_of(flags, size)
-        if will_wait(call, self, POLLIN, flags):
-            call.waits()
         try:
             result = invoke(original, args, named, call.frame, self)
         except BaseException as error:
-            call.failed(error, words=words)
+            call.failed(error)
             raise
         try:
             first = result[0]
             done = first if type(first) is int else len(first)
-            outcome = "ok" if done or not size or not is_stream(self) else "eof"
-            call.ok(done, lambda: call.session.addresses.noted(result[-1]), outcome, words)
+            outcome = "ok" if done or not call.asked or not is_stream(self) else "eof"
+            call.ok(done, lambda: call.session.addresses.noted(result[-1]), outcome)
         except BaseException as error:
             if call.watch == UNWATCHED:
                 call.session.log.untold.append(None)
-            if not isinstance(error, OURS) or from_handler(error):
+            if foreign(error):
                 raise
         return result
 
@@ -112,9 +109,9 @@ def _incoming(first: Any, second: tuple[Any, ...]) -> int:
 
 def sendfile(self: Socket, file: Any, offset: Any = 0, count: Any = None) -> Any:
     """`socket._sendfile_use_sendfile`; where it gives up, `send` is used and traced."""
-    call = Ongoing(tracked_by(self), NUMBER["sendfile"], caller(), integer(count))
-    if will_wait(call, self, POLLOUT):
-        call.waits()
+    call = begun(self, NUMBER["sendfile"], (count,), POLLOUT)
+    if call is None:
+        return _sendfile(self, file, offset, count)
     try:
         done = _sendfile(self, file, offset, count)
     except BaseException as error:
@@ -129,7 +126,7 @@ def sendfile(self: Socket, file: Any, offset: Any = 0, count: Any = None) -> Any
     except BaseException as error:
         if call.watch == UNWATCHED:
             call.session.log.untold.append(None)
-        if not isinstance(error, OURS) or from_handler(error):
+        if foreign(error):
             raise
     return done
 

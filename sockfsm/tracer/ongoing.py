@@ -1,4 +1,4 @@
-"""A call of the program between its begin and its record: whether it waits, how it ends."""
+"""A call of the program from its beginning to its record: whether it waits, and how it ends."""
 
 from __future__ import annotations
 
@@ -45,8 +45,13 @@ def _nowhere() -> codec.Address:
     return codec.NO_ADDRESS
 
 
+def foreign(error: BaseException) -> bool:
+    """Whether what came out of our own steps, once the kernel has done its part, is the program's."""
+    return not isinstance(error, OURS) or from_handler(error)
+
+
 class Ongoing(Told):
-    """One call. Make it just before the kernel is asked; tell it once how the call ended.
+    """One call. Make it just before the kernel is asked, and call `ok` or `failed` once.
 
     asked: bytes asked for, or what else the record's `asked` is. begin: when it began, where that was
     before. Nothing that goes wrong here reaches the program: what cannot be written counts as lost.
@@ -54,7 +59,7 @@ class Ongoing(Told):
 
     __slots__ = (
         *("asked", "begin", "frame", "held", "method", "row", "session", "site", "sleeps"),
-        *("tracked", "waited"),
+        *("tracked", "waited", "words"),
     )
 
     def __init__(
@@ -72,6 +77,8 @@ class Ongoing(Told):
         self.frame = frame
         self.asked = asked
         self.waited = False
+        self.words = ""
+        """Those of `model.variants` that hold beside the blocking mode."""
         self.sleeps = -1
         self.row = row or tracked.row
         if method in _MOVING:
@@ -116,14 +123,18 @@ class Ongoing(Told):
         words: str = "",
         end: int = 0,
     ) -> None:
-        """The call gave a result. words: those of
-        `model.variants.VARIANTS` that hold beside the blocking mode. end: when, if that is not now."""
-        self.begin_watch(self.session.log)
+        """The call gave a result. words: more of them. end: when, if that is not now."""
         try:
+            self.begin_watch(self.session.log)
             end = end or Clocks.monotonic()
-            bits, name = self._judged(outcome, words, end), address()
+            bits, name = self._judged(outcome, words or self.words, end), address()
             self._write(bits | name[0], end, name[1] or self.asked, done | name[2])
         except BaseException as error:
+            if self.watch == UNWATCHED:
+                self.session.log.untold.append(None)
+                self.watch = None
+                if not foreign(error):
+                    return
             if not isinstance(error, OURS) and from_handler(error):
                 raise
             self.watch = None
@@ -134,8 +145,8 @@ class Ongoing(Told):
 
     def failed(self, error: BaseException, address: Named = _nowhere, words: str = "") -> None:
         """The call raised."""
-        self.begin_watch(self.session.log)
         try:
+            self.begin_watch(self.session.log)
             end = Clocks.monotonic()
             outcome, timeout = outcome_of(error, METHODS[self.method][1], self.tracked.mode)
             if outcome == "EAGAIN" and self.waited and not timeout:
@@ -143,12 +154,17 @@ class Ongoing(Told):
             elif outcome == "EBADF":
                 self._lost_descriptor()
             name = address()
-            bits = self._judged(outcome, words, end) | name[0]
+            bits = self._judged(outcome, words or self.words, end) | name[0]
             if timeout:
                 number = EINPROGRESS if outcome == "EINPROGRESS" else EAGAIN
                 bits = codec.timed_out(bits, number)
             self._write(bits, end, name[1] or self.asked, name[2])
         except BaseException as error:
+            if self.watch == UNWATCHED:
+                self.session.log.untold.append(None)
+                self.watch = None
+                if not foreign(error):
+                    return
             if not isinstance(error, OURS) and from_handler(error):
                 raise
             self.watch = None

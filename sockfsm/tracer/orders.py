@@ -1,7 +1,7 @@
 """The orders in which calls of several threads may have come, where they overlapped.
 
-The kernel does them one after the other, and nobody outside sees in which order. Each that agrees with
-the clocks, the outcomes and the machine is possible: the socket is where any of them leads.
+The kernel does them one after the other, in an order that nobody outside sees. Every order that fits
+the clocks, the outcomes and the machine is possible: the socket may be wherever one of them leads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from sockfsm.record.layout import METHODS, NUMBER, UNEXPLAINED
 from sockfsm.tracer.rows import Move, Row, step
 
 _MOST = 5
-"""So many overlapping moves are put in every order; what came before them is taken as it was told."""
+"""So many overlapping moves are tried in every order; those before them are in the log's."""
 _KEPT = 8
 _CONNECTS = NUMBER["connect"], NUMBER["connect_ex"]
 _SO_ERROR = NUMBER["getsockopt(SO_ERROR)"]

@@ -12,13 +12,14 @@ from typing import Any
 
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
+from sockfsm.record.writer import UNWATCHED, Told
 from sockfsm.tracer import current
 from sockfsm.tracer.buffers import integer, members
 from sockfsm.tracer.current import Session
 from sockfsm.tracer.elsewhere import share
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import genuine, like, line_of
-from sockfsm.tracer.ongoing import OURS, outcome_of
+from sockfsm.tracer.ongoing import OURS, foreign, outcome_of
 from sockfsm.tracer.places import caller
 from sockfsm.tracer.rows import head, step, unmodelled
 from sockfsm.tracer.sockets import renumbered
@@ -36,27 +37,43 @@ _is_a_socket = stat.S_ISSOCK
 def getaddrinfo(
     host: Any, port: Any, family: Any = 0, type: Any = 0, proto: Any = 0, flags: Any = 0
 ) -> Any:
-    looking = _Lookup(host, port, caller())
-    return looking.told(_getaddrinfo, host, port, family, type, proto, flags)
+    look_up = _looking(host, port)
+    return look_up(_getaddrinfo, host, port, family, type, proto, flags)
 
 
 def resolver(original: Any) -> Any:
     """A traced getaddrinfo of another library."""
 
     def look_up(host: Any, port: Any, *args: Any, **named: Any) -> Any:
-        return _Lookup(host, port, caller()).told(original, host, port, *args, **named)
+        return _looking(host, port)(original, host, port, *args, **named)
 
     return look_up
 
 
-class _Lookup:
+def _looking(host: Any, port: Any) -> Callable[..., Any]:
+    """Makes a call of getaddrinfo; without memory to follow it, which is told, it does no more."""
+    session = current.session
+    try:
+        return _Lookup(session, host, port, caller(3)).told
+    except OURS as error:
+        session.log.marked[0] = 1
+        if foreign(error):
+            raise
+        return _plainly
+
+
+def _plainly(original: Any, *args: Any, **named: Any) -> Any:
+    return original(*args, **named)
+
+
+class _Lookup(Told):
     """A call of getaddrinfo, from its begin to its record."""
 
     __slots__ = ("begin", "held", "host", "port", "session", "site", "thread")
 
-    def __init__(self, host: Any, port: Any, frame: FrameType | None) -> None:
-        self.host, self.port = host, port
-        self.session = session = current.session
+    def __init__(self, session: Session, host: Any, port: Any, frame: FrameType | None) -> None:
+        super().__init__()
+        self.session, self.host, self.port = session, host, port
         self.begin, self.thread = Clocks.monotonic(), session.me.number
         self.site = session.places.site_of(frame)
         self.held = session.waiting.get(self.thread)
@@ -67,15 +84,23 @@ class _Lookup:
         try:
             results = original(*args, **named)
         except BaseException as error:
-            self.ended(outcome_of(error, "resolve")[0], 0)
+            self.ended(error, 0)
             raise
-        self.ended("ok", len(results))
+        try:
+            self.ended(None, len(results))
+        except BaseException as error:
+            if self.watch == UNWATCHED:
+                self.session.log.untold.append(None)
+            if foreign(error):
+                raise
         return results
 
-    def ended(self, outcome: str, count: int) -> None:
+    def ended(self, error: BaseException | None, count: int) -> None:
         """Write it down."""
         session = self.session
         try:
+            self.begin_watch(session.log)
+            outcome = "ok" if error is None else outcome_of(error, "resolve")[0]
             end, row = Clocks.monotonic(), unmodelled().initial
             if self.held is None:
                 session.waiting.pop(self.thread, None)
@@ -87,9 +112,14 @@ class _Lookup:
                 (_text(self.host), _text(self.port), "resolve")
             )
             bits = head(row, row, _RESOLVE, outcome) | form
-            session.log.write(self.begin, end, bits, 0, self.site, self.thread, 0, place | count)
-        except OURS:
-            session.log.marked[0] = 1
+            end_of = bits, 0, self.site, self.thread, 0, place | count
+            session.log.tell(self, self.begin, end, *end_of)
+        except BaseException as wrong:
+            if self.watch == UNWATCHED:
+                session.log.untold.append(None)
+                self.watch = None
+            if foreign(wrong):
+                raise
 
 
 def _text(value: Any) -> Any:
@@ -103,11 +133,11 @@ class StandIn:
     """Stands in for a function of C. Not a function of Python: as an attribute of a class that would
     become a method.
 
-    before: is given the arguments and the caller, and gives what is to be told of the result or the
-    error. Whatever of ours fails, the call is made, and what it gives is given.
+    before: is given the arguments and the caller, and gives what is told of the result or the error.
+    Whatever of ours fails, the call is made, and what it gives is given.
     """
 
-    def __init__(self, original: Any, before: Callable[..., Told]) -> None:
+    def __init__(self, original: Any, before: Callable[..., _After | None]) -> None:
         self.__wrapped__ = original
         self._before = before
         self.__name__: str = original.__name__
@@ -119,22 +149,24 @@ class StandIn:
         try:
             frame = caller()
             after = self._before(session, args, named, frame)
-        except OURS:
+        except OURS as error:
             session.log.marked[0] = 1
+            if foreign(error):
+                raise
         if after is None:
             return self._plainly(session, args, named, frame)
         try:
             result = self.__wrapped__(*args, **named)
         except OSError as error:
-            try:
-                after(error)
-            except OURS:
-                session.log.marked[0] = 1
+            after.settle(error)
             raise
         try:
-            after(None)
-        except OURS:
-            session.log.marked[0] = 1
+            after.settle(None)
+        except BaseException as error:
+            if after.watch == UNWATCHED:
+                session.log.untold.append(None)
+            if foreign(error):
+                raise
         return result
 
     def _plainly(self, session: Session, args: Any, named: Any, frame: FrameType | None) -> Any:
@@ -142,8 +174,10 @@ class StandIn:
         if frame is not None:
             try:
                 line = line_of(frame)
-            except OURS:
+            except OURS as error:
                 session.log.marked[0] = 1
+                if foreign(error):
+                    raise
             else:
                 return line(self.__wrapped__, args, named)
         return self.__wrapped__(*args, **named)
@@ -155,52 +189,115 @@ class StandIn:
         return self.__name__
 
 
-Told = Callable[[OSError | None], None] | None
+class _After(Told):
+    """What is told of a call of the operating system once it has ended; `watch` is None for nothing."""
+
+    __slots__ = ("begin", "frame", "session")
+
+    def __init__(self, session: Session, frame: FrameType | None) -> None:
+        super().__init__()
+        self.session, self.frame, self.begin = session, frame, Clocks.monotonic()
+
+    def settle(self, error: OSError | None) -> None:
+        """Tell it, or count it as lost."""
+        try:
+            if self.watch == UNWATCHED:
+                self.begin_watch(self.session.log)
+            self.tell(error)
+        except BaseException as wrong:
+            if self.watch == UNWATCHED:
+                self.session.log.untold.append(None)
+                self.watch = None
+            if foreign(wrong):
+                raise
+
+    def tell(self, error: OSError | None) -> None:
+        """Write it down."""
+        raise NotImplementedError
 
 
-def _removal(
-    session: Session, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
-) -> Told:
+class _Removal(_After):
     """The removal of a path is logged when it is a socket's."""
-    path, begin = _plain_path(args, named), Clocks.monotonic()
-    if path is None:
-        return None
-    ours = _is_socket(path)
-    return lambda error: _note(session, path, error, ours, begin, frame)
+
+    __slots__ = ("ours", "path")
+
+    def __init__(self, session: Session, frame: FrameType | None, path: str) -> None:
+        super().__init__(session, frame)
+        self.path, self.ours = path, _is_socket(path)
+        if not self.ours:
+            self.watch = None
+
+    def tell(self, error: OSError | None) -> None:
+        session, path, begin = self.session, self.path, self.begin
+        missing = isinstance(error, FileNotFoundError)
+        if not missing and not self.ours:
+            return
+        end, site = Clocks.monotonic(), session.places.site_of(self.frame)
+        if missing:
+            session.me.missing = path, begin, end, site
+            self.watch = None
+            return
+        method, owner = NUMBER["unlink"], None
+        outcome = outcome_of(error, "unlink")[0] if error else "ok"
+        if outcome == "ok":
+            owner = session.paths.pop(_fsencode(path), None)
+        if owner is not None:
+            row, number = owner.row, owner.number
+            bits, owner.row = step(row, method, outcome, "", owner)
+        else:
+            row, number = unmodelled().initial, 0
+            bits = head(row, row, method, outcome)
+        form, _, place = session.addresses.packed(path)
+        thread = session.me.number
+        session.log.tell(self, begin, end, bits | form, number, site, thread, 0, place)
+
+
+class _Renumbering(_After):
+    """A number that os.dup2 gives away: a socket object that has it is another socket from then on."""
+
+    __slots__ = ("number",)
+    number: int
+
+    def tell(self, error: OSError | None) -> None:
+        if error is None:
+            renumbered(self.session, self.number, self.begin, self.frame)
+        self.watch = None
+
+
+class _Spawning(_After):
+    """A process that is begun by C alone may inherit every socket that is open."""
+
+    __slots__ = ()
+
+    def tell(self, error: OSError | None) -> None:
+        self.watch = None
+        share()
+
+
+def _removing(
+    session: Session, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
+) -> _After | None:
+    path = _plain_path(args, named)
+    return None if path is None else _Removal(session, frame, path)
 
 
 def _renumbering(
     session: Session, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
-) -> Told:
-    """A number that os.dup2 gives away: a socket object that has it is another socket from then on."""
+) -> _After | None:
     second = args[1] if len(args) > 1 else named.get("fd2")
-    number, begin = integer(second), Clocks.monotonic()
+    number = integer(second)
     if number not in session.holders or number == integer(args[0] if args else named.get("fd")):
         return None
-    return lambda error: None if error else renumbered(session, number, begin, frame)
+    after = _Renumbering(session, frame)
+    after.number = number
+    return after
 
 
 def _spawning(
     session: Session, args: tuple[Any, ...], named: dict[str, Any], frame: FrameType | None
-) -> Told:
-    """A process that is begun by C alone may inherit every socket that is open."""
+) -> _After | None:
     share()
-    return lambda error: share()
-
-
-def _note(
-    session: Session,
-    path: str,
-    error: OSError | None,
-    ours: bool,
-    begin: int,
-    frame: FrameType | None,
-) -> None:
-    if isinstance(error, FileNotFoundError):
-        site = session.places.site_of(frame)
-        session.me.missing = path, begin, Clocks.monotonic(), site
-    elif ours:
-        _log(session, path, outcome_of(error, "unlink")[0] if error else "ok", begin, frame)
+    return _Spawning(session, frame)
 
 
 def _plain_path(args: tuple[Any, ...], named: dict[str, Any]) -> str | None:
@@ -224,25 +321,10 @@ def _is_socket(path: str) -> bool:
         return False  # absent, or no path at all: the call itself says so
 
 
-def _log(session: Session, path: str, outcome: str, begin: int, frame: FrameType | None) -> None:
-    end, method, owner = Clocks.monotonic(), NUMBER["unlink"], None
-    if outcome == "ok":
-        owner = session.paths.pop(_fsencode(path), None)
-    if owner is not None:
-        row, number = owner.row, owner.number
-        bits, owner.row = step(row, method, outcome, "", owner)
-    else:
-        row, number = unmodelled().initial, 0
-        bits = head(row, row, method, outcome)
-    form, _, place = session.addresses.packed(path)
-    site, thread = session.places.site_of(frame), session.me.number
-    session.log.write(begin, end, bits | form, number, site, thread, 0, place)
-
-
 FUNCTIONS: tuple[tuple[Any, str, Any], ...] = (
     (_stdlib, "getaddrinfo", like(getaddrinfo, _getaddrinfo)),
-    (os, "unlink", StandIn(_unlink, _removal)),
-    (os, "remove", StandIn(_remove, _removal)),
+    (os, "unlink", StandIn(_unlink, _removing)),
+    (os, "remove", StandIn(_remove, _removing)),
     (os, "dup2", StandIn(_dup2, _renumbering)),
     *(
         (os, name, StandIn(genuine(getattr(os, name)), _spawning))

@@ -28,10 +28,10 @@ def inside(*files: str) -> None:
     _INSIDE.update(files)
 
 
-def caller() -> FrameType | None:
+def caller(above: int = 2) -> FrameType | None:
     """The frame that called the caller of this; None where C did: an atexit function, a thread's."""
     try:
-        return _getframe(2)
+        return _getframe(above)
     except BaseException as error:
         if interrupts(error):
             raise

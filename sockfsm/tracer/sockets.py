@@ -1,8 +1,7 @@
 """The traced sockets of this process: their birth, their identity across `detach` and `dup`, their end.
 
-A socket is found by `id`, never held: a weak reference tells when it is gone. Any of this can be
-interrupted by the garbage collector, a signal handler or another thread that does the same, so no
-table is walked and each step on one is a single operation.
+A socket is found by `id` and never kept alive: a weak reference tells when it is gone. The tables and
+who may come between two steps on them: see `tracer.current`.
 """
 
 from __future__ import annotations
@@ -19,14 +18,14 @@ from sockfsm.model.kinds import KINDS, OTHER, kind_of
 from sockfsm.record import codec
 from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import METHODS, NUMBER
+from sockfsm.record.writer import Told
 from sockfsm.tracer import current
 from sockfsm.tracer.addresses import shown
 from sockfsm.tracer.buffers import integer
 from sockfsm.tracer.current import Session
-from sockfsm.tracer.flags import may_go_on, waits_by
 from sockfsm.tracer.graves import Grave
 from sockfsm.tracer.handlers import from_handler
-from sockfsm.tracer.ongoing import Ongoing, outcome_of
+from sockfsm.tracer.ongoing import OURS, Ongoing, foreign, outcome_of
 from sockfsm.tracer.places import caller
 from sockfsm.tracer.rows import Kind, Model, Row, Tracked, compile_kind, head, step, unmodelled
 from sockfsm.tracer.witness import facts, states
@@ -186,15 +185,46 @@ def forget(session: Session, model: Model) -> None:
     session.cookies.pop(model.cookie, None)
 
 
-def born(
-    session: Session,
-    sock: _stdlib.socket,
-    method: int,
-    begin: int,
-    end: int,
-    frame: FrameType | None,
-) -> Tracked:
+class Birth(Told):
+    """The call that makes a socket object, until its record is written."""
+
+    __slots__ = ("begin", "end", "frame", "method", "session")
+
+    def __init__(
+        self, session: Session, method: int, begin: int, end: int, frame: FrameType | None
+    ) -> None:
+        super().__init__()
+        self.session, self.method, self.frame = session, method, frame
+        self.begin, self.end = begin, end
+
+    def ended(self) -> None:
+        """The kernel has done its part: from now on it is told, or counted."""
+        self.begin_watch(self.session.log)
+        self.end = Clocks.monotonic()
+
+    def tell(self, sock: _stdlib.socket, model: Model, bits: int) -> None:
+        """Write it down."""
+        session = self.session
+        _, asked, done = described(session, sock)
+        site, thread = session.places.site_of(self.frame), session.me.number
+        begin, end = self.begin, self.end
+        session.log.tell(self, begin, end, bits, model.number, site, thread, asked, done)
+
+
+def begin_birth(session: Session) -> Birth | None:
+    """A call that may make a socket; None where there is no memory to follow it, which is told."""
+    try:
+        return Birth(session, NUMBER["adopt"], Clocks.monotonic(), 0, caller(3))
+    except OURS as error:
+        session.log.marked[0] = 1
+        if foreign(error):
+            raise
+        return None
+
+
+def born(birth: Birth, sock: _stdlib.socket) -> Tracked:
     """A new socket: model, record, registration."""
+    session, method = birth.session, birth.method
     if session.gone:
         bury(session)
     found = described(session, sock)[0]
@@ -204,14 +234,13 @@ def born(
     model = Model(session.number(), row, session.shared)
     tracked = register(session, sock, model)
     bits, model.row = step(row, method, "ok", "", model)
-    _born(session, sock, model, bits, begin, end, frame)
+    birth.tell(sock, model, bits)
     return tracked
 
 
-def stillborn(
-    session: Session, error: OSError, numbers: tuple[Any, ...], begin: int, frame: FrameType | None
-) -> None:
+def stillborn(birth: Birth, error: OSError, numbers: tuple[Any, ...]) -> None:
     """The kernel gave no socket: log the refusal under a model that never gets an object."""
+    session = birth.session
     family, type_, proto = map(integer, numbers)
     found, asked, done = _birth(
         session,
@@ -221,19 +250,19 @@ def stillborn(
         -1,
     )
     bits, _ = step(found.initial, NUMBER["socket"], outcome_of(error, "create")[0], "")
-    end, site, thread = Clocks.monotonic(), session.places.site_of(frame), session.me.number
-    session.log.write(begin, end, bits, session.number(), site, thread, asked, done)
+    end, site, thread = Clocks.monotonic(), session.places.site_of(birth.frame), session.me.number
+    session.log.write(birth.begin, end, bits, session.number(), site, thread, asked, done)
 
 
-def claim(
-    session: Session, sock: _stdlib.socket, begin: int, end: int, frame: FrameType | None
-) -> None:
+def claim(birth: Birth, sock: _stdlib.socket) -> None:
     """A socket object was made for a descriptor that exists: find out whose it is."""
+    session, frame = birth.session, birth.frame
     bury(session)
     # Its class may make others first: it is the one that the kernel says it is.
     expected = session.me.expected
     if expected is not None and _cookie(sock) == expected.cookie:
-        _share(session, sock, expected, NUMBER["dup"], begin, end, frame)
+        birth.method = NUMBER["dup"]
+        _share(birth, sock, expected)
         return
     descriptor = _fileno(sock)
     detached = session.unclaimed.pop(descriptor, None)
@@ -245,69 +274,44 @@ def claim(
         register(session, sock, model)
         session.cookies[model.cookie] = model
         bits = head(before, model.row, NUMBER["adopt"], "ok")
-        _born(session, sock, model, bits, begin, end, frame)
+        birth.tell(sock, model, bits)
         return
     name = _BIRTHS.get(frame.f_code, "adopt") if frame else "adopt"
+    birth.method = NUMBER[name]
     if name == "socketpair" and described(session, sock)[0].name in KINDS:
-        born(session, sock, NUMBER[name], begin, end, frame)
+        born(birth, sock)
     else:
-        adopt(session, sock, NUMBER[name], begin, end, frame)
+        adopt(birth, sock)
 
 
-def _share(
-    session: Session,
-    sock: _stdlib.socket,
-    model: Model,
-    method: int,
-    begin: int,
-    end: int,
-    frame: FrameType | None,
-) -> Tracked:
+def _share(birth: Birth, sock: _stdlib.socket, model: Model) -> Tracked:
     """Another socket object on a socket that is known."""
-    tracked = register(session, sock, model)
-    _born(session, sock, model, head(model.row, model.row, method, "ok"), begin, end, frame)
+    tracked = register(birth.session, sock, model)
+    birth.tell(sock, model, head(model.row, model.row, birth.method, "ok"))
     return tracked
 
 
-def _born(
-    session: Session,
-    sock: _stdlib.socket,
-    model: Model,
-    bits: int,
-    begin: int,
-    end: int,
-    frame: FrameType | None,
-) -> None:
-    """Write down what made a socket object."""
-    _, asked, done = described(session, sock)
-    site, thread = session.places.site_of(frame), session.me.number
-    session.log.write(begin, end, bits, model.number, site, thread, asked, done)
+def met(sock: _stdlib.socket, frame: FrameType | None) -> Tracked:
+    """A socket that was made out of our sight, at its first call."""
+    now = Clocks.monotonic()
+    return adopt(Birth(current.session, NUMBER["adopt"], now, now, frame), sock)
 
 
-def adopt(
-    session: Session,
-    sock: _stdlib.socket,
-    method: int = NUMBER["adopt"],
-    begin: int = 0,
-    end: int = 0,
-    frame: FrameType | None = None,
-) -> Tracked:
+def adopt(birth: Birth, sock: _stdlib.socket) -> Tracked:
     """A socket that was made out of our sight. Its state is read off by calls that change nothing."""
+    session, method = birth.session, birth.method
     bury(session)
-    begin, end = begin or Clocks.monotonic(), end or Clocks.monotonic()
-    frame = frame or caller()
     cookie = _cookie(sock)
     twin = _known(session, cookie, _fileno(sock))
     if twin is not None:
-        return _share(session, sock, twin, method, begin, end, frame)
+        return _share(birth, sock, twin)
     found = described(session, sock)[0]
     model = Model(session.number(), situation(session, sock, found))
     model.cookie = cookie
     model.lowat = (_ask(_getsockopt, sock, _stdlib.SOL_SOCKET, _RCVLOWAT) or 1) != 1
     tracked = register(session, sock, model)
     session.cookies[cookie] = model
-    bits = head(found.initial, model.row, method, "ok")
-    _born(session, sock, model, bits, begin, end, frame)
+    birth.tell(sock, model, head(found.initial, model.row, method, "ok"))
     note_names(session, sock, model)
     return tracked
 
@@ -332,8 +336,8 @@ def renumbered(session: Session, descriptor: int, begin: int, frame: FrameType |
     tracked.model, tracked.open = model, True
     model.descriptors += 1
     adjust(sock, tracked)
-    bits = head(model.row, model.row, NUMBER["adopt"], "ok")
-    _born(session, sock, model, bits, end, end, frame)
+    birth = Birth(session, NUMBER["adopt"], end, end, frame)
+    birth.tell(sock, model, head(model.row, model.row, birth.method, "ok"))
 
 
 def _ask(question: Callable[..., object], *arguments: object) -> object:
@@ -381,7 +385,7 @@ def _asked(tracked: Tracked) -> int:
 
 
 def gives_away(sock: _stdlib.socket, tracked: Tracked) -> None:
-    """Before `detach` and `dup`: ask what tells the socket from others."""
+    """Before `detach` and `dup`: ask for the number by which the kernel tells it from other sockets."""
     model = tracked.model
     if not model.cookie:
         model.cookie = _cookie(sock)
@@ -390,7 +394,7 @@ def gives_away(sock: _stdlib.socket, tracked: Tracked) -> None:
 
 
 def situation(session: Session, sock: _stdlib.socket, found: Kind) -> Row:
-    """All that an unknown socket may be in, by what the kernel shows of it, the likeliest first."""
+    """The states that an unknown socket may be in, by what the kernel shows of it, likeliest first."""
     seen = facts(sock)
     if seen is None:
         return found.closed
@@ -430,38 +434,10 @@ def note_names(session: Session, sock: _stdlib.socket, model: Model) -> None:
     session.log.note({"socket": model.number, "local": shown(local), "remote": shown(remote)})
 
 
-def ready(sock: _stdlib.socket, event: int) -> bool:
-    """Whether a call that needs `event` (POLLIN, POLLOUT) would go on at once."""
-    poll = _poll()
-    try:
-        poll.register(_fileno(sock), event)
-        return bool(poll.poll(0))
-    except (ValueError, OSError) as error:
-        if from_handler(error):
-            raise
-        return True  # closed: the call itself says so
-
-
 def tracked_by(sock: _stdlib.socket) -> Tracked:
     """What is known of a socket object, adopted if need be."""
     session = current.session
     if session.gone:
         bury(session)
     tracked = session.records.get(_id(sock))
-    return adopt(session, sock) if tracked is None else tracked
-
-
-def will_wait(call: Ongoing, sock: _stdlib.socket, event: int, flags: int = 0) -> bool:
-    """Whether a call is about to block: it needs `event`, and the kernel does not refuse it at once."""
-    tracked = call.tracked
-    if flags:
-        if not waits_by(flags, call.method, tracked.row.kind.name, tracked.mode):
-            return False
-        if may_go_on(flags) and tracked.mode != "nonblocking":
-            call.counts()
-    if tracked.mode == "nonblocking" or (
-        # With a timeout Python waits before it asks.
-        tracked.mode == "blocking" and call.row.refusal(call.method)
-    ):
-        return False
-    return not ready(sock, event)
+    return met(sock, caller()) if tracked is None else tracked

@@ -23,17 +23,18 @@ from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import CALL, NUMBER
 from sockfsm.record.writer import UNWATCHED, Log, programs
 from sockfsm.tracer import current
+from sockfsm.tracer.begun import begun, will_wait
 from sockfsm.tracer.buffers import UNKNOWN, integer, octets
 from sockfsm.tracer.current import Session
-from sockfsm.tracer.flags import flags_of, words_of
+from sockfsm.tracer.flags import flags_of
 from sockfsm.tracer.graves import Grave
 from sockfsm.tracer.handlers import from_handler
 from sockfsm.tracer.likeness import invoke, like
-from sockfsm.tracer.ongoing import OURS, Ongoing
+from sockfsm.tracer.ongoing import OURS, Ongoing, foreign
 from sockfsm.tracer.places import STRIDE, caller
-from sockfsm.tracer.rows import QUICK, Tracked
+from sockfsm.tracer.rows import QUICK, Row, Tracked
 from sockfsm.tracer.sending import send_rest
-from sockfsm.tracer.sockets import bury, is_socket, is_stream, tracked_by, will_wait
+from sockfsm.tracer.sockets import bury, is_stream
 from sockfsm.tracer.threads import Me
 
 Socket = _stdlib.socket
@@ -112,7 +113,7 @@ def sender(name: str) -> Method:
             done = once(self, data, tracked.first_try)
         except BaseException as error:
             if type(error) is not BlockingIOError or from_handler(error):
-                Ongoing(tracked, method, caller(), size, begin, row).failed(error)
+                refused(error, tracked, method, size, begin, row)
                 raise
             done = -1
         if done == size:
@@ -130,7 +131,10 @@ def sender(name: str) -> Method:
                         pack(memory, slot, begin, end, head, number, site, thread, size, done)
                         return None if whole else done
             except BaseException as error:
-                if interrupts(error):
+                # A row or a place that was not met yet is the common case: nothing is called for it.
+                if (
+                    type(error) is not KeyError or error.__traceback__.tb_next  # type: ignore[union-attr]
+                ) and interrupts(error):
                     if slot < 0:
                         log.untold.append(None)
                     raise
@@ -143,20 +147,23 @@ def sender(name: str) -> Method:
             except BaseException as error:
                 if call is None or call.watch == UNWATCHED:
                     log.untold.append(None)
-                if not isinstance(error, OURS) or from_handler(error):
+                if foreign(error):
                     raise
             return None if whole else done
-        return go_on(self, Ongoing(tracked, method, caller(), size, begin, row), data, done)
+        return go_on(self, waited(tracked, method, size, begin, row), data, done)
 
     def slowly(self: Socket, args: tuple[Any, ...], named: Any, frame: FrameType | None) -> Any:
         """Other arguments, another blocking mode, or a socket that nobody has met."""
-        if not is_socket(self):
+        plain = len(args) == 1 and not named
+
+        def looks() -> tuple[int, int, object]:
+            return octets(args[0]) if args else UNKNOWN, flags_of(method, args, named), None
+
+        call = begun(self, method, looks=looks, frame=frame)
+        if call is None:
             return original(self, *args, **named)
-        tracked, size = tracked_by(self), octets(args[0]) if args else UNKNOWN
-        call = Ongoing(tracked, method, frame, size)
-        flags = flags_of(method, args, named)
-        words = words_of(flags, size)
-        if len(args) == 1 and not named and size >= 0 and tracked.first_try > 0:
+        tracked, size = call.tracked, call.asked
+        if plain and size >= 0 and tracked.first_try > 0:
             try:
                 done = once(self, args[0], tracked.first_try)
             except BaseException as error:
@@ -164,32 +171,39 @@ def sender(name: str) -> Method:
                     call.failed(error)
                     raise
                 done = -1
-            if done == size:
-                call.ok(done)
-                return None if whole else done
-            return go_on(self, call, args[0], done)
-        if will_wait(call, self, POLLOUT, flags):
-            call.waits()
-        # What does not fit at once is waited for inside the call.
-        if whole and tracked.mode != "nonblocking" and not call.waited:
-            call.counts()
+            if done != size:
+                call.waits()
+                return go_on(self, call, args[0], done)
+            result: Any = None if whole else done
+        else:
+            foresee(self, call, args, named)
+            try:
+                result = invoke(original, args, named, frame, self)
+            except BaseException as error:
+                call.failed(error)
+                raise
         try:
-            result = invoke(original, args, named, frame, self)
-        except BaseException as error:
-            call.failed(error, words=words)
-            raise
-        try:
-            call.ok(size if whole else result, words=words)
+            call.ok(size if whole else result)
         except BaseException as error:
             if call.watch == UNWATCHED:
                 call.session.log.untold.append(None)
-            if not isinstance(error, OURS) or from_handler(error):
+            if foreign(error):
                 raise
         return result
 
-    def go_on(self: Socket, call: Ongoing, data: Any, done: int) -> Any:
+    def foresee(self: Socket, call: Ongoing, args: tuple[Any, ...], named: Any) -> None:
+        """Whether it will wait, as far as that can be told before."""
+        try:
+            if will_wait(call, self, POLLOUT, flags_of(method, args, named)):
+                call.waits()
+            elif whole and call.tracked.mode != "nonblocking":
+                call.counts()  # what does not fit at once is waited for inside the call
+        except OURS as error:
+            if foreign(error):
+                raise
+
+    def go_on(self: Socket, call: Ongoing | None, data: Any, done: int) -> Any:
         """Nothing or only a part went out at once: send the rest as a blocking call does."""
-        call.waits()
         try:
             if whole:
                 with memoryview(data) as view, view.cast("B") as rest:
@@ -202,14 +216,16 @@ def sender(name: str) -> Method:
                 with memoryview(data) as view, view.cast("B") as rest:
                     done += send_rest(_fileno(self), bytes(rest[done:]))
         except BaseException as error:
-            call.failed(error)
+            if call is not None:
+                call.failed(error)
             raise
         try:
-            call.ok(done)
+            if call is not None:
+                call.ok(done)
         except BaseException as error:
-            if call.watch == UNWATCHED:
+            if call is not None and call.watch == UNWATCHED:
                 call.session.log.untold.append(None)
-            if not isinstance(error, OURS) or from_handler(error):
+            if foreign(error):
                 raise
         return None if whole else done
 
@@ -249,11 +265,11 @@ def receiver() -> Method:
             data = original(self, size, tracked.first_try)
         except BlockingIOError as error:
             if not tracked.first_try or from_handler(error):
-                Ongoing(tracked, method, caller(), size, begin, row).failed(error)
+                refused(error, tracked, method, size, begin, row)
                 raise
             data = None
         except BaseException as error:
-            Ongoing(tracked, method, caller(), size, begin, row).failed(error)
+            refused(error, tracked, method, size, begin, row)
             raise
         if data:
             slot = -1
@@ -270,13 +286,16 @@ def receiver() -> Method:
                         pack(memory, slot, begin, end, head, number, site, thread, size, done)
                         return data
             except BaseException as error:
-                if interrupts(error):
+                # A row or a place that was not met yet is the common case: nothing is called for it.
+                if (
+                    type(error) is not KeyError or error.__traceback__.tb_next  # type: ignore[union-attr]
+                ) and interrupts(error):
                     if slot < 0:
                         log.untold.append(None)
                     raise
                 # Not ready for the fast path: written below.
         if data is None:
-            call = Ongoing(tracked, method, caller(), size, begin, row)
+            call = waited(tracked, method, size, begin, row)
             return wait(self, call, original, (size,))
         told = None
         try:
@@ -285,7 +304,7 @@ def receiver() -> Method:
         except BaseException as error:
             if told is None or told.watch == UNWATCHED:
                 log.untold.append(None)
-            if not isinstance(error, OURS) or from_handler(error):
+            if foreign(error):
                 raise
         return data
 
@@ -325,7 +344,7 @@ def filler() -> Method:
             done = original(self, buffer, 0, tracked.first_try)
         except BaseException as error:
             if type(error) is not BlockingIOError or from_handler(error):
-                Ongoing(tracked, method, caller(), size, begin, row).failed(error)
+                refused(error, tracked, method, size, begin, row)
                 raise
             done = -1
         if done > 0:
@@ -343,13 +362,16 @@ def filler() -> Method:
                         pack(memory, slot, begin, end, head, number, site, thread, size, done)
                         return done
             except BaseException as error:
-                if interrupts(error):
+                # A row or a place that was not met yet is the common case: nothing is called for it.
+                if (
+                    type(error) is not KeyError or error.__traceback__.tb_next  # type: ignore[union-attr]
+                ) and interrupts(error):
                     if slot < 0:
                         log.untold.append(None)
                     raise
                 # Not ready for the fast path: written below.
         if done < 0:
-            call = Ongoing(tracked, method, caller(), size, begin, row)
+            call = waited(tracked, method, size, begin, row)
             return wait(self, call, original, args)
         told = None
         try:
@@ -358,7 +380,7 @@ def filler() -> Method:
         except BaseException as error:
             if told is None or told.watch == UNWATCHED:
                 log.untold.append(None)
-            if not isinstance(error, OURS) or from_handler(error):
+            if foreign(error):
                 raise
         return done
 
@@ -375,31 +397,32 @@ def receive(
     size: int,
 ) -> Any:
     """Receive with other arguments or in another mode: poll(2) is asked whether it has to wait."""
-    if not is_socket(self):
+
+    def looks() -> tuple[int, int, object]:
+        return size, flags_of(method, args, named), None
+
+    call = begun(self, method, event=POLLIN if size else 0, looks=looks, frame=frame)
+    if call is None:
         return original(self, *args, **named)
-    call = Ongoing(tracked_by(self), method, frame, size)
-    flags = flags_of(method, args, named)
-    words = words_of(flags, size)
-    if size and will_wait(call, self, POLLIN, flags):
-        call.waits()
     try:
         result = invoke(original, args, named, frame, self)
     except BaseException as error:
-        call.failed(error, words=words)
+        call.failed(error)
         raise
     try:
-        received(self, call, result if type(result) is int else len(result), words)
+        received(self, call, result if type(result) is int else len(result))
     except BaseException as error:
         if call.watch == UNWATCHED:
             call.session.log.untold.append(None)
-        if not isinstance(error, OURS) or from_handler(error):
+        if foreign(error):
             raise
     return result
 
 
-def wait(self: Socket, call: Ongoing, original: Method, args: tuple[Any, ...]) -> Any:
+def wait(self: Socket, call: Ongoing | None, original: Method, args: tuple[Any, ...]) -> Any:
     """Nothing had come at the first try: receive as a blocking call does."""
-    call.waits()
+    if call is None:
+        return original(self, *args)
     try:
         result = original(self, *args)
     except BaseException as error:
@@ -410,12 +433,37 @@ def wait(self: Socket, call: Ongoing, original: Method, args: tuple[Any, ...]) -
     except BaseException as error:
         if call.watch == UNWATCHED:
             call.session.log.untold.append(None)
-        if not isinstance(error, OURS) or from_handler(error):
+        if foreign(error):
             raise
     return result
 
 
-def received(self: Socket, call: Ongoing, done: int, words: str = "") -> None:
+def waited(tracked: Tracked, method: int, size: int, begin: int, row: Row) -> Ongoing | None:
+    """A call that could not go on at once; None, told as lost, where there is no memory for it."""
+    try:
+        call = Ongoing(tracked, method, caller(3), size, begin, row)
+        call.waits()
+    except OURS as error:
+        tracked.session.log.marked[0] = 1
+        if foreign(error):
+            raise
+        return None
+    return call
+
+
+def refused(
+    error: BaseException, tracked: Tracked, method: int, size: int, begin: int, row: Row
+) -> None:
+    """Write down that the kernel refused a call of the fast path."""
+    try:
+        Ongoing(tracked, method, caller(3), size, begin, row).failed(error)
+    except OURS as other:
+        tracked.session.log.marked[0] = 1
+        if foreign(other):
+            raise
+
+
+def received(self: Socket, call: Ongoing, done: int) -> None:
     """A receiving call gave `done` bytes. None, where some were asked for, are the end of a stream."""
     end = not done and call.asked != 0 and is_stream(self)
-    call.ok(done, outcome="eof" if end else "ok", words=words)
+    call.ok(done, outcome="eof" if end else "ok")

@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import plain_and_traced
 import pytest
 from patience import PATIENCE
 from traced import calls_of, made_by, program, run, sockets_of, states_of
@@ -114,17 +115,9 @@ def test_nothing_shows(tmp_path: Path, library: str) -> None:
     """Classes, arguments of every sort, refusals, imports: the same plain and traced."""
     file = tmp_path / "seen.py"
     file.write_text(SEEN)
-    outputs = []
-    for words in ([], ["-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "trace")]):
-        done = subprocess.run(
-            [sys.executable, *words, *([sys.executable] if words else []), str(file), library],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
-        assert done.returncode == 0, done.stderr
-        outputs.append(done.stdout)
-    assert outputs[0] == outputs[1]
+    plain, seen = plain_and_traced.run(file, library)
+    assert plain.returncode == seen.returncode == 0, seen.stderr
+    assert plain.stdout == seen.stdout
     assert sum(call.method == "socket" for call in Trace.open(tmp_path / "trace").calls()) > 50
 
 
@@ -318,14 +311,8 @@ ADAPTED = {
 def test_what_is_replaced_keeps_its_parameters(tmp_path: Path, library: str) -> None:
     file = tmp_path / "parameters.py"
     file.write_text(PARAMETERS)
-    names, outputs = ADAPTED[library], []
-    for words in ([], ["-m", "sockfsm", "run", "--no-capture", "-o", str(tmp_path / "trace")]):
-        done = subprocess.run(
-            [sys.executable, *words, *([sys.executable] if words else []), str(file), names],
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
+    outputs = []
+    for done in plain_and_traced.run(file, ADAPTED[library]):
         assert done.returncode == 0, done.stderr
         outputs.append(re.sub(r" at 0x[0-9a-f]+", "", done.stdout).splitlines())
     assert len(outputs[0]) > 50

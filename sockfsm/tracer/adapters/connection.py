@@ -12,13 +12,14 @@ from select import POLLIN, POLLOUT
 from types import FrameType, FunctionType, ModuleType
 from typing import Any
 
+from sockfsm.record.clocks import Clocks
 from sockfsm.record.layout import NUMBER
 from sockfsm.tracer import current
 from sockfsm.tracer.adapters.standing_in import caller, named
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import inside
-from sockfsm.tracer.sockets import claim, released
+from sockfsm.tracer.sockets import Birth, claim, released
 
 Method = Callable[..., Any]
 _fstat, _poll = os.fstat, select.poll
@@ -65,7 +66,8 @@ def _claim(connection: Any, frame: FrameType | None) -> None:
     except OSError:
         return  # closed, or no family that Python knows
     try:
-        claim(session, looked, 0, 0, frame)
+        now = Clocks.monotonic()
+        claim(Birth(session, NUMBER["adopt"], now, now, frame), looked)
         # A Connection's finalizer closes it, so each of them is taken out again.
         tracked = session.connections[id(connection)] = session.records.pop(id(looked))
         tracked.grave = None

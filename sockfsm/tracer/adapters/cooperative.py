@@ -22,24 +22,25 @@ from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer import current
 from sockfsm.tracer.adapters.standing_in import caller, named
 from sockfsm.tracer.adapters.tls_ends import answers, ended, judged
+from sockfsm.tracer.begun import will_wait
 from sockfsm.tracer.buffers import UNKNOWN, all_octets, integer, octets
 from sockfsm.tracer.current import Session
 from sockfsm.tracer.flags import flags_of, words_of
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.rows import Tracked
 from sockfsm.tracer.sockets import (
-    adopt,
+    Birth,
     born,
     bury,
     claim,
     gives_away,
     is_socket,
     is_stream,
+    met,
     note_names,
     note_path,
     released,
     stillborn,
-    will_wait,
 )
 
 Method = Callable[..., Any]
@@ -117,7 +118,7 @@ def _tracked(library: Library, sock: Any, frame: FrameType | None) -> Tracked | 
     inner = library.inner(sock)
     if inner is None:
         return None
-    tracked = _recorded(inner) or adopt(current.session, inner, frame=frame)
+    tracked = _recorded(inner) or met(inner, frame)
     return tracked if inner is sock else _remember(sock, tracked)
 
 
@@ -290,7 +291,7 @@ def _accepted(session: Session, library: Library, data: Any, frame: FrameType | 
     inner = library.inner(data) or (data if is_socket(data) else None)
     if inner is not None and _recorded(inner) is None:
         now = Clocks.monotonic()
-        tracked = born(session, inner, NUMBER["accepted"], now, now, frame)
+        tracked = born(Birth(session, NUMBER["accepted"], now, now, frame), inner)
         if inner is not data:
             _remember(data, tracked)
 
@@ -300,13 +301,14 @@ def maker(library: Library, original: Method) -> Method:
 
     def init(self: Any, *args: Any, **named: Any) -> None:
         session, begin, frame = current.session, Clocks.monotonic(), caller()
+        birth = Birth(session, NUMBER["socket"], begin, 0, frame)
         given = args[3] if len(args) > 3 else named.get("fileno")
         try:
             original(self, *args, **named)
         except OSError as error:
             numbers = (*args, -1, -1, -1)[:3]
             if not named and given is None:
-                stillborn(session, error, numbers, begin, frame)
+                stillborn(birth, error, numbers)
             raise
         running, inner = session.running.get(session.me.number), library.inner(self)
         if inner is None or (running is not None and running[1].method == _ACCEPT):
@@ -315,13 +317,15 @@ def maker(library: Library, original: Method) -> Method:
         if given is None:
             session.unclaimed.pop(descriptor, None)
             session.nameless.discard(descriptor)
-            born(session, inner, NUMBER["socket"], begin, Clocks.monotonic(), frame)
+            birth.ended()
+            born(birth, inner)
         elif descriptor in session.nameless:
             session.nameless.discard(descriptor)
             now = Clocks.monotonic()
-            born(session, inner, NUMBER["accepted"], now, now, frame)
+            born(Birth(session, NUMBER["accepted"], now, now, frame), inner)
         elif _recorded(inner) is None:
-            claim(session, inner, begin, Clocks.monotonic(), frame)
+            birth.ended()
+            claim(birth, inner)
         tracked = _recorded(inner)
         if inner is not self and tracked is not None:
             _remember(self, tracked)

@@ -18,6 +18,7 @@ from sockfsm.tracer.threads import Leaving, Me, Threads
 
 _lanes: dict[int, dict[str, Any]] = {}
 """id(greenlet) -> what `Session.me` is in it. The main greenlet of a thread has the thread's own."""
+# These three are cleared whenever tracing ends (`leave`), so no session finds another's.
 _graves: dict[int, _Grave] = {}
 _free: dict[int, list[int]] = {}
 """native id of a thread -> numbers whose greenlets are gone."""

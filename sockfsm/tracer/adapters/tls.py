@@ -12,10 +12,11 @@ from sockfsm.record.layout import METHODS, NUMBER
 from sockfsm.tracer.adapters.cooperative import TLS_METHODS, has_tls, running_on
 from sockfsm.tracer.adapters.standing_in import caller, named
 from sockfsm.tracer.adapters.tls_ends import answers, ended, judged
+from sockfsm.tracer.begun import ready
 from sockfsm.tracer.buffers import integer, octets
 from sockfsm.tracer.ongoing import Ongoing
 from sockfsm.tracer.places import inside
-from sockfsm.tracer.sockets import ready, tracked_by
+from sockfsm.tracer.sockets import tracked_by
 
 Method = Callable[..., Any]
 
