@@ -56,6 +56,7 @@ def sockfsm_trace(request: pytest.FixtureRequest) -> Iterator[Trace]:
     if request.config.getoption("--sockfsm-enforce"):
         chosen["mode"] = "enforce"
     with sockfsm.tracing(**chosen) as trace:
+        trace.name = f"of {request.node.name}"  # its folder is gone when the report is read
         request.node.stash[TRACE] = trace
         yield trace
 

@@ -43,6 +43,7 @@ def test_a_folder_that_others_can_replace_is_refused(tmp_path: Path) -> None:
     for folder in (shared / "trace", shared / "deeper" / "trace"):
         with pytest.raises(UsageError, match=f"others can write in {shared}, and replace"):
             make_folder(str(folder))
+        assert not folder.exists()
     shared.chmod(0o1777)
     make_folder(str(shared / "deeper" / "trace"))
 

@@ -87,6 +87,7 @@ def test_tracing_marking_and_reporting(pytester: pytest.Pytester) -> None:
         [
             "*_ test_failing _*",
             "*sockfsm timeline*",
+            "trace     of test_failing",
             "*listen()*REFUSED EINVAL*CONNECTED*py:*",
             "refused*listen in CONNECTED: EINVAL",
             "*_ test_failing_untraced _*",

@@ -19,12 +19,12 @@ def make_folder(folder: str) -> None:
         parent = os.path.dirname(folder)
         if parent:
             os.makedirs(parent, exist_ok=True)
+        _above(folder)  # before it is made: what is refused leaves nothing behind
         with suppress(FileExistsError):
             os.mkdir(folder, private.FOLDER_MODE)
         trusted(folder)
     except OSError as error:
         raise UsageError(f"{folder}: {_CANNOT}: {error.strerror}") from None
-    _above(folder)
 
 
 def trusted(folder: str) -> None:
