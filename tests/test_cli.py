@@ -258,6 +258,8 @@ def test_what_fits_is_left_as_it_is_and_paragraphs_are_filled() -> None:
         ("conform tcp --random 0", "--random 0 is none"),
         ("learn tcp --calls ,", "--calls names none: the words are bind"),
         ("show {trace} --from 2 --to 1", "--from 2 is after --to 1"),
+        ("simulate lost-sin", "scenario that ships: did you mean lost-syn?"),
+        ("simulate {trace}", "tcp-echo: not a regular file\n"),
     ],
 )
 def test_what_asks_for_nothing_or_for_two_things_is_told(

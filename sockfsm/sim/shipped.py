@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from sockfsm.errors import UsageError
+from sockfsm.errors import UsageError, nearest
 from sockfsm.files import regular
 from sockfsm.sim.scenario import Scenario, parse
 
@@ -24,9 +24,11 @@ def load(name: str) -> Scenario:
         with regular(path) as file:
             data = file.read(_LARGEST + 1)
         text = data.decode()
+    except FileNotFoundError:
+        offer = nearest(name, names())
+        raise UsageError(f"{name}: neither a file nor a scenario that ships: {offer}") from None
     except OSError as error:
-        known = ", ".join(names())
-        raise UsageError(f"{name}: {error.strerror}; the scenarios that ship: {known}") from None
+        raise UsageError(f"{name}: {error.strerror}") from None
     except UnicodeDecodeError:
         raise UsageError(f"{name}: is no text") from None
     if len(data) > _LARGEST:
