@@ -10,7 +10,7 @@ import pytest
 from simulated import ECHO_CLIENT, ECHO_SERVER, complaints, methods, printed, programs, simulated
 
 from sockfsm.sim.network import EPOCH, Rules
-from sockfsm.sim.programs.run import Program, Setting, simulate
+from sockfsm.sim.programs.run import Program, Runner, Setting, simulate
 from sockfsm.sim.programs.world import Limits
 
 PROGRAMS = Path(__file__).parent.parent / "traces/programs"
@@ -382,7 +382,8 @@ def test_a_deadlock_of_locks_is_named() -> None:
         for thread in threads:
             thread.join()
     """
-    runs = [simulated(text, seed=seed) for seed in range(30)]
+    runner = Runner(programs(text))
+    runs = [runner.run(Setting(seed=seed)) for seed in range(30)]
     stuck = [run for run in runs if not run.good]
     assert stuck
     assert len(stuck) < len(runs)
