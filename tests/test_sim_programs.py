@@ -367,6 +367,20 @@ def test_a_deadlock_is_named() -> None:
     assert result.statuses == [("p1.py", None), ("p2.py", None)]
 
 
+def test_what_was_written_before_a_deadlock_is_kept_and_nothing_after() -> None:
+    result = simulated("""
+        import socket
+        one, two = socket.socketpair()
+        print("half a line", end="")
+        try:
+            one.recv(1)
+        finally:
+            print("never")
+    """)
+    assert printed(result) == ["half a line"]
+    assert [finding.kind for finding in result.findings] == ["deadlock"]
+
+
 def test_a_deadlock_of_locks_is_named() -> None:
     text = """
         import threading
