@@ -10,7 +10,7 @@ import pytest
 from simulated import ECHO_CLIENT, ECHO_SERVER, complaints, methods, printed, programs, simulated
 
 from sockfsm.sim.network import EPOCH, Rules
-from sockfsm.sim.programs.run import Program, Setting, simulate
+from sockfsm.sim.programs.run import Program, Runner, Setting, simulate
 from sockfsm.sim.programs.world import Limits
 
 PROGRAMS = Path(__file__).parent.parent / "traces/programs"
@@ -324,6 +324,7 @@ NOT_SIMULATED = {
     "import os\nos.system('true')": "os.system cannot be simulated",
     "import multiprocessing\nmultiprocessing.Process(target=print).start()": "cannot be simulated",
     "import signal\nsignal.alarm(3)": "signal.alarm cannot be simulated",
+    "1\nopen('/dev/urandom')": "open('/dev/urandom') cannot be simulated",
     "import ssl\n1": "import ssl cannot be simulated",
     "import ctypes\n1": "import ctypes cannot be simulated",
     "import socket\nsocket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)": "cannot be simulated",
@@ -366,6 +367,20 @@ def test_a_deadlock_is_named() -> None:
     assert result.statuses == [("p1.py", None), ("p2.py", None)]
 
 
+def test_what_was_written_before_a_deadlock_is_kept_and_nothing_after() -> None:
+    result = simulated("""
+        import socket
+        one, two = socket.socketpair()
+        print("half a line", end="")
+        try:
+            one.recv(1)
+        finally:
+            print("never")
+    """)
+    assert printed(result) == ["half a line"]
+    assert [finding.kind for finding in result.findings] == ["deadlock"]
+
+
 def test_a_deadlock_of_locks_is_named() -> None:
     text = """
         import threading
@@ -381,7 +396,8 @@ def test_a_deadlock_of_locks_is_named() -> None:
         for thread in threads:
             thread.join()
     """
-    runs = [simulated(text, seed=seed) for seed in range(30)]
+    runner = Runner(programs(text))
+    runs = [runner.run(Setting(seed=seed)) for seed in range(30)]
     stuck = [run for run in runs if not run.good]
     assert stuck
     assert len(stuck) < len(runs)
@@ -497,6 +513,39 @@ def test_ctrl_c_ends_a_run_and_leaves_the_trace() -> None:
         signal.signal(signal.SIGVTALRM, before)
     assert [finding.text for finding in result.findings] == ["stopped by Ctrl-C"]
     assert methods(result) == ["socket", "close"]
+
+
+def test_what_else_programs_import() -> None:
+    """A library in C; what reads the clock, the arguments and files, by whatever way."""
+    result = simulated("""
+        import argparse, datetime, pathlib, sched, socket, tempfile, unittest
+        import msgspec
+        print(msgspec.json.encode({"a": [1, 2.5]}))
+        parser = argparse.ArgumentParser()
+        parser.add_argument("--number", type=int, default=3)
+        print(parser.parse_args().number, datetime.date.today())
+        with tempfile.TemporaryDirectory() as folder:
+            path, name = pathlib.Path(folder, "file"), pathlib.Path(folder, "socket")
+            path.write_text("text")
+            with path.open() as file, socket.socket(socket.AF_UNIX) as sock:
+                print(file.read(), sock.fileno() == 3, file.fileno() > 3)
+                sock.bind(str(name))
+                print(name.is_socket())
+                name.unlink()
+                print(name.exists())
+        scheduler = sched.scheduler()
+        scheduler.enter(100, 1, print, ("late",))
+        scheduler.run()
+        class Test(unittest.TestCase):
+            def test(self):
+                self.assertEqual(1, 1)
+        unittest.main(argv=["x"], exit=False)
+    """)
+    assert result.good, complaints(result)
+    assert printed(result) == [
+        'b\'{"a":[1,2.5]}\'', "3 2000-01-01", "text True True", "True", "False", "late",
+    ]  # fmt: skip
+    assert "Ran 1 test in 0.000s" in complaints(result)
 
 
 RECORDED = {

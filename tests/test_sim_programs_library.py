@@ -262,8 +262,9 @@ def test_a_hundred_times_the_same() -> None:
 
 
 def test_another_seed_is_another_schedule() -> None:
+    runner = Runner(programs(UNIX_THREADS))
     orders = {
-        tuple((c.thread.name, c.method) for c in simulated(UNIX_THREADS, seed=n).trace.calls())
+        tuple((c.thread.name, c.method) for c in runner.run(Setting(seed=n)).trace.calls())
         for n in range(10)
     }
     assert len(orders) > 3

@@ -10,9 +10,11 @@ from __future__ import annotations
 import _imp
 import builtins
 import io
+import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
+from importlib.machinery import EXTENSION_SUFFIXES
 from types import CodeType, ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -71,6 +73,7 @@ class Imports:
         self.numbers = Numbers()
         self._resolving = Resolving(home, self.numbers)
         self.modules: dict[str, ModuleType] = {}
+        self._foreign: set[str] = set()
         self._kept = Kept(self.modules)
         self.builtins = self._builtins()
         self._made: dict[str, Callable[[], Mapping[str, object]]] = {
@@ -228,20 +231,38 @@ class Imports:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
         if name in _UNSEEN and importer_is_program():
             refuse(f"import {name}")
-        if name in self._made or name in sys.builtin_module_names or name in _SHARED:
+        top = name.partition(".")[0]
+        if (
+            name in self._made
+            or name in sys.builtin_module_names
+            or name in _SHARED | self._foreign
+        ):
             return self._spec(name)
         spec = self._finder.find_spec(name, path, target)
-        if spec is None or spec.origin is None or not spec.origin.startswith(LIBRARY):
+        if spec is None or spec.origin is None:
             return spec
-        if "-packages" in spec.origin:
+        if not spec.origin.startswith(LIBRARY) or "-packages" in spec.origin:
+            if top in self._foreign or self._in_c(spec):
+                self._foreign.add(name)
+                return self._spec(name)
             return spec
         if isinstance(spec.loader, self._extension):
             return self._spec(name)
         spec.loader = _Loader(spec.loader, self)
         return spec
 
+    def _in_c(self, spec: Any) -> bool:
+        """Whether a package outside the library is written in C, in part: it is shared as a whole,
+        because what is in C imports for itself."""
+        if isinstance(spec.loader, self._extension):
+            return True
+        folders = spec.submodule_search_locations or ()
+        suffixes = tuple(EXTENSION_SUFFIXES)
+        return any(name.endswith(suffixes) for f in folders for name in os.listdir(f))
+
     def _spec(self, name: str) -> Any:
-        package = name in _SHARED and hasattr(import_module(name), "__path__")
+        shared = name in _SHARED or name in self._foreign
+        package = shared and hasattr(import_module(name), "__path__")
         return self._module_spec(name, self, is_package=package)
 
     def create_module(self, spec: Any) -> ModuleType:

@@ -142,6 +142,7 @@ class System:
 
     def open(self, path: Any, flags: int, mode: int = 0o777, *, dir_fd: int | None = None) -> int:
         """See os.open."""
+        _is_chance(path)
         return _moved(os.open(path, flags, mode, dir_fd=dir_fd))
 
     def urandom(self, size: int, /) -> bytes:
@@ -248,6 +249,7 @@ class System:
         opener: Callable[[str, int], int] | None = None,
     ) -> Any:  # fmt: skip
         """See open()."""
+        _is_chance(file)
         if isinstance(file, int) and not isinstance(file, bool):
             if self._descriptor(file) is not None:
                 refuse("open() of a socket's descriptor")
@@ -421,6 +423,11 @@ class System:
                 function(*args, **kwargs)
             except Exception as error:  # noqa: BLE001 - as atexit does
                 self._home.process.failed(error)
+
+
+def _is_chance(path: object) -> None:
+    if path in ("/dev/random", "/dev/urandom"):
+        refuse(f"open({path!r})")
 
 
 def _socket_stat() -> os.stat_result:

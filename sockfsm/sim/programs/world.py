@@ -234,6 +234,9 @@ class World:
         except Gone:  # stopped from outside
             self.current = None
         self.over = True
+        for process in self.processes:
+            process.out.end()
+            process.err.end()
         self._unwind()
 
     def _go(self) -> None:
