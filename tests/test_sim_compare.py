@@ -41,6 +41,15 @@ def test_a_scenario_is_played_and_judged(
     assert f"{file}:4: a stayed blocked" in told
 
 
+def test_a_network_is_given_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("simulate", "compare"):
+        assert main([command, "lost-syn", "--network", "latency 10ms, drop syn 1"]) == 0
+    assert main(["simulate", "lost-syn", "--network", "latency 10ms"]) == 1
+    assert "was to block 1020ms, and did 20" in capsys.readouterr().err
+    assert main(["simulate", "lost-syn", "--network", "latency soon"]) == 2
+    assert "--network:1:17: a span" in capsys.readouterr().err
+
+
 def test_what_cannot_be_played_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.txt"
     file.write_text("network latency 1ms\na:\n    s = socket tcp\nb:\n    s = socket tcp\n")

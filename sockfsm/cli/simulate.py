@@ -80,7 +80,10 @@ def add(subparsers: Subparsers) -> None:
         help="what NAME resolves to; a program of that name (server: server.py) runs there",
     )  # fmt: skip
     parser.add_argument(
-        "--network", default="", metavar="RULES", help="between programs, as in a scenario"
+        "--network",
+        default="",
+        metavar="RULES",
+        help="between hosts, as in a scenario",
     )
     parser.add_argument(
         "--together", action="store_true", help="start all programs at the same time"
@@ -128,7 +131,10 @@ def _scenario(args: argparse.Namespace) -> int:
     from sockfsm.sim.run import Simulation
     from sockfsm.sim.shipped import load
 
-    simulation = Simulation(load(args.what[0]), args.seed)
+    scenario = load(args.what[0])
+    if args.network:
+        scenario.network = network_of(args.network)
+    simulation = Simulation(scenario, args.seed)
     trace = simulation.run()
     _keep(trace, args.output)
     _show(trace)
@@ -147,7 +153,7 @@ def _programs(args: argparse.Namespace) -> int:
     from sockfsm.sim.programs.world import Limits
 
     setting = Setting(
-        args.seed, _hosts(args.host), _network(args.network),
+        args.seed, _hosts(args.host), network_of(args.network),
         Limits(
             _positive(args.most_calls), _PATIENCE, round(_positive(args.most_time) * 1e9)
         ),
@@ -208,7 +214,8 @@ def _hosts(given: list[str]) -> dict[str, str]:
     return hosts
 
 
-def _network(text: str) -> Rules:
+def network_of(text: str) -> Rules:
+    """The rules of a network. UsageError where they cannot be read."""
     from sockfsm.sim.network import Rules
     from sockfsm.sim.scenario import parse
 
