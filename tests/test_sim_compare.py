@@ -52,9 +52,13 @@ def test_a_network_is_given_on_the_command_line(capsys: pytest.CaptureFixture[st
 
 def test_what_cannot_be_played_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.txt"
-    file.write_text("network latency 1ms\na:\n    s = socket tcp\nb:\n    s = socket tcp\n")
-    assert main(["play", str(file)]) == 2
-    assert "can only be simulated" in capsys.readouterr().err
+    within = "network latency 1ms\na:\n    s = socket tcp\nb:\n    s = socket tcp\n"
+    over_six = "a at [fd00::1]:\n    s = socket tcp\nb at [fd00::2]:\n    s = socket tcp\n"
+    for text in (within, over_six):
+        file.write_text(text)
+        for command in ("play", "compare"):
+            assert main([command, str(file)]) == 2
+            assert "can only be simulated" in capsys.readouterr().err
 
 
 def test_a_difference_is_told(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,8 +47,10 @@ a scenario:
   Kinds: tcp, udp, unix-stream, unix-dgram. Expectations: `! ERRNO` or `! timeout`, `= "bytes"`,
   `= end`, `-> name` of accept, `blocks` or `blocks 20ms`, `?` for any outcome; without one the call
   must not be refused. `wait 10ms`, `mark x` and `after x` order the actors; `name at 10.0.0.1:` places
-  one on a host of its own; `network latency 20ms, drop syn 2, loss 5%, duplication 1%, jitter 3ms` and
-  `expect deadlock` stand at the top. The network's latency holds within a host, too.
+  one on a host of its own (IPv6: `at [::1]:`). `s.set reuse`, `nodelay`, `linger 5`, `keepalive 60`,
+  `rcvbuf 4096`, `sndbuf 4096` set options. At the top stand `expect deadlock` and the network:
+  `network latency 20ms, jitter 3ms, bandwidth 1Mbit, loss 5%, duplication 1%, reorder 2%, drop syn 2,
+  partition 1s 3s`. It holds within a host, too.
 """
 _UNMET = 1
 _PATIENCE = 20.0
