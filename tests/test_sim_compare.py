@@ -163,6 +163,16 @@ a:
     d.send "x"
     d.recv = "x"
 """,
+    # A tracer takes data that a socket sends itself for sent to somebody else.
+    """
+a:
+    a = socket tcp
+    a.timeout 20ms
+    a.bind 7002
+    a.connect 7002
+    a.sendall "abc"
+    a.send "def"
+""",
     """
 a:
     a = socket unix-stream

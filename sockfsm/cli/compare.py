@@ -134,11 +134,8 @@ def _states(place: str, ours: list[Call], theirs: list[Call]) -> Iterator[Differ
     doubts = Doubts()
     for one, other in zip(ours, theirs, strict=False):
         text = f"simulated {_said(one)}, real {_said(other)}"
-        if not doubts.alike(one, other) and _removed(one, other):
-            yield Difference(place, text, ONE_PROCESS)
-            return
         if not doubts.alike(one, other):
-            yield Difference(place, text)
+            yield Difference(place, text, ONE_PROCESS if _removed(one, other) else "")
             return
         if one.after != other.after:
             yield Difference(place, text, OWN_CALLS)
