@@ -41,11 +41,24 @@ def test_a_scenario_is_played_and_judged(
     assert f"{file}:4: a stayed blocked" in told
 
 
+def test_a_network_is_given_on_the_command_line(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("simulate", "compare"):
+        assert main([command, "lost-syn", "--network", "latency 10ms, drop syn 1"]) == 0
+    assert main(["simulate", "lost-syn", "--network", "latency 10ms"]) == 1
+    assert "was to block 1020ms, and did 20" in capsys.readouterr().err
+    assert main(["simulate", "lost-syn", "--network", "latency soon"]) == 2
+    assert "--network:1:17: a span" in capsys.readouterr().err
+
+
 def test_what_cannot_be_played_is_said(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     file = tmp_path / "mine.txt"
-    file.write_text("network latency 1ms\na:\n    s = socket tcp\nb:\n    s = socket tcp\n")
-    assert main(["play", str(file)]) == 2
-    assert "can only be simulated" in capsys.readouterr().err
+    within = "network latency 1ms\na:\n    s = socket tcp\nb:\n    s = socket tcp\n"
+    over_six = "a at [fd00::1]:\n    s = socket tcp\nb at [fd00::2]:\n    s = socket tcp\n"
+    for text in (within, over_six):
+        file.write_text(text)
+        for command in ("play", "compare"):
+            assert main([command, str(file)]) == 2
+            assert "can only be simulated" in capsys.readouterr().err
 
 
 def test_a_difference_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -149,6 +162,16 @@ a:
     d.connect 7001
     d.send "x"
     d.recv = "x"
+""",
+    # A tracer takes data that a socket sends itself for sent to somebody else.
+    """
+a:
+    a = socket tcp
+    a.timeout 20ms
+    a.bind 7002
+    a.connect 7002
+    a.sendall "abc"
+    a.send "def"
 """,
     """
 a:

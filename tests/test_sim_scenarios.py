@@ -409,3 +409,28 @@ def test_lingering_for_no_time_resets() -> None:
     simulation = simulated(text + "    after closed\n    c.recv ! ECONNRESET\n")
     assert simulation.failures == []
     assert "RA" in [packet.flags for packet in simulation.kernel.network.packets]
+
+
+def test_lingering_waits_for_the_other_end_s_acknowledgement() -> None:
+    text = """
+network latency 50ms, drop fin 1
+server at 10.0.0.1:
+    s = socket tcp
+    s.bind 10.0.0.1:7000
+    s.listen
+    mark listening
+    s.accept -> conn
+    conn.set linger {}
+    conn.timeout 1ms
+    conn.close blocks {}
+client at 10.0.0.2:
+    after listening
+    c = socket tcp
+    c.connect 10.0.0.1:7000
+    c.recv = end
+    c.close
+"""
+    # The FIN is sent again after the round trip and 200 ms; its acknowledgement takes another 100 ms.
+    assert simulated(text.format("5", "440ms")).failures == []
+    assert simulated(text.format("5", "10ms")).failures != []
+    assert simulated(text.replace("fin 1", "fin 1, drop fin 2").format("1", "1s")).failures == []

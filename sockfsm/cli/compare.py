@@ -54,6 +54,9 @@ def add(subparsers: Subparsers) -> None:
         " Exit status 1 where they differ and nothing explains it.",
     )
     parser.add_argument("scenario", metavar="SCENARIO", help="a file, or one that ships")
+    parser.add_argument(
+        "--network", default="", metavar="RULES", help="in place of the scenario's line `network`"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the network's losses")
     parser.add_argument(
         "--explained", action="store_true", help="tell differences that have an explanation, too"
@@ -63,9 +66,12 @@ def add(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Compare and tell. UsageError for a scenario that cannot be read or played."""
+    from sockfsm.cli.simulate import network_of
     from sockfsm.sim.shipped import load
 
     scenario = load(args.scenario)
+    if args.network:
+        scenario.network = network_of(args.network)
     found = list(whole(scenario, args.seed))
     for difference in found:
         if args.explained or not difference.why:
@@ -128,11 +134,8 @@ def _states(place: str, ours: list[Call], theirs: list[Call]) -> Iterator[Differ
     doubts = Doubts()
     for one, other in zip(ours, theirs, strict=False):
         text = f"simulated {_said(one)}, real {_said(other)}"
-        if not doubts.alike(one, other) and _removed(one, other):
-            yield Difference(place, text, ONE_PROCESS)
-            return
         if not doubts.alike(one, other):
-            yield Difference(place, text)
+            yield Difference(place, text, ONE_PROCESS if _removed(one, other) else "")
             return
         if one.after != other.after:
             yield Difference(place, text, OWN_CALLS)

@@ -41,6 +41,9 @@ def add(subparsers: Subparsers) -> None:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("scenario", metavar="SCENARIO", help="a file, or one that ships")
+    parser.add_argument(
+        "--network", default="", metavar="RULES", help="in place of the scenario's line `network`"
+    )
     parser.add_argument("--seed", type=int, default=0, metavar="N", help="of the network's losses")
     parser.add_argument("-o", dest="output", metavar="FOLDER", help="keep the trace there")
     parser.set_defaults(func=run)
@@ -48,11 +51,13 @@ def add(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play and show it. UsageError for a scenario that cannot be read or played."""
-    from sockfsm.cli.simulate import _show
+    from sockfsm.cli.simulate import _show, network_of
     from sockfsm.sim.shipped import load
     from sockfsm.trace.trace import Trace
 
     scenario = load(args.scenario)
+    if args.network:
+        scenario.network = network_of(args.network)
     with tempfile.TemporaryDirectory(prefix="sockfsm-") as spare:
         folder = args.output or f"{spare}/trace"
         played = perform(scenario, folder, args.seed)

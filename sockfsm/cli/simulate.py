@@ -47,8 +47,10 @@ a scenario:
   Kinds: tcp, udp, unix-stream, unix-dgram. Expectations: `! ERRNO` or `! timeout`, `= "bytes"`,
   `= end`, `-> name` of accept, `blocks` or `blocks 20ms`, `?` for any outcome; without one the call
   must not be refused. `wait 10ms`, `mark x` and `after x` order the actors; `name at 10.0.0.1:` places
-  one on a host of its own; `network latency 20ms, drop syn 2, loss 5%, duplication 1%, jitter 3ms` and
-  `expect deadlock` stand at the top. The network's latency holds within a host, too.
+  one on a host of its own (IPv6: `at [::1]:`). `s.set reuse`, `nodelay`, `linger 5`, `keepalive 60`,
+  `rcvbuf 4096`, `sndbuf 4096` set options. At the top stand `expect deadlock` and the network:
+  `network latency 20ms, jitter 3ms, bandwidth 1Mbit, loss 5%, duplication 1%, reorder 2%, drop syn 2,
+  partition 1s 3s`. It holds within a host, too.
 """
 _UNMET = 1
 _PATIENCE = 20.0
@@ -80,7 +82,10 @@ def add(subparsers: Subparsers) -> None:
         help="what NAME resolves to; a program of that name (server: server.py) runs there",
     )  # fmt: skip
     parser.add_argument(
-        "--network", default="", metavar="RULES", help="between programs, as in a scenario"
+        "--network",
+        default="",
+        metavar="RULES",
+        help="between hosts, as in a scenario",
     )
     parser.add_argument(
         "--together", action="store_true", help="start all programs at the same time"
@@ -128,7 +133,10 @@ def _scenario(args: argparse.Namespace) -> int:
     from sockfsm.sim.run import Simulation
     from sockfsm.sim.shipped import load
 
-    simulation = Simulation(load(args.what[0]), args.seed)
+    scenario = load(args.what[0])
+    if args.network:
+        scenario.network = network_of(args.network)
+    simulation = Simulation(scenario, args.seed)
     trace = simulation.run()
     _keep(trace, args.output)
     _show(trace)
@@ -147,7 +155,7 @@ def _programs(args: argparse.Namespace) -> int:
     from sockfsm.sim.programs.world import Limits
 
     setting = Setting(
-        args.seed, _hosts(args.host), _network(args.network),
+        args.seed, _hosts(args.host), network_of(args.network),
         Limits(
             _positive(args.most_calls), _PATIENCE, round(_positive(args.most_time) * 1e9)
         ),
@@ -208,7 +216,8 @@ def _hosts(given: list[str]) -> dict[str, str]:
     return hosts
 
 
-def _network(text: str) -> Rules:
+def network_of(text: str) -> Rules:
+    """The rules of a network. UsageError where they cannot be read."""
     from sockfsm.sim.network import Rules
     from sockfsm.sim.scenario import parse
 

@@ -56,6 +56,11 @@ class Kernel:
             return self._send(sock, request, entry)
         return self._done(sock, request, entry)
 
+    def lingers(self, sock: VirtualSocket) -> bool:
+        """Whether close() still waits until its FIN is acknowledged (socket(7), SO_LINGER)."""
+        waits = (tcp_names.FIN_WAIT_1, tcp_names.CLOSING, tcp_names.LAST_ACK)
+        return bool(sock.linger) and sock.tcb is not None and sock.tcb.state in waits
+
     def closed(self, sock: VirtualSocket, request: Request) -> Answer:
         """The answer of a call by a descriptor that is closed, while others of the socket are open."""
         ended = table_of(sock.kind).initial

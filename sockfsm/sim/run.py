@@ -99,6 +99,7 @@ class Player:
         self.on: VirtualSocket | None = None
         self.turn = 0
         self.waited = False
+        self.answer: Answer | None = None
         self.look: dict[str, object] = {}
         self.seen: VirtualSocket | None = None
 
@@ -269,12 +270,19 @@ class Simulation:
             return
         sock.timeout = player.timeouts.get(step.name)
         answer = self.kernel.attempt(sock, request)
-        if answer is not None:
+        if answer is not None and not (request.word == "close" and self.kernel.lingers(sock)):
             self._finish(player, sock, request, answer)
             return
         player.request, player.on = request, sock
         player.turn += 1
-        if sock.timeout is not None:
+        if answer is not None:
+            player.answer = answer
+            assert sock.linger is not None
+            turn = player.turn
+            self.clock.after(
+                sock.linger * 10**9, lambda: self._lingered(player, turn), background=False
+            )
+        elif sock.timeout is not None:
             turn = player.turn
             self.clock.after(
                 round(sock.timeout * 1e9), lambda: self._expire(player, turn), background=False
@@ -292,9 +300,19 @@ class Simulation:
     def _again(self, player: Player, turn: int) -> None:
         if player.on is None or player.turn != turn or player.request is None:
             return
+        if player.answer is not None:
+            if not self.kernel.lingers(player.on):
+                self._lingered(player, turn)
+            return
         answer = self.kernel.attempt(player.on, player.request)
         if answer is not None:
             self._finish(player, player.on, player.request, answer)
+
+    def _lingered(self, player: Player, turn: int) -> None:
+        """close() has waited long enough; what it has sent goes on its way."""
+        if player.turn == turn and player.answer is not None:
+            assert player.request is not None
+            self._finish(player, player.on, player.request, player.answer)
 
     def _expire(self, player: Player, turn: int) -> None:
         if player.on is None or player.turn != turn or player.request is None:
@@ -307,7 +325,7 @@ class Simulation:
     ) -> None:
         # On loopback a call itself carries what it sends to the other end, and the answer back.
         waited = player.on is not None and self.clock.now - player.begun >= COST
-        player.on = player.request = None
+        player.on = player.request = player.answer = None
         player.turn += 1
         end = self.clock.now + (_RETURN if waited else COST)
         self.recorder.call(player, sock, request, answer, end, waited)

@@ -149,7 +149,8 @@ class Stack:
             self.refuse_queue(sock)
             sock.queue.clear()
             self._woken(sock)
-        if tcb is not None and sock.part("role") == "fresh":
+        lingers = bool(sock.linger) and not sock.open  # close() still waits for it
+        if tcb is not None and sock.part("role") == "fresh" and not lingers:
             sock.failure = tcb.error
             if tcb.state != tcp_names.CLOSED and not tcb.orphan:
                 tcb.abort()

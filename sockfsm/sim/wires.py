@@ -144,6 +144,8 @@ def wanted(hosts: list[str], rules: Rules) -> bool:
             "a network within one host can only be simulated: to play it, place each actor on a"
             " host of its own, as in `server at 10.0.0.1:`"
         )
+    if any(":" in host for host in hosts):
+        raise UsageError("a network over IPv6 can only be simulated: play it over IPv4")
     return True
 
 
