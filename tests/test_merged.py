@@ -81,8 +81,8 @@ def test_a_summary_is_cached_once_all_parts_are_complete(
     merged = MergedTrace(traces)
     assert merged.summary(index=True) is merged.summary() is merged.summary(index=True)
     with monkeypatch.context() as patched:
-        patched.setattr("sockfsm.trace.source.alive", lambda process: True)
-        running = MergedTrace(traces)
+        patched.setattr("sockfsm.trace.trace.alive", lambda process: True)
+        running = MergedTrace([Trace(trace.path) for trace in traces])
         assert running.summary() is not running.summary()
 
 

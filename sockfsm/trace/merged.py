@@ -86,13 +86,14 @@ class MergedTrace(TraceSource):
     def _version(self) -> Hashable:
         return tuple(source._version() for source in self.sources)
 
-    def _summarize(self, summary: Summary) -> None:
+    def _summarize(self, summary: Summary) -> bool:
         summary.read(self.calls())
         parts = [source.summary() for source in self.sources]
         summary.add_rest(
             [process for part in parts for process in part.processes],
             [wait for part in parts for wait in part.blocked],
         )
+        return all(source._cached is not None for source in self.sources)
 
     @property
     def facts(self) -> About:

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from sockfsm.events import Call, Lost, Packet, Process, Socket, Transition, Wait
 from sockfsm.trace.causes import SLACK
-from sockfsm.trace.decode import alive
 from sockfsm.trace.summary import Summary
 
 if TYPE_CHECKING:
@@ -61,8 +60,11 @@ class TraceSource(ABC):
         """A value that changes whenever another pass would give a different summary."""
 
     @abstractmethod
-    def _summarize(self, summary: Summary) -> None:
-        """Make one pass: add the calls, all processes and the waits that have not ended."""
+    def _summarize(self, summary: Summary) -> bool:
+        """Make one pass: add the calls, all processes and the waits that have not ended.
+
+        Returns whether the trace is complete.
+        """
 
     def summary(self, *, index: bool = False) -> Summary:
         """The summary of one pass over the calls. index: include what joins packets to calls.
@@ -75,9 +77,7 @@ class TraceSource(ABC):
             if summary.directory is not None or not index:
                 return summary
         summary = Summary(index=index, slack=max(SLACK, self.clock_error))
-        self._summarize(summary)
-        # A process that still runs may write through its mapping, which no file's time shows.
-        complete = not any(map(alive, summary.processes))
+        complete = self._summarize(summary)
         self._cached = (version, summary) if complete else None
         return summary
 
@@ -193,12 +193,13 @@ class MemoryTrace(TraceSource):
         # The maker of the trace may still add to these.
         return len(self._calls), len(self._blocked), len(self._processes)
 
-    def _summarize(self, summary: Summary) -> None:
+    def _summarize(self, summary: Summary) -> bool:
         summary.read(self.calls())
         # A process without calls is in no call; the caller has to name it.
         known = {process.log for process in summary.processes}
         others = [process for process in self._processes if process.log not in known]
         summary.add_rest([*summary.processes, *others], self._blocked)
+        return True
 
     @property
     def facts(self) -> About:

@@ -17,7 +17,7 @@ from sockfsm.record.logs import LOGS, LogFiles, all_logs
 from sockfsm.record.packs import PACKS, Packed
 from sockfsm.record.reader import Hole
 from sockfsm.trace.causes import STEP
-from sockfsm.trace.decode import Decoder, decode, head
+from sockfsm.trace.decode import Decoder, alive, decode, head
 from sockfsm.trace.losses import losses, of_hole
 from sockfsm.trace.source import TraceSource
 from sockfsm.trace.summary import Summary
@@ -170,7 +170,7 @@ class Trace(TraceSource):
         paths = [path for pattern in (LOGS, PACKS) for path in sorted(self.path.glob(pattern))]
         return tuple((path.name, *_stamp(path)) for path in paths), self.since, self.until
 
-    def _summarize(self, summary: Summary) -> None:
+    def _summarize(self, summary: Summary) -> bool:
         decoders = self._decoders()
         summary.read(self._of([calls for _, calls in decoders]))
         known = [decoder for decoder, _ in decoders]
@@ -178,6 +178,8 @@ class Trace(TraceSource):
             [decoder.process for decoder in known],
             [wait for decoder in known for wait in decoder.blocked if wait.begin >= self.since],
         )
+        # A process that still runs may write through its mapping, which no file's time shows.
+        return not any(map(alive, summary.processes))
 
     def kernel_states(self) -> list[KernelState]:
         """See `TraceSource`."""
