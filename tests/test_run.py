@@ -209,7 +209,7 @@ def test_a_module_and_a_command_on_the_path(tmp_path: Path) -> None:
     [
         (["no-such-program"], "no-such-program: no such program"),
         (["-o", "/proc/nowhere", "-m", "timeit"], "cannot write a trace there"),
-        (["-o", "/etc", "-m", "timeit"], "is not empty"),
+        (["-o", "full", "-m", "timeit"], "is not empty"),
         (["/bin/true"], "not a Python program"),
         (["--max-size", "much", "-m", "timeit"], "no size"),
     ],
@@ -217,6 +217,8 @@ def test_a_module_and_a_command_on_the_path(tmp_path: Path) -> None:
 def test_bad_input_is_one_line_and_status_2(
     arguments: list[str], message: str, tmp_path: Path
 ) -> None:
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "file").touch()
     done = subprocess.run(
         [*SOCKFSM, "run", *arguments], capture_output=True, text=True, cwd=tmp_path
     )

@@ -234,4 +234,6 @@ def gevent_patched() -> None:
 
 
 def eventlet_patched() -> None:
+    # Beside trio it cannot be imported with the dnspython that it patches.
+    os.environ["EVENTLET_NO_GREENDNS"] = "yes"
     monkeypatched("eventlet")
