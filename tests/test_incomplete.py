@@ -147,7 +147,17 @@ def test_the_picture_says_it_too(trace: Path, capfd: pytest.CaptureFixture[str])
 
 def test_every_command_that_reads_a_trace_is_among_them() -> None:
     assert {words[0] for words in fuzz.COMMANDS} == VIEWS
-    others = {"demo", "run", "machine", "check", "conform", "learn", "simulate", "compare"}
+    others = {
+        "demo",
+        "run",
+        "machine",
+        "check",
+        "conform",
+        "learn",
+        "simulate",
+        "compare",
+        "explore",
+    }
     assert set(commands()) - others == VIEWS
 
 

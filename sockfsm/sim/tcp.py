@@ -431,7 +431,7 @@ class Tcb:
             self._move("snd_syn_ack")
             self._emit(SYN | ACK, self.iss)
         else:
-            self.nxt = self.una
+            self.nxt = self._small = self.una
             window, self.window = self.window, max(self.window, 1)
             self._output()
             self.window = window

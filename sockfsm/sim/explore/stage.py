@@ -14,7 +14,7 @@ from sockfsm.sim.clock import Clock, Event
 from sockfsm.sim.network import LOOPBACK, Network, Rules, Segment
 from sockfsm.sim.recorder import Recorder
 from sockfsm.sim.run import Player
-from sockfsm.sim.scenario import Scenario
+from sockfsm.sim.scenario import Actor, Scenario
 from sockfsm.sim.sockets import Answer, Request, VirtualSocket
 
 _GRACE = 200_000_000_000
@@ -209,6 +209,21 @@ class Archive:
         return self._events[key]
 
 
+class Walker(Player):
+    """An actor.
+
+    asleep: in a `wait`. left: its program has ended. alarm: ends the call that it waits in. made: its
+    sockets, those of accept() too. shift: the timeline's when its call began.
+    """
+
+    def __init__(self, actor: Actor) -> None:
+        super().__init__(actor)
+        self.made: list[VirtualSocket] = []
+        self.asleep = self.left = False
+        self.alarm: Event | None = None
+        self.shift = 0
+
+
 class Shown(Recorder):
     """Writes calls down, as much later as the timeline says."""
 
@@ -220,7 +235,14 @@ class Shown(Recorder):
         self, player: Player, sock: VirtualSocket | None, request: Request, answer: Answer,
         end: int, waited: bool,
     ) -> None:  # fmt: skip
-        """Write a finished call down."""
-        if not waited:
-            player.begun += self._timeline.shift
-        super().call(player, sock, request, answer, end + self._timeline.shift, waited)
+        """Write a finished call down. It has waited, too, where others took turns meanwhile."""
+        assert isinstance(player, Walker)
+        shift = self._timeline.shift
+        player.begun += player.shift
+        super().call(player, sock, request, answer, end + shift, waited or shift > player.shift)
+
+    def blocked(self, player: Player, sock: VirtualSocket) -> None:
+        """Write down a call that does not return."""
+        assert isinstance(player, Walker)
+        player.begun += player.shift
+        super().blocked(player, sock)

@@ -13,12 +13,20 @@ from functools import partial
 from typing import NamedTuple
 
 from sockfsm.events import Site
-from sockfsm.sim.clock import Event
-from sockfsm.sim.explore.stage import Births, Everybody, Marks, Shown, Source, Timeline, Wire
+from sockfsm.sim.explore.stage import (
+    Births,
+    Everybody,
+    Marks,
+    Shown,
+    Source,
+    Timeline,
+    Walker,
+    Wire,
+)
 from sockfsm.sim.kernel import Kernel
 from sockfsm.sim.recorder import refusal
 from sockfsm.sim.run import COST, Failure, Player, Simulation
-from sockfsm.sim.scenario import Actor, Scenario
+from sockfsm.sim.scenario import Scenario
 from sockfsm.sim.sockets import Answer, Request, VirtualSocket
 
 TIME = -1
@@ -36,20 +44,6 @@ class Turn(NamedTuple):
 
     who: int
     chosen: tuple[int, ...] = ()
-
-
-class Walker(Player):
-    """An actor.
-
-    asleep: in a `wait`. left: its program has ended. alarm: ends the call that it waits in. made: its
-    sockets, those of accept() too.
-    """
-
-    def __init__(self, actor: Actor) -> None:
-        super().__init__(actor)
-        self.made: list[VirtualSocket] = []
-        self.asleep = self.left = False
-        self.alarm: Event | None = None
 
 
 class World(Simulation):
@@ -123,9 +117,9 @@ class World(Simulation):
     def take(self, turn: Turn) -> None:
         """Take a turn; `failures` and `results` grow by what it showed."""
         if turn.who == TIME:
+            self.wire.doomed, self.wire.sent = turn.chosen[1:], 0
             self.timeline.fire(turn.chosen[0])
             self.random.who = self.timeline.who
-            self.wire.doomed = ()
             self.timeline.settle()
         else:
             self.timeline.who = self.random.who = turn.who
@@ -136,6 +130,8 @@ class World(Simulation):
 
     def _move(self, walker: Walker) -> None:
         self._quietly(walker)
+        if walker.on is None:
+            walker.shift = self.timeline.shift
         if walker.on is not None:
             self._again(walker, walker.turn)
         elif walker.place == len(walker.actor.steps):
@@ -148,7 +144,6 @@ class World(Simulation):
         elif walker.step.verb != "after":
             self._next(walker)
             if walker.on is not None:
-                walker.begun += self.timeline.shift
                 walker.alarm = self.timeline.latest if walker.on.timeout is not None else None
         self.timeline.settle()
         if walker.on is not None and self.ready(self.walkers.index(walker)):
