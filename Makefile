@@ -27,10 +27,11 @@ MATRIX = $(BIN)/python tests/matrix.py -n $(or $(JOBS),$(shell nproc)) --dist wo
 # What takes more than a second or two, mostly because it starts many interpreters.
 SLOW := $(patsubst %,tests/test_%.py,capture capture_bounds conform damaged_trace demo fuzz handshake \
   hostile_arguments illegal learn lint_command machines pager pcapng pytest_plugin readme recorded_handshakes \
-  records replaced run run_hostile run_network shown sim_programs_library sinks traps tshark_verdicts watching)
+  records replaced run run_hostile run_network shown sim_programs_library sinks tracer_faults tracer_session traps \
+  tshark_verdicts watching)
 
 # What depends on the version of Python most: the code in somebody else's process. For the matrix.
-TRACER := $(patsubst %,tests/test_%.py,replaced run run_hostile sinks) tests/unmodified
+TRACER := $(patsubst %,tests/test_%.py,replaced run run_hostile sinks tracer_faults tracer_session) tests/unmodified
 # The core of these, which `make test` runs on the oldest and the newest Python: 10 seconds in all.
 ENDS := $(patsubst %,tests/test_%.py,same_socket traced_sockets sinks waits_exact)
 
