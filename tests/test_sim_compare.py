@@ -163,6 +163,16 @@ a:
     d.send "x"
     d.recv = "x"
 """,
+    # Python does not wait for data that are there, even where accept() is refused.
+    """
+a:
+    a = socket unix-dgram
+    a.bind one.sock
+    a.connect one.sock
+    a.send "x"
+    a.timeout 20ms
+    a.accept ! EOPNOTSUPP
+""",
     # A tracer takes data that a socket sends itself for sent to somebody else.
     """
 a:

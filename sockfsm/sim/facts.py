@@ -120,6 +120,8 @@ def _datagram(
             facts["peer"] = "sends"
             return facts, OK
         return facts, NOTHING
+    if word == "accept" and sock.datagrams:
+        facts["peer"] = "sends"  # Python does not wait for what is there
     facts["to"] = "none" if request.address is None else "address"
     facts["size"] = "big" if len(request.data) > PIPE // 2 else "fits"
     peer = sock.peer

@@ -231,6 +231,8 @@ class Kernel:
         held = self.names.held(request.address)
         assert held is not None
         if sock.kind == "unix-dgram":
+            if sock.peer not in (None, held):
+                sock.datagrams.clear()  # what others have sent is no longer wanted
             sock.peer = held
             return
         sock.end, other = UnixEnd(owner=sock), UnixEnd()
