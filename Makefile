@@ -27,8 +27,8 @@ MATRIX = $(BIN)/python tests/matrix.py -n $(or $(JOBS),$(shell nproc)) --dist wo
 # What takes more than a second or two, mostly because it starts many interpreters.
 SLOW := $(patsubst %,tests/test_%.py,capture capture_bounds conform damaged_trace demo fuzz handshake \
   hostile_arguments illegal learn lint_command machines pager pcapng pytest_plugin readme recorded_handshakes \
-  records replaced run run_hostile run_network shown sim_programs_library sinks tracer_faults tracer_session traps \
-  tshark_verdicts watching)
+  records replaced run run_hostile run_network shown sim_programs_library sinks step_view tracer_faults \
+  tracer_session traps tshark_verdicts watching)
 
 # What depends on the version of Python most: the code in somebody else's process. For the matrix.
 TRACER := $(patsubst %,tests/test_%.py,replaced run run_hostile sinks tracer_faults tracer_session) tests/unmodified
@@ -85,6 +85,7 @@ soak: $(READY)
 diagrams: $(READY)
 	$(BIN)/python -m sockfsm.diagrams
 	$(BIN)/python diagrams/pages.py
+	$(BIN)/python diagrams/screens.py
 	$(BIN)/python traces/record.py --pictures
 
 machines: $(READY)

@@ -22,7 +22,7 @@ FLOORS = (
     {"trace"},
     {"protocols"},
     {"sim", "tracer", "views"},
-    {"conform", "diagrams", "export", "run", "sockfsm", "startup"},
+    {"conform", "diagrams", "export", "run", "sockfsm", "startup", "step"},
     {"demo", "learn", "testing"},
     {"pytest_plugin"},
     {"cli"},
@@ -43,7 +43,9 @@ HEAVY = {
     },
     "pygraphviz": {"sockfsm.diagrams.render"},
     "pytest": {"sockfsm.pytest_plugin"},
+    "rich": {"sockfsm.step.drawing"},
     "scapy": {"sockfsm.wire.dissect"},
+    "textual": {"sockfsm.step.app"},
     "transitions": {"sockfsm.model.executed"},
 }
 BORDERS = HEAVY["msgspec"]
@@ -52,6 +54,8 @@ AT_MODULE_LEVEL = {
     "sockfsm.pytest_plugin",
     "sockfsm.model.executed",
     "sockfsm.sim.programs.switch",
+    "sockfsm.step.app",
+    "sockfsm.step.drawing",
 } | BORDERS
 """The ones that are themselves imported late."""
 

@@ -20,6 +20,7 @@ _EXAMPLES = """examples:
   sockfsm handshake trace                ... and all else that reads a trace
   sockfsm simulate --list                the scenarios that ship
   sockfsm simulate lost-syn              play one and show it
+  sockfsm simulate lost-syn --step       step through it, forward and back; needs sockfsm[step]
 
 programs:
   They run in one process, in an order that the seed decides: the same seed gives the same trace. A
@@ -100,6 +101,9 @@ def add(subparsers: Subparsers) -> None:
         metavar="S",
         help="stop after S simulated seconds",
     )
+    parser.add_argument(
+        "--step", action="store_true", help="step through a scenario in the terminal"
+    )
     parser.add_argument("-o", dest="output", metavar="FOLDER", help="keep the trace there")
     parser.set_defaults(func=run)
 
@@ -117,10 +121,12 @@ def run(args: argparse.Namespace) -> int:
     if not args.what:
         raise UsageError("nothing to run: name programs, or one of `sockfsm simulate --list`")
     if any(_program(what) for what in args.what):
+        if args.step:
+            raise UsageError("--step is for scenarios: programs cannot be stepped through")
         return _programs(args)
     if len(args.what) > 1:
         raise UsageError("one scenario at a time; programs are files that end in .py, or `-m NAME`")
-    return _scenario(args)
+    return _stepped(args) if args.step else _scenario(args)
 
 
 def _program(what: str) -> bool:
@@ -147,6 +153,29 @@ def _scenario(args: argparse.Namespace) -> int:
     if simulation.unmet and not simulation.failures:
         print(*simulation.unmet, sep="\n", file=sys.stderr)
     return _UNMET if simulation.unmet else 0
+
+
+def _stepped(args: argparse.Namespace) -> int:
+    from importlib.util import find_spec
+
+    from sockfsm.errors import UsageError
+    from sockfsm.sim.shipped import load
+    from sockfsm.sim.stepping.stepper import Stepper
+
+    stepper = Stepper(load(args.what[0]), args.seed)
+    if not (sys.stdin.isatty() and sys.stdout.isatty()) or os.environ.get("TERM") == "dumb":
+        raise UsageError("--step needs a terminal; without it the whole run is shown")
+    if find_spec("textual") is None:
+        raise UsageError("--step needs textual: pip install 'sockfsm[step]'")
+    from sockfsm.step.app import Stepping
+
+    view = Stepping(stepper, f"sockfsm simulate {args.what[0]} --step")
+    view.run()
+    if args.output is not None:
+        _keep(stepper.trace(), args.output)
+    for failure in stepper.unmet:
+        print(failure, file=sys.stderr)
+    return view.return_code or (_UNMET if stepper.unmet else 0)
 
 
 def _programs(args: argparse.Namespace) -> int:

@@ -68,14 +68,42 @@ class Clock:
         time, _, event = heapq.heappop(heap)
         if event.background and time > self._lively + _GRACE:
             return False
-        self.now = time
+        if time > self.now:  # it may be late, see `hasten`
+            self.now = time
         self.events += 1
         self._background = event.background
         if not event.background:
-            self._lively = time
+            self._lively = self.now
         event.deed()
         self._background = False
         return True
+
+    def pending(self) -> list[tuple[int, int, Event]]:
+        """What may happen, the next first: when, a number that tells it apart, and what.
+
+        Empty where nothing is left but endless background.
+        """
+        heap = self._heap
+        heap[:] = sorted(entry for entry in heap if not entry[2].cancelled)
+        endless = heap and heap[0][2].background and heap[0][0] > self._lively + _GRACE
+        return [] if endless else list(heap)
+
+    def hasten(self, number: int) -> None:
+        """Let one of `pending` happen now or, at the earliest, when it is due: others will be late."""
+        time, _, event = self._taken(number)
+        self.now = max(self.now, time)
+        heapq.heappush(self._heap, (0, number, event))
+        self.step()
+
+    def cancel(self, number: int) -> None:
+        """Let one of `pending` never happen."""
+        self._taken(number)
+
+    def _taken(self, number: int) -> tuple[int, int, Event]:
+        entry = next(entry for entry in self._heap if entry[1] == number)
+        self._heap.remove(entry)
+        heapq.heapify(self._heap)
+        return entry
 
     def advance(self, time: int) -> None:
         """Let all happen that is due until `time`, and make it that."""

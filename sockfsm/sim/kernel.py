@@ -8,6 +8,7 @@ connections, queues and names.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from random import Random
 
 from sockfsm import tcp_names
@@ -67,7 +68,7 @@ class Kernel:
         for word in ("create", "close"):
             ended = then(sock.kind, ended, ask(sock.kind, ended, word, {}))
         entry = ask(sock.kind, ended, request.word, {"mode": sock.mode})
-        return Answer(entry.outcome, state(sock.kind, ended), state(sock.kind, ended))
+        return Answer(entry.outcome, state(sock.kind, ended), state(sock.kind, ended), rule=entry)
 
     def waits(self, sock: VirtualSocket, request: Request) -> bool:
         """Whether a call that has begun to wait would go on waiting."""
@@ -103,7 +104,7 @@ class Kernel:
             )
         given = {"file": "absent" if held is None else "stale"}
         entry = ask(kind, table_of(kind).initial, "unlink", given)
-        return Answer(entry.outcome, "", "")
+        return Answer(entry.outcome, "", "", rule=entry)
 
     def owner(self, path: str) -> VirtualSocket | None:
         """The socket bound to a path."""
@@ -133,7 +134,9 @@ class Kernel:
                     sock.parts = then(sock.kind, sock.parts, entry)
                 self.stack.connect(sock, request.address)
                 if sock.mode == "nonblocking":
-                    return Answer(entry.outcome, before, sock.state, address=sock.target)
+                    return Answer(
+                        entry.outcome, before, sock.state, address=sock.target, rule=entry
+                    )
                 request.started = True
                 return None
             if entry.outcome not in _WAITS or sock.mode == "nonblocking":
@@ -152,13 +155,13 @@ class Kernel:
         whole = request.method == "sendall" or sock.mode == "blocking"
         if whole and request.moved < len(request.data) and sock.mode != "nonblocking":
             return None
-        return Answer(OK, before, sock.state, request.moved, address=request.address)
+        return Answer(OK, before, sock.state, request.moved, None, request.address, entry)
 
     def _done(self, sock: VirtualSocket, request: Request, entry: Rule) -> Answer:
         """Make what the rule says true of the world."""
         before, had = sock.state, sock.parts
         sock.parts = then(sock.kind, sock.parts, entry)
-        answer = Answer(entry.outcome, before, sock.state, address=request.address)
+        answer = Answer(entry.outcome, before, sock.state, 0, None, request.address, entry)
         word = request.word
         if entry.outcome in (OK, EOF):
             self._effect(sock, request, answer)
@@ -288,7 +291,7 @@ class Kernel:
             sock.datagrams.append((segment.data, segment.source))
             self.woken(sock)
             return
-        self.clock.after(self.network.rules.latency, lambda: self._unreachable(segment))
+        self.clock.after(self.network.rules.latency, partial(self._unreachable, segment))
 
     def _unreachable(self, segment: Segment) -> None:
         """ICMP tells a connected sender that nobody is there (udp(7))."""

@@ -5,8 +5,8 @@ Deterministic: the seed decides sequence numbers, ports and what the network doe
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from random import Random
 from typing import NamedTuple
 
@@ -127,6 +127,7 @@ class Simulation:
             self.clock, random, scenario.network, self._woken, self.recorder.data_socket
         )
         self.players = [Player(actor) for actor in scenario.actors]
+        self._until = self.clock.now + MOST_TIME
         self._marks: set[str] = set()
         self._expecting: dict[str, list[Player]] = {}
 
@@ -134,20 +135,26 @@ class Simulation:
         """Run to the end, to a deadlock or to a limit."""
         for player in self.players:
             self._later(player, 0)
-        until = self.clock.now + MOST_TIME
+        while self.clock.step(self._until) and not self.spent:
+            pass
+        self._conclude()
+        return self.recorder.trace(self.kernel.network.packets)
+
+    @property
+    def spent(self) -> bool:
+        """Whether a limit is reached."""
+        return self.clock.events >= MOST_EVENTS or self.kernel.network.bytes >= MOST_BYTES
+
+    def _conclude(self) -> None:
         clock, network = self.clock, self.kernel.network
-        while clock.step(until):
-            if clock.events >= MOST_EVENTS or network.bytes >= MOST_BYTES:
-                break
         if clock.events >= MOST_EVENTS:
             self._limit(f"{MOST_EVENTS:,} events")
         elif network.bytes >= MOST_BYTES:
             self._limit(f"{MOST_BYTES:,} bytes of packets")
-        elif (clock.next() or 0) > until:
+        elif (clock.next() or 0) > self._until:
             self._limit(f"{MOST_TIME // 10**9:,} simulated seconds")
         else:
             self._stuck()
-        return self.recorder.trace(self.kernel.network.packets)
 
     @property
     def unmet(self) -> list[Failure]:
@@ -184,7 +191,7 @@ class Simulation:
             self.failures.append(Failure("deadlock", self._site(player), text))
 
     def _later(self, player: Player, delay: int) -> None:
-        self.clock.after(delay, lambda: self._next(player), background=False)
+        self.clock.after(delay, partial(self._next, player), background=False)
 
     def _next(self, player: Player) -> None:
         """Let an actor take its next step."""
@@ -278,24 +285,18 @@ class Simulation:
         if answer is not None:
             player.answer = answer
             assert sock.linger is not None
-            turn = player.turn
-            self.clock.after(
-                sock.linger * 10**9, lambda: self._lingered(player, turn), background=False
-            )
+            lingered = partial(self._lingered, player, player.turn)
+            self.clock.after(sock.linger * 10**9, lingered, background=False)
         elif sock.timeout is not None:
-            turn = player.turn
-            self.clock.after(
-                round(sock.timeout * 1e9), lambda: self._expire(player, turn), background=False
-            )
+            expire = partial(self._expire, player, player.turn)
+            self.clock.after(round(sock.timeout * 1e9), expire, background=False)
 
     def _woken(self, sock: VirtualSocket) -> None:
         """Somebody may have an answer now: ask again, a moment later."""
         for player in self.players:
             if player.on is sock:
-                self.clock.after(_RETURN, self._retry(player, player.turn), background=False)
-
-    def _retry(self, player: Player, turn: int) -> Callable[[], None]:
-        return lambda: self._again(player, turn)
+                again = partial(self._again, player, player.turn)
+                self.clock.after(_RETURN, again, background=False)
 
     def _again(self, player: Player, turn: int) -> None:
         if player.on is None or player.turn != turn or player.request is None:

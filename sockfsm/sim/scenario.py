@@ -118,7 +118,7 @@ class Actor:
 class Scenario:
     """Actors and the network between them.
 
-    file: where it was read. deadlock: it is expected to end in one.
+    file, text: what was read, and where. deadlock: it is expected to end in one.
     """
 
     actors: list[Actor]
@@ -126,6 +126,7 @@ class Scenario:
     title: str = ""
     file: str = "scenario"
     deadlock: bool = False
+    text: str = field(default="", repr=False, compare=False)
 
 
 class _Line:
@@ -245,7 +246,7 @@ def _known(host: str) -> bool:
 
 def parse(text: str, file: str = "scenario") -> Scenario:
     """A scenario from its text. ScenarioError names line and column."""
-    scenario = Scenario([], file=file)
+    scenario = Scenario([], file=file, text=text)
     known: dict[str, dict[str, str]] = {}
     marks: set[str] = set()
     awaited: list[tuple[str, _Line, int]] = []

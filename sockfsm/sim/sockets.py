@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from sockfsm import tcp_names
 from sockfsm.events import Socket
 from sockfsm.model.kinds import table_of
+from sockfsm.model.rules import Rule
 from sockfsm.sim.answers import ask, state, then
 from sockfsm.sim.frames import Name
 from sockfsm.sim.tcp import Tcb
@@ -35,7 +36,10 @@ class Request:
 
 @dataclass(eq=False)
 class Answer:
-    """How a call ended. value: what recv() gave, or the socket that accept() made."""
+    """How a call ended. value: what recv() gave, or the socket that accept() made.
+
+    rule: what the machine says of it; None where no rule was asked.
+    """
 
     outcome: str
     before: str
@@ -43,6 +47,7 @@ class Answer:
     done: int = 0
     value: object = None
     address: Name | str | None = None
+    rule: Rule | None = None
 
 
 @dataclass(eq=False)

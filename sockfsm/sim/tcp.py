@@ -8,7 +8,7 @@ stands in `tcp_acks.py`, how long it waits in `tcp_rto.py`. It has no congestion
 from __future__ import annotations
 
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 
 from sockfsm import tcp_names
 from sockfsm.model.rfc9293 import TABLE
@@ -145,7 +145,7 @@ class Tcb:
         else:
             self.finish()
             if self.state == tcp_names.FIN_WAIT_2:
-                self.clock.after(TIME_WAIT, lambda: self._end(""), background=True)
+                self.clock.after(TIME_WAIT, partial(self._end, ""), background=True)
 
     def abort(self, error: str = "") -> None:
         """Reset the connection."""
@@ -258,7 +258,7 @@ class Tcb:
             elif self.state == tcp_names.TIME_WAIT:
                 self._linger()
             elif self.state == tcp_names.FIN_WAIT_2 and self.orphan:
-                self.clock.after(TIME_WAIT, lambda: self._end(""), background=True)
+                self.clock.after(TIME_WAIT, partial(self._end, ""), background=True)
         return self.state != tcp_names.CLOSED
 
     def _acked(self, ack: int, window: int) -> None:

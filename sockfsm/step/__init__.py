@@ -1,0 +1,1 @@
+"""The terminal view that steps through a scenario: `sockfsm simulate X --step`."""
