@@ -41,10 +41,16 @@ ARGUMENTS: dict[str, tuple[tuple[str, ...], ...]] = {
         ("tcp", "bind", "--no-lint", HOSTILE),
     ),
     "simulate": ((HOSTILE,), (GOOD,), ("tcp-echo", "--seed", HOSTILE), ("tcp-echo", "-o", GOOD), ()),
-    "compare": ((HOSTILE,), (GOOD,), ("lost-syn",), ()),
+    "play": ((HOSTILE,), (GOOD,), ("tcp-echo", "-o", GOOD), ()),
+    "compare": ((HOSTILE,), (GOOD,), ("lost-syn", "--network", HOSTILE), ()),
+    "protocol": (
+        (HOSTILE, GOOD), ("smtp", HOSTILE), ("smtp", GOOD, "--port", HOSTILE), ("smtp", GOOD),
+        (f"{HOSTILE}:X", GOOD), (f"/nowhere/{HOSTILE}.py:X", GOOD), ("smtp",),
+    ),
     "explore": (
         (HOSTILE,), (GOOD,), ("tcp-echo", "--strategy", HOSTILE), ("tcp-echo", "--replay", HOSTILE),
         ("tcp-echo", "--replay", GOOD), ("tcp-echo", "--ignore", HOSTILE),
+        ("tcp-echo", "-o", GOOD),
     ),
     "conform": (
         (HOSTILE,), ("--suite", HOSTILE), ("--depth", HOSTILE), ("--depth", "0"), ("--jobs", "-1"),

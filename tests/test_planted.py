@@ -145,10 +145,12 @@ def test_a_lock_is_for_one_and_goes_with_him(tmp_path: Path) -> None:
 MAKERS = {"private.py", "record/mapping.py", "wire/output.py"}
 """Who makes the files of a trace."""
 NAMED_BY_THE_USER = {
-    "cli/demo.py", "cli/export.py", "conform/runner.py", "diagrams/committed.py",
+    "cli/demo.py", "cli/explore.py", "cli/export.py", "conform/runner.py", "diagrams/committed.py",
     "diagrams/render.py", "model/__main__.py", "pages/__main__.py",
 }  # fmt: skip
 NO_TRACE = {
+    "cli/compare.py", "cli/play.py", "sim/wires.py",
+    "step/drawing.py",  # it cuts lines
     "conform/bench.py", "conform/directed.py", "conform/lives.py", "conform/methods.py",
     "conform/networks.py", "conform/stages.py", "demo/play.py",
     "record/folder.py", "sim/play.py", "tracer/block.py", "wire/namespace.py", "wire/tracefs.py",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import shutil
 import socket
 import ssl
 import subprocess
@@ -227,6 +228,18 @@ def test_a_program_in_the_simulator(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert any(p.cause is not None and p.cause.why == "retransmission" for p in trace.packets())
     [talk] = conversations(trace, SMTP)
     assert exchanged(talk.dialogue)[-2:] == [("DATA", "503", "MAIL"), ("QUIT", "ok", "CLOSED")]
+
+
+def test_what_the_trace_lacks_is_said(
+    mail: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = shutil.copytree(mail, tmp_path / "cut")
+    for log in folder.glob("*.calls"):
+        log.write_bytes(log.read_bytes() + b"x" * 7)
+    assert main(["protocol", "smtp", str(folder)]) == 1
+    assert "incomplete: " in capsys.readouterr().out
+    assert main(["protocol", "smtp", str(folder), "--json"]) == 1
+    assert "no whole record" in json.loads(capsys.readouterr().out.splitlines()[-1])["problems"][0]
 
 
 @pytest.mark.parametrize(

@@ -77,22 +77,19 @@ def add(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Search, or replay. UsageError for what cannot be read."""
+    from sockfsm.cli.ladder import print_ladder
+    from sockfsm.cli.run import folder_for
     from sockfsm.sim.explore import schedule
     from sockfsm.sim.explore.report import lines
     from sockfsm.sim.explore.search import explore
     from sockfsm.sim.shipped import load
 
     scenario = load(args.scenario)
+    if args.output is not None:
+        folder_for(args.output)  # before a long search, not after it
     options = _options(args, scenario)
     if args.replay is not None:
-        turns, losses = schedule.read(args.replay, scenario)
-        replayed = schedule.replay(scenario, turns, losses, args.replay)
-        if args.output is not None:
-            _keep(replayed, args.output)
-        _show(replayed)
-        for failure in replayed.failures:
-            print(failure, file=sys.stderr)
-        return _FAULT if replayed.failures else 0
+        return _replay(args, scenario)
     progress = _Progress(options.most)
     found = explore(scenario, options, progress if sys.stderr.isatty() else None)
     progress.clear()
@@ -107,8 +104,22 @@ def run(args: argparse.Namespace) -> int:
             first = replayed
     if found.faults:
         print(f"\n{found.faults[0].kind}, the schedule of 1.:")
-        _show(first)
+        print_ladder(first.trace)
     return _FAULT if found.faults else 0
+
+
+def _replay(args: argparse.Namespace, scenario: Scenario) -> int:
+    from sockfsm.cli.ladder import print_ladder
+    from sockfsm.sim.explore import schedule
+
+    turns, losses = schedule.read(args.replay, scenario)
+    replayed = schedule.replay(scenario, turns, losses, args.replay)
+    if args.output is not None:
+        _keep(replayed, args.output)
+    print_ladder(replayed.trace)
+    for failure in replayed.failures:
+        print(failure, file=sys.stderr)
+    return _FAULT if replayed.failures else 0
 
 
 def _count(text: str) -> int:
@@ -155,18 +166,6 @@ def _keep(replayed: Replay, folder: str) -> None:
     from sockfsm.trace.encode import save
 
     save(replayed.trace, folder)
-
-
-def _show(replayed: Replay) -> None:
-    from sockfsm.cli.pager import columns
-    from sockfsm.views.glyphs import glyphs_for
-    from sockfsm.views.ladder import Ladder
-    from sockfsm.views.text import paint_for
-
-    ladder = Ladder(replayed.trace, paint_for(sys.stdout), glyphs_for(sys.stdout), columns())
-    for line in ladder.lines():
-        print(line)
-    sys.stdout.flush()
 
 
 class _Progress:

@@ -51,7 +51,9 @@ def add(subparsers: Subparsers) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Play and show it. UsageError for a scenario that cannot be read or played."""
-    from sockfsm.cli.simulate import _show, network_of
+    from sockfsm.cli.ladder import print_ladder
+    from sockfsm.cli.run import folder_for
+    from sockfsm.cli.simulate import network_of
     from sockfsm.sim.shipped import load
     from sockfsm.trace.trace import Trace
 
@@ -59,10 +61,9 @@ def run(args: argparse.Namespace) -> int:
     if args.network:
         scenario.network = network_of(args.network)
     with tempfile.TemporaryDirectory(prefix="sockfsm-") as spare:
-        folder = args.output or f"{spare}/trace"
+        folder = folder_for(args.output or f"{spare}/trace")
         played = perform(scenario, folder, args.seed)
-        _show(Trace.open(folder))
-    sys.stdout.flush()
+        print_ladder(Trace.open(folder))
     unmet = list(_unmet(scenario, played))
     for line in unmet:
         print(line, file=sys.stderr)

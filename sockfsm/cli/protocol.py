@@ -56,7 +56,7 @@ def run(args: argparse.Namespace) -> int:
     from sockfsm.protocols.payload import conversations
     from sockfsm.trace.trace import Trace
     from sockfsm.views.dialogues import as_json, lines
-    from sockfsm.views.incomplete import incomplete
+    from sockfsm.views.incomplete import incomplete, lacking
     from sockfsm.views.lanes import Lanes
     from sockfsm.views.text import paint_for
     from sockfsm.views.timeline import zero_of
@@ -71,6 +71,8 @@ def run(args: argparse.Namespace) -> int:
     if args.json:
         for talk in found:
             print(json.dumps(as_json(talk, lanes)))
+        if problems := lacking(trace):
+            print(json.dumps({"problems": problems}))
     else:
         for line in lines(found, lanes, zero_of(lanes.processes), paint_for(sys.stdout)):
             print(line)

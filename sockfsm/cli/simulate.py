@@ -136,6 +136,7 @@ def _program(what: str) -> bool:
 
 
 def _scenario(args: argparse.Namespace) -> int:
+    from sockfsm.cli.ladder import print_ladder
     from sockfsm.sim.run import Simulation
     from sockfsm.sim.shipped import load
 
@@ -145,8 +146,7 @@ def _scenario(args: argparse.Namespace) -> int:
     simulation = Simulation(scenario, args.seed)
     trace = simulation.run()
     _keep(trace, args.output)
-    _show(trace)
-    sys.stdout.flush()
+    print_ladder(trace)
     for failure in simulation.failures:
         expected = failure not in simulation.unmet
         print(f"{'as expected: ' if expected else ''}{failure}", file=sys.stderr)
@@ -180,6 +180,7 @@ def _stepped(args: argparse.Namespace) -> int:
 
 def _programs(args: argparse.Namespace) -> int:
     _without_chance()
+    from sockfsm.cli.ladder import print_ladder
     from sockfsm.sim.programs.run import STAGGER, Program, Setting, simulate
     from sockfsm.sim.programs.world import Limits
 
@@ -193,8 +194,7 @@ def _programs(args: argparse.Namespace) -> int:
     programs = [Program.parse(what) for what in args.what]
     result = simulate(programs, setting, emit=_written)
     _keep(result.trace, args.output)
-    _show(result.trace)
-    sys.stdout.flush()
+    print_ladder(result.trace)
     for finding in result.findings:
         print(finding, file=sys.stderr)
     for name, status in result.statuses:
@@ -259,14 +259,3 @@ def _keep(trace: TraceSource, folder: str | None) -> None:
         from sockfsm.trace.encode import save
 
         save(trace, folder)
-
-
-def _show(trace: TraceSource) -> None:
-    from sockfsm.cli.pager import columns
-    from sockfsm.views.glyphs import glyphs_for
-    from sockfsm.views.ladder import Ladder
-    from sockfsm.views.text import paint_for
-
-    ladder = Ladder(trace, paint_for(sys.stdout), glyphs_for(sys.stdout), columns())
-    for line in ladder.lines():
-        print(line)

@@ -24,7 +24,7 @@ from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import pairwise
 from operator import length_hint
-from os import O_EXCL, rename, strerror, truncate
+from os import O_EXCL, rename, strerror
 from struct import Struct
 from struct import error as StructError  # noqa: N812
 from types import FrameType
@@ -159,7 +159,7 @@ class Log:
         if old.after.setdefault(0, window) is not window:
             # A signal handler or a thread came between and has begun one, under a later number.
             rename(path, unused := path.removesuffix(SUFFIX) + UNUSED)
-            truncate(unused, 0)
+            shorten(unused, 0)
             return
         self._report = report
         if self._reopen is None:

@@ -367,7 +367,12 @@ def dup(self: Socket) -> Any:
     try:
         return _plain["dup"](self)
     finally:
-        me.expected = None
+        try:
+            me.expected = None
+        except OURS as error:  # where greenlets have numbers, Python code runs here
+            current.session.log.marked[0] = 1
+            if foreign(error):
+                raise
 
 
 def moded(name: str) -> Method:
